@@ -1,0 +1,235 @@
+"""One decoder for Qwen2.5, Qwen3 and Llama-3.2, in Flax NNX.
+
+Sub-modules carry the names of the published weights (`layers.0.self_attn.q_proj`), so that reading and writing them is
+a rule and not a table. Departures from transformers' PyTorch code: the head is a method of its own, so that
+log-probabilities can be computed in chunks that never hold `[batch, time, vocabulary]`; rotary angles and norms are
+float32 whatever the compute type; attention is masked by segments, which serve padding on either side and packing.
+
+Below, `types` are the `dtype`, `param_dtype` and `rngs` that every nnx module takes.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+from llm_exps.models.cache import Cache
+from llm_exps.models.config import DecoderConfig
+
+__all__ = ["Cache", "Decoder", "DecoderConfig", "segment_positions"]
+
+Rotation = tuple[Float[Array, "batch time 1 half"], Float[Array, "batch time 1 half"]]
+KeyValue = tuple[Float[Array, "batch slots kv_heads head_dim"], Float[Array, "batch slots kv_heads head_dim"]]
+
+
+def segment_positions(segments: Int[Array, "batch time"]) -> Int[Array, "batch time"]:
+    """Position of every token within its segment, a run of equal numbers, counted from 0."""
+    index = jnp.arange(segments.shape[1])
+    starts = jnp.diff(segments, axis=1, prepend=segments[:, :1]) != 0
+    return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
+
+
+def rotary_frequencies(config: DecoderConfig) -> Float[np.ndarray, "half"]:
+    """Radians per position of each pair of head dimensions; Su et al. 2021 (2104.09864), with Llama-3.1's scaling."""
+    frequencies = 1.0 / config.rope_theta ** (np.arange(0, config.head_dim, 2, dtype=np.float32) / config.head_dim)
+    scaling = config.rope_scaling
+    if scaling is None:
+        return frequencies.astype(np.float32)
+    periods_in_context = scaling.original_max_positions * frequencies / (2 * np.pi)
+    keep = (periods_in_context - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    keep = np.clip(keep, 0.0, 1.0)
+    return (frequencies * (keep + (1.0 - keep) / scaling.factor)).astype(np.float32)
+
+
+def _rotate(
+    x: Float[Array, "batch time heads head_dim"], rotation: Rotation
+) -> Float[Array, "batch time heads head_dim"]:
+    cos, sin = rotation
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+
+
+class Attention(nnx.Module):
+    """Grouped-query attention with rotary positions."""
+
+    def __init__(self, config: DecoderConfig, **types: Any) -> None:
+        queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+        self.q_proj = _linear(config, config.hidden_size, queries, use_bias=config.qkv_bias, **types)
+        self.k_proj = _linear(config, config.hidden_size, keys, use_bias=config.qkv_bias, **types)
+        self.v_proj = _linear(config, config.hidden_size, keys, use_bias=config.qkv_bias, **types)
+        self.o_proj = _linear(config, queries, config.hidden_size, **types)
+        self.q_norm = _norm(config, config.head_dim, **types) if config.qk_norm else None
+        self.k_norm = _norm(config, config.head_dim, **types) if config.qk_norm else None
+        self.head_dim = config.head_dim
+
+    def __call__(
+        self,
+        x: Float[Array, "batch time hidden"],
+        rotation: Rotation,
+        mask: Bool[Array, "batch 1 time slots"],
+        past: KeyValue | None,
+        slot: Int[Array, ""] | int,
+    ) -> tuple[Float[Array, "batch time hidden"], KeyValue]:
+        query, key, value = (
+            projection(x).reshape(*x.shape[:2], -1, self.head_dim)
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if self.q_norm is not None and self.k_norm is not None:
+            query, key = self.q_norm(query), self.k_norm(key)
+        query, key = _rotate(query, rotation), _rotate(key, rotation)
+        if past is not None:
+            key, value = (
+                jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), slot, axis=1)
+                for old, new in zip(past, (key, value), strict=True)
+            )
+        attended = jax.nn.dot_product_attention(query, key, value, mask=mask)
+        return self.o_proj(attended.reshape(*x.shape[:2], -1)), (key, value)
+
+
+class MLP(nnx.Module):
+    """SwiGLU: `down(silu(gate(x)) * up(x))`; Shazeer 2020 (2002.05202)."""
+
+    def __init__(self, config: DecoderConfig, **types: Any) -> None:
+        self.gate_proj = _linear(config, config.hidden_size, config.intermediate_size, **types)
+        self.up_proj = _linear(config, config.hidden_size, config.intermediate_size, **types)
+        self.down_proj = _linear(config, config.intermediate_size, config.hidden_size, **types)
+
+    def __call__(self, x: Float[Array, "batch time hidden"]) -> Float[Array, "batch time hidden"]:
+        return self.down_proj(jax.nn.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(nnx.Module):
+    """Attention and MLP, each behind a norm and added to the stream."""
+
+    def __init__(self, config: DecoderConfig, **types: Any) -> None:
+        self.input_layernorm = _norm(config, config.hidden_size, **types)
+        self.self_attn = Attention(config, **types)
+        self.post_attention_layernorm = _norm(config, config.hidden_size, **types)
+        self.mlp = MLP(config, **types)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch time hidden"],
+        rotation: Rotation,
+        mask: Bool[Array, "batch 1 time slots"],
+        past: KeyValue | None = None,
+        slot: Int[Array, ""] | int = 0,
+    ) -> tuple[Float[Array, "batch time hidden"], KeyValue]:
+        attended, present = self.self_attn(self.input_layernorm(x), rotation, mask, past, slot)
+        x = x + attended
+        return x + self.mlp(self.post_attention_layernorm(x)), present
+
+
+class Decoder(nnx.Module):
+    """A causal language model: tokens to hidden states, and hidden states to logits.
+
+    dtype: type of activations and matrix products; logits are float32 all the same.
+    param_dtype: type of the stored parameters; float32 makes them the master weights of training.
+    remat: recompute each layer in the backward pass instead of keeping its activations.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        *,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ) -> None:
+        types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.config = config
+        self.dtype = jnp.dtype(dtype)
+        self.remat = remat
+        self.embed_tokens = nnx.Embed(
+            config.vocabulary_size,
+            config.hidden_size,
+            embedding_init=jax.nn.initializers.normal(config.initializer_range),
+            **types,
+        )
+        self.layers = nnx.List([Layer(config, **types) for _ in range(config.num_layers)])
+        self.norm = _norm(config, config.hidden_size, **types)
+        # Tied models have no second array at all: a copy would part from the embedding at the first update.
+        shape = config.hidden_size, config.vocabulary_size
+        self.lm_head = None if config.tie_embeddings else _linear(config, *shape, **types)
+
+    def __call__(
+        self,
+        tokens: Int[Array, "batch time"],
+        segments: Int[Array, "batch time"] | None = None,
+        positions: Int[Array, "batch time"] | None = None,
+    ) -> Float[Array, "batch time hidden"]:
+        """Hidden states after the last norm; pass them to `logits`.
+
+        segments: a token attends to the earlier tokens with its own number; 0 is padding by custom. A padding mask, on
+            the left or on the right, is a valid `segments`; so is 1, 2, ... for sequences packed in one row.
+            Default: one sequence a row.
+        positions: default: counted from 0 within each segment, so that a row reads the same wherever its padding is.
+        """
+        if segments is None:
+            segments = jnp.ones_like(tokens)
+        segments = segments.astype(jnp.int32)
+        if positions is None:
+            positions = segment_positions(segments)
+        index = jnp.arange(tokens.shape[1])
+        mask = (segments[:, :, None] == segments[:, None, :]) & (index[:, None] >= index)
+        x, rotation = self._embed(tokens), self._rotation(positions)
+
+        def run(layer: Layer, x: Array) -> Array:
+            return layer(x, rotation, mask[:, None])[0]
+
+        for layer in self.layers:
+            x = nnx.remat(run)(layer, x) if self.remat else run(layer, x)
+        return self.norm(x)
+
+    def extend(
+        self,
+        tokens: Int[Array, "batch time"],
+        valid: Bool[Array, "batch time"],
+        positions: Int[Array, "batch time"],
+        cache: Cache,
+    ) -> tuple[Float[Array, "batch time hidden"], Cache]:
+        """Hidden states of tokens that follow those in the cache, and the cache with them in its next slots.
+
+        valid: False on padding, which nothing attends to. positions: counted without the padding.
+        The caller sees to it that the cache has `time` slots left: inside a compiled loop nothing can be raised.
+        """
+        present = jax.lax.dynamic_update_slice_in_dim(cache.valid, valid, cache.filled, axis=1)
+        slots, own_slot = jnp.arange(present.shape[1]), cache.filled + jnp.arange(tokens.shape[1])
+        mask = present[:, None, None, :] & (slots <= own_slot[:, None])
+        x, rotation = self._embed(tokens), self._rotation(positions)
+        updated = []
+        for layer, past in zip(self.layers, zip(cache.keys, cache.values, strict=True), strict=True):
+            x, key_value = layer(x, rotation, mask, past, cache.filled)
+            updated.append(key_value)
+        keys, values = zip(*updated, strict=True)
+        return self.norm(x), Cache(keys=keys, values=values, valid=present, filled=cache.filled + tokens.shape[1])
+
+    def logits(self, hidden: Float[Array, "*shape hidden"]) -> Float[Array, "*shape vocabulary"]:
+        """float32 scores of every token of the vocabulary."""
+        if self.lm_head is None:
+            spec, weight = "...d,vd->...v", self.embed_tokens.embedding[...]
+        else:
+            spec, weight = "...d,dv->...v", self.lm_head.kernel[...]
+        return jnp.einsum(spec, hidden, weight.astype(self.dtype), preferred_element_type=jnp.float32)
+
+    def _embed(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch time hidden"]:
+        # Rows first, then the cast: nnx.Embed casts the whole table, which for Qwen's vocabulary is most of the model.
+        return jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype)
+
+    def _rotation(self, positions: Int[Array, "batch time"]) -> Rotation:
+        angles = positions[:, :, None, None].astype(jnp.float32) * rotary_frequencies(self.config)
+        return jnp.cos(angles), jnp.sin(angles)
+
+
+def _linear(config: DecoderConfig, inputs: int, outputs: int, *, use_bias: bool = False, **types: Any) -> nnx.Linear:
+    initial = jax.nn.initializers.normal(config.initializer_range)
+    return nnx.Linear(inputs, outputs, use_bias=use_bias, kernel_init=initial, **types)
+
+
+def _norm(config: DecoderConfig, features: int, **types: Any) -> nnx.RMSNorm:
+    return nnx.RMSNorm(features, epsilon=config.norm_eps, **types)
