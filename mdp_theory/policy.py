@@ -1,0 +1,94 @@
+"""Policies on the prefix tree: one free logit for every edge, or a few parameters shared by all histories.
+
+The first makes states independent, as proofs like to have them; the second is a small recurrent network, so that the
+claims are also tested where a step at one history moves the probabilities at all others. Parameters are numpy arrays;
+`logits` follows its arguments, so that it differentiates when given jax arrays.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from console import InputError
+from mdp_theory.mdp import TokenMDP
+from mdp_theory.tree import Array, EdgeLevels
+
+
+class Policy(Protocol):
+    """Logits on the tree as a differentiable function of parameters (a pytree of arrays)."""
+
+    def init(self, mdp: TokenMDP, seed: int | None) -> Any:
+        """Parameters in float64: uniform over tokens for None, otherwise random from the seed."""
+
+    def logits(self, params: Any, mdp: TokenMDP) -> EdgeLevels:
+        """One level `[prompts, M**d, N]` for each depth."""
+
+
+@dataclass(frozen=True)
+class TabularPolicy:
+    """A free logit for every (prompt, prefix, token); the parameters are the logits."""
+
+    scale: float = 1.0
+
+    def init(self, mdp: TokenMDP, seed: int | None) -> EdgeLevels:
+        """Zeros (uniform over tokens) for `seed=None`, otherwise independent normal logits of deviation `scale`."""
+        if seed is None:
+            return tuple(np.zeros(level.shape) for level in mdp.rewards)
+        rng = np.random.default_rng(seed)
+        return tuple(self.scale * rng.standard_normal(level.shape) for level in mdp.rewards)
+
+    def logits(self, params: EdgeLevels, mdp: TokenMDP) -> EdgeLevels:
+        """The parameters themselves."""
+        return params
+
+
+class Recurrent(NamedTuple):
+    """Parameters of `SharedPolicy`."""
+
+    start: Float[Array, "prompts width"]
+    embedding: Float[Array, "continuing width"]
+    recurrent: Float[Array, "width width"]
+    head: Float[Array, "width tokens"]
+    bias: Float[Array, " tokens"]
+
+
+@dataclass(frozen=True)
+class SharedPolicy:
+    """A recurrent network read along the tree: h' = tanh(h W + E[a]), logits h U + b."""
+
+    width: int = 8
+
+    def init(self, mdp: TokenMDP, seed: int | None) -> Recurrent:
+        """Random weights; `seed=None` zeroes the head, so that all tokens are equally likely."""
+        rng = np.random.default_rng(0 if seed is None else seed)
+        n, d = len(mdp.vocabulary), self.width
+        start, embedding = rng.standard_normal((len(mdp.prompts), d)), rng.standard_normal((mdp.continuing, d))
+        recurrent, head = rng.standard_normal((d, d)) / d**0.5, rng.standard_normal((d, n))
+        bias = 0.5 * rng.standard_normal(n)
+        if seed is None:
+            head, bias = np.zeros_like(head), np.zeros_like(bias)
+        return Recurrent(start, embedding, recurrent, head, bias)
+
+    def logits(self, params: Recurrent, mdp: TokenMDP) -> EdgeLevels:
+        """One forward pass over the tree: all prefixes of a depth at once."""
+        xp = params.head.__array_namespace__()
+        hidden = xp.tanh(params.start)[:, None, :]
+        levels = []
+        for depth in range(mdp.horizon):
+            levels.append(hidden @ params.head + params.bias)
+            if depth + 1 < mdp.horizon:
+                child = xp.tanh((hidden @ params.recurrent)[:, :, None, :] + params.embedding)
+                hidden = child.reshape(len(mdp.prompts), -1, self.width)
+        return tuple(levels)
+
+
+def parse(text: str) -> tuple[TabularPolicy, int | None]:
+    """`uniform` or `random:SEED` (a tabular policy with standard normal logits)."""
+    if text == "uniform":
+        return TabularPolicy(), None
+    kind, _, seed = text.partition(":")
+    if kind != "random" or not seed.isdecimal():
+        raise InputError(f"unknown policy {text!r}", mend="write 'uniform' or 'random:SEED' with a whole number SEED")
+    return TabularPolicy(), int(seed)
