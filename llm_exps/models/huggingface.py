@@ -131,10 +131,15 @@ def load_tokenizer(source: str | Path) -> Any:
             f"{directory} has no tokenizer: none of {', '.join(_TOKENIZERS)}",
             mend="copy tokenizer.json and tokenizer_config.json from the model's publisher into the directory",
         )
-    from transformers import AutoTokenizer  # seconds to import, and not needed to run a model
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # seconds to import, not needed to run a model
 
+    # AutoTokenizer of transformers 5 does not read tokenizer.json as it is written: for model type qwen2 it puts its
+    # own splitting rules in the place of the file's, and a vocabulary of words falls apart into characters.
+    as_written = (directory / "tokenizer.json").is_file()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        tokenizer = (PreTrainedTokenizerFast if as_written else AutoTokenizer).from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # transformers raises whatever the broken file happened to cause
         raise InputError(
             f"the tokenizer of {directory} cannot be read: {str(error).splitlines()[0]}",
