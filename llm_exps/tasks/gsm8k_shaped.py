@@ -11,12 +11,16 @@ import numpy as np
 
 from llm_exps.tasks.task import Table
 
+# fmt: off
 _NAMES = (
-    ["Ada", "Ben", "Carla", "Dmitri", "Elif", "Femi", "Grace", "Hiro", "Ines", "Jonas", "Kavya", "Liam", "Mei", "Nora", "Omar", "Priya", "Rosa", "Sam", "Tuva", "Uma", "Zoe"]
+    "Ada", "Ben", "Carla", "Dmitri", "Elif", "Femi", "Grace", "Hiro", "Ines", "Jonas", "Kavya", "Liam", "Mei",
+    "Nora", "Omar", "Priya", "Rosa", "Sam", "Uma", "Zoe",
 )
 _THINGS = (
-    ["apples", "books", "candles", "cookies", "eggs", "flowers", "marbles", "muffins", "notebooks", "oranges", "pencils", "shells", "stamps", "toys"]
+    "apples", "books", "candles", "cookies", "eggs", "flowers", "marbles", "muffins", "notebooks", "oranges",
+    "pencils", "shells", "toys",
 )
+# fmt: on
 
 Draw = Callable[[int, int], int]  # a whole number between two bounds, both included
 
@@ -164,7 +168,8 @@ FAMILIES = (
     Family(
         "{name} has {total} {things}, keeps {kept} of them and shares the rest equally among {children} children. "
         "How many {things} does each child get?",
-        "To share there are [{total} - {kept} = {shared}] {things}.\nEach child gets [{shared} / {children} = {answer}].",
+        "To share there are [{total} - {kept} = {shared}] {things}.\n"
+        "Each child gets [{shared} / {children} = {answer}].",
         _share,
     ),
     Family(
@@ -174,25 +179,30 @@ FAMILIES = (
         _wages,
     ),
     Family(
-        "On Monday {name} sells {monday} {things}, on Tuesday {times} times as many, and on Wednesday {fewer} fewer than "
-        "on Tuesday. How many {things} does {name} sell in the three days?",
-        "On Tuesday [{times} * {monday} = {tuesday}] are sold.\nOn Wednesday [{tuesday} - {fewer} = {wednesday}] are sold.\n"
+        "On Monday {name} sells {monday} {things}, on Tuesday {times} times as many, and on Wednesday {fewer} fewer "
+        "than on Tuesday. How many {things} does {name} sell in the three days?",
+        "On Tuesday [{times} * {monday} = {tuesday}] are sold.\n"
+        "On Wednesday [{tuesday} - {fewer} = {wednesday}] are sold.\n"
         "Together these are [{monday} + {tuesday} + {wednesday} = {answer}].",
         _sales,
     ),
     Family(
-        "A jacket costs ${price}. In a sale it is {percent}% cheaper. How many dollars do {count} jackets cost in the sale?",
-        "The discount is [{price} * {percent} / 100 = {off}] dollars.\nA jacket then costs [{price} - {off} = {each}] dollars.\n"
+        "A jacket costs ${price}. In a sale it is {percent}% cheaper. "
+        "How many dollars do {count} jackets cost in the sale?",
+        "The discount is [{price} * {percent} / 100 = {off}] dollars.\n"
+        "A jacket then costs [{price} - {off} = {each}] dollars.\n"
         "All of them cost [{count} * {each} = {answer}] dollars.",
         _discount,
     ),
     Family(
-        "{name} drives to a town {way} miles away at {speed} miles an hour. How many miles are left after {hours} hours?",
-        "In that time [{speed} * {hours} = {driven}] miles are driven.\nThen [{way} - {driven} = {answer}] miles are left.",
+        "{name} drives to a town {way} miles away at {speed} miles an hour. "
+        "How many miles are left after {hours} hours?",
+        "In that time [{speed} * {hours} = {driven}] miles are driven.\n"
+        "Then [{way} - {driven} = {answer}] miles are left.",
         _journey,
     ),
     Family(
-        "{name} has {total} {things}. {other} has half as many, and a third friend has {times} times as many as {other}. "
+        "{name} has {total} {things}. {other} has half as many, and a third friend {times} times as many as {other}. "
         "How many {things} do the three have together?",
         "{other} has [{total} / 2 = {half}].\nThe third friend has [{times} * {half} = {third}].\n"
         "Together they have [{total} + {half} + {third} = {answer}].",
@@ -201,7 +211,8 @@ FAMILIES = (
     Family(
         "Every week {name} gets ${income} of pocket money and spends ${spent} of it. "
         "How many dollars has {name} saved after {weeks} weeks?",
-        "Each week [{income} - {spent} = {kept}] dollars are kept.\nAfter {weeks} weeks these are [{weeks} * {kept} = {answer}] dollars.",
+        "Each week [{income} - {spent} = {kept}] dollars are kept.\n"
+        "After {weeks} weeks these are [{weeks} * {kept} = {answer}] dollars.",
         _savings,
     ),
 )

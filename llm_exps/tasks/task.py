@@ -193,7 +193,7 @@ def check_template(template: str, *, available: Iterable[str], required: Iterabl
         ) from error
     # Conversions and formats stay in the name and are refused with it, like {nums[0]} and {nums.__class__}.
     fields = {
-        name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+        f"{name}" + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
         for _, name, spec, conversion in parts
     }
     if unknown := sorted(fields.difference(available)):
