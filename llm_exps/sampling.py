@@ -73,7 +73,7 @@ def generate(model: Decoder, prompts: Sequence[Sequence[int]], keys: Key[Array, 
     """
     tokens, mask = pad_prompts(prompts, pad_token=sampling.pad_token)
     graph, state = nnx.split(model)
-    return _generate(graph, state, tokens, mask, keys, sampling)
+    return sample(graph, state, tokens, mask, keys, sampling)
 
 
 def row_keys(key: Key[Array, ""], rows: Int[Array, "rows"]) -> Key[Array, "rows"]:
@@ -103,7 +103,7 @@ def length_bin(length: int) -> int:
 
 
 @partial(jax.jit, static_argnames=("graph", "sampling"))
-def _generate(
+def sample(
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
     prompts: Int[Array, "prompts prompt_time"],
@@ -111,6 +111,7 @@ def _generate(
     keys: Key[Array, "rows"],
     sampling: Sampling,
 ) -> Samples:
+    """As `generate`, from a split model and from prompts that `pad_prompts` has padded."""
     dtype = nnx.merge(graph, state).dtype
     # Cast once: inside the loop every token would read the parameters in their stored type.
     model = nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
