@@ -1,0 +1,124 @@
+"""Lines with bands: measurements against a step or another dial, averaged over the seeds of each arm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.runs import Arm
+from figures.statistics import t_half_width
+from figures.style import COLUMN, PAGE, Look, add_legend, grid
+
+
+class MissingData(Exception):
+    """A figure or table cannot be made from these results; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line: `half` is the half-width of its interval at every point, None for a single seed or an exact value."""
+
+    label: str
+    x: Float[np.ndarray, " points"]
+    y: Float[np.ndarray, " points"]
+    half: Float[np.ndarray, " points"] | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The contents of one pair of axes."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: tuple[Curve, ...]
+    log_y: bool = False
+    log2_x: bool = False
+    markers: bool = False
+
+
+Rows: TypeAlias = list[list[Panel]]
+
+
+def seed_curve(arm: Arm, name: str, *, smooth: bool = False) -> Curve | None:
+    """The mean over seeds of one measurement and its t interval; None where the seeds share no recorded step.
+
+    `smooth` takes a centred running mean of every seed first, over `smoothing_window` points.
+    """
+    steps, values = arm.matrix(name)
+    if not steps.size:
+        return None
+    if smooth:
+        values = running_mean(values, smoothing_window(steps.size))
+    half = t_half_width(values) if len(values) > 1 else None
+    return Curve(arm.label, steps.astype(float), values.mean(axis=0), half)
+
+
+def smoothing_window(points: int) -> int:
+    """An odd number of points, about a fortieth of the curve: 1, which smooths nothing, below 60 points."""
+    return 2 * round(points / 80) + 1 if points >= 60 else 1
+
+
+def running_mean(values: Float[np.ndarray, "seeds points"], window: int) -> Float[np.ndarray, "seeds points"]:
+    """Centred running mean; near the ends over the points that there are."""
+    kernel = np.ones(window)
+    count = np.convolve(np.ones(values.shape[1]), kernel, mode="same")
+    return np.stack([np.convolve(row, kernel, mode="same") / count for row in values])
+
+
+def draw_panels(rows: Rows, looks: Mapping[str, Look]) -> Figure:
+    """Panels in rows, one legend above them. A title that all panels share is the legend's."""
+    columns = max(map(len, rows))
+    figure, axes = grid(len(rows), columns, width=COLUMN if columns == 1 else PAGE, height=1.9 if columns < 3 else 1.7)
+    titles = {panel.title for row in rows for panel in row}
+    for row, panels in zip(axes, rows, strict=True):
+        for ax in row[len(panels) :]:
+            ax.set_visible(False)
+        for ax, panel in zip(row, panels, strict=False):
+            draw_panel(ax, panel, looks)
+            if len(titles) > 1:
+                ax.set_title(panel.title)
+    add_legend(figure, list(axes.flat), title=titles.pop() if len(titles) == 1 else "")
+    return figure
+
+
+def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
+    """One pair of axes."""
+    for curve in panel.curves:
+        look = looks[curve.label]
+        marker = look.marker if panel.markers else None
+        ax.plot(curve.x, curve.y, label=curve.label, marker=marker, **look.line)
+        if curve.half is not None:
+            ax.fill_between(
+                curve.x, curve.y - curve.half, curve.y + curve.half, color=look.color, alpha=0.14, linewidth=0
+            )
+    ax.set_xlabel(panel.xlabel)
+    ax.set_ylabel(panel.ylabel)
+    if panel.log_y:
+        ax.set_yscale("log")
+    if panel.log2_x:
+        ax.set_xscale("log", base=2)
+        ticks = sorted({float(x) for curve in panel.curves for x in curve.x})
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.margins(x=0.01)
+    if limits := _limits(panel):
+        ax.set_ylim(*limits)
+
+
+def _limits(panel: Panel) -> tuple[float, float] | None:
+    """Room for every line and for bands up to the lines' own spread; the interval of two seeds can be far wider."""
+    drawn = [curve for curve in panel.curves if curve.x.size]
+    if panel.log_y or not any(curve.half is not None for curve in drawn):
+        return None
+    low, high = min(float(curve.y.min()) for curve in drawn), max(float(curve.y.max()) for curve in drawn)
+    halves = [curve.half if curve.half is not None else np.zeros_like(curve.y) for curve in drawn]
+    room = max(high - low, 0.05 * abs(high), 1e-9)
+    bottom = min(float((curve.y - half).min()) for curve, half in zip(drawn, halves, strict=True))
+    top = max(float((curve.y + half).max()) for curve, half in zip(drawn, halves, strict=True))
+    bottom, top = max(bottom, low - 0.75 * room), min(top, high + 0.75 * room)
+    margin = 0.04 * max(top - bottom, room)
+    return bottom - margin, top + margin

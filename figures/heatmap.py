@@ -1,0 +1,213 @@
+"""The weight that a method gives every token of a response, as colour: two methods side by side."""
+
+import html
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from figures.curves import MissingData
+from figures.runs import Arm, Results, Run, panels
+from figures.style import GREY, PAGE, Look
+from figures.training import require_arms
+
+COLORS = "RdBu"
+"""Blue pushes a token up, red pushes it down; white leaves it alone."""
+_LINE = 56  # Characters on one line of half a page.
+_GAP = 0.5  # Between tokens, in characters.
+_TOKENS = 160  # Of a longer response only so many are drawn.
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response under one method. `weights` is -d loss / d log-probability of every token."""
+
+    tokens: tuple[str, ...]
+    weights: tuple[float, ...]
+    reward: float
+    step: int
+
+    @property
+    def correct(self) -> bool:
+        """True for the full reward."""
+        return self.reward >= 1
+
+    @property
+    def verdict(self) -> str:
+        """Outcome, length and the range of the weights, in words."""
+        low, high = min(self.weights), max(self.weights)
+        spread = f"{low:+.2g}" if np.isclose(low, high, rtol=1e-4, atol=0) else f"{low:+.2g} … {high:+.2g}"
+        outcome = "correct" if self.correct else "wrong"
+        return f"{outcome}, {len(self.tokens)} tokens, weight of a token {spread}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Responses to one prompt under two methods; row by row they are the same response where `same`."""
+
+    prompt: str
+    labels: tuple[str, str]
+    rows: tuple[tuple[Response, Response], ...]
+    same: bool
+
+
+def weight_pairs(results: Results) -> Mapping[str, Pair]:
+    """For every task and model the first two methods that sampled one prompt, if any: correct and wrong responses.
+
+    Before the first update all methods of one seed sample the same responses; these are compared if they were kept,
+    else responses to the same prompt.
+
+    Raises:
+        MissingData: no two methods have samples with weights of one prompt.
+    """
+    found = {}
+    groups = panels(require_arms(results))
+    for (task, model), arms in groups.items():
+        for left, right in itertools.combinations(arms, 2):
+            if left.method != right.method and (pair := _match(left, right)):
+                found[f"{task}-{model}" if len(groups) > 1 else ""] = pair
+                break
+    if not found:
+        raise MissingData("no two methods have samples of one prompt with token weights")
+    return found
+
+
+def draw_weights(pair: Pair, _: Mapping[str, Look]) -> Figure:
+    """Tokens in boxes coloured by their weight, relative to the largest weight of the method."""
+    heights = [1.3 + max(len(_wrap(response.tokens)) for response in row) for row in pair.rows]
+    figure = Figure(figsize=(PAGE, 0.16 * sum(heights) + 0.85), layout="constrained")
+    axes = figure.subplots(len(pair.rows), 2, squeeze=False, height_ratios=heights)
+    for row, responses, height in zip(axes, pair.rows, heights, strict=True):
+        for column, (ax, response) in enumerate(zip(row, responses, strict=True)):
+            _draw_response(ax, response, _scale(pair, column), height)
+    for ax, label in zip(axes[0], pair.labels, strict=True):
+        ax.set_title(label, fontweight="bold", loc="left", pad=3)
+    mappable = ScalarMappable(Normalize(-1, 1), COLORS)
+    bar = figure.colorbar(mappable, ax=list(axes.flat), orientation="horizontal", aspect=50, shrink=0.55, pad=0.02)
+    bar.set_label("weight of the token, relative to the method's largest here")
+    bar.set_ticks([-1, 0, 1], labels=["−1 (pushed down)", "0", "1 (pushed up)"])
+    return figure
+
+
+def weights_html(pair: Pair) -> str:
+    """The same as an HTML table; the exact weight of a token shows under the pointer."""
+    rows = ["<tr>" + "".join(f"<th>{html.escape(label)}</th>" for label in pair.labels) + "</tr>"]
+    for responses in pair.rows:
+        cells = (
+            f"<td><small>{html.escape(response.verdict)}</small><br>{_spans(response, _scale(pair, column))}</td>"
+            for column, response in enumerate(responses)
+        )
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return '<table class="weights">\n' + "\n".join(rows) + "\n</table>"
+
+
+def visible(token: str) -> str:
+    """A token with its white space made visible; byte-level vocabularies write it as Ġ and Ċ."""
+    plain = token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n").replace("\t", "→")
+    return plain.replace("\n", "⏎") or "∅"
+
+
+def _match(left: Arm, right: Arm) -> Pair | None:
+    """The earliest step at which both sampled one prompt, with the same responses if any, right and wrong if both."""
+    options: list[tuple[tuple[int, int, int], Pair]] = []
+    for ours, theirs in _same_seed(left, right):
+        for (step, prompt), mine in _by_prompt(ours).items():
+            yours = _by_prompt(theirs).get((step, prompt), {})
+            shared = {text: (mine[text], yours[text]) for text in mine if text in yours}
+            rows = []
+            for correct in (True, False):
+                if shared:
+                    pairs = [pair for pair in shared.values() if pair[0].correct == correct]
+                else:
+                    sides = [[r for r in side.values() if r.correct == correct] for side in (mine, yours)]
+                    pairs = list(zip(*sides, strict=False))
+                rows += _shortest_and_longest(pairs)
+            if rows:
+                pair = Pair(prompt, (left.label, right.label), tuple(rows), bool(shared))
+                options.append(((-bool(shared), -len(rows), step), pair))
+    return min(options, key=lambda option: option[0])[1] if options else None
+
+
+def _shortest_and_longest(pairs: Sequence[tuple[Response, Response]]) -> list[tuple[Response, Response]]:
+    """What division by the length does shows best on these; of one that is too long only a part would be drawn."""
+    ordered = sorted(pairs, key=lambda pair: len(pair[0].tokens))
+    whole = [pair for pair in ordered if len(pair[0].tokens) <= _TOKENS] or ordered[:1]
+    return [whole[0], whole[-1]] if len(whole) > 1 else whole
+
+
+def _same_seed(left: Arm, right: Arm) -> list[tuple[Run, Run]]:
+    return [(ours, theirs) for ours in left.runs for theirs in right.runs if ours.seed == theirs.seed]
+
+
+def _by_prompt(run: Run) -> dict[tuple[int, str], dict[str, Response]]:
+    found: dict[tuple[int, str], dict[str, Response]] = {}
+    for row in run.samples:
+        if row.get("weights") and len(row["weights"]) == len(row["tokens"]):
+            response = Response(tuple(row["tokens"]), tuple(row["weights"]), float(row["reward"]), int(row["step"]))
+            found.setdefault((response.step, row["prompt"]), {})[row["completion"]] = response
+    return found
+
+
+def _scale(pair: Pair, column: int) -> float:
+    """The largest weight that the method gives in the picture."""
+    return max(abs(weight) for row in pair.rows for weight in row[column].weights) or 1.0
+
+
+def _wrap(tokens: Sequence[str]) -> list[list[tuple[int, str, float]]]:
+    """Lines of (index, text, column); the rest of a long response is left out."""
+    lines: list[list[tuple[int, str, float]]] = [[]]
+    column = 0.0
+    for index, token in enumerate(tokens[:_TOKENS]):
+        text = visible(token)[:_LINE]
+        if lines[-1] and column + len(text) > _LINE:
+            lines.append([])
+            column = 0.0
+        lines[-1].append((index, text, column))
+        column += len(text) + _GAP
+    return lines
+
+
+def _draw_response(ax: Axes, response: Response, scale: float, height: float) -> None:
+    colors = matplotlib.colormaps[COLORS]
+    ax.set_xlim(-0.5, _LINE + 0.5)
+    ax.set_ylim(height, 0)
+    ax.axis("off")
+    ax.text(0, 0.45, response.verdict, color=GREY, fontsize=6.5, va="center")
+    for number, line in enumerate(_wrap(response.tokens)):
+        for index, text, column in line:
+            value = response.weights[index] / scale
+            box = Rectangle((column - 0.1, number + 1.05), len(text) + 0.2, 0.9, facecolor=_shade(colors, value), lw=0)
+            ax.add_patch(box)
+            ax.text(
+                column + len(text) / 2,
+                number + 1.53,
+                text,
+                family="DejaVu Sans Mono",
+                fontsize=6.3,
+                ha="center",
+                va="center",
+                color="white" if abs(value) > 0.75 else "black",
+                parse_math=False,
+            )
+
+
+def _shade(colors: Any, value: float) -> str:
+    return to_hex(colors(Normalize(-1, 1)(value)))
+
+
+def _spans(response: Response, scale: float) -> str:
+    colors = matplotlib.colormaps[COLORS]
+    spans = []
+    for token, weight in zip(response.tokens, response.weights, strict=True):
+        ink = "#fff" if abs(weight / scale) > 0.75 else "#000"
+        style = f"background:{_shade(colors, weight / scale)};color:{ink}"
+        spans.append(f'<span style="{style}" title="{weight:.3e}">{html.escape(visible(token))}</span>')
+    return " ".join(spans)

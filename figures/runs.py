@@ -1,0 +1,331 @@
+"""Run files into frozen records: training runs, exact checks, proofs and comparisons below one directory.
+
+Runs are any directories with a `config.json` and a `metrics.jsonl`, at whatever depth. Runs whose configurations agree
+in everything but the seed are repetitions of one `Arm`; runs that differ in anything else are never averaged.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from console import InputError, track
+
+Row: TypeAlias = Mapping[str, Any]
+
+INDIVIDUAL = ("seed", "versions", "hardware")
+"""Entries of a configuration in which repetitions of one experiment may differ."""
+
+CLAIM = ("grpo", "f-isft-pm")
+"""The methods that the claim under test says are one: shown first, compared first."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: a method, a seed, and what the run wrote. Rows are ordered by step, one row a step."""
+
+    path: Path
+    config: Row
+    metrics: tuple[Row, ...]
+    evaluations: tuple[Row, ...]
+    samples: tuple[Row, ...]
+    timings: tuple[Row, ...]
+
+    @property
+    def method(self) -> str:
+        """The method's key."""
+        return str(self.config["method"])
+
+    @property
+    def title(self) -> str:
+        """The method's name in figures and tables; its key where the configuration has none."""
+        return str(self.config.get("title", self.method))
+
+    @property
+    def seed(self) -> int:
+        """What repetitions of one experiment differ in."""
+        return int(self.config["seed"])
+
+    @property
+    def task(self) -> str:
+        """What it trains on."""
+        return _short(self.config.get("task"))
+
+    @property
+    def model(self) -> str:
+        """What it trains: the last part of a directory, or a hub name."""
+        return _short(self.config.get("model"))
+
+    @property
+    def num_steps(self) -> int:
+        """Optimisation steps that were asked for, or the last one that was written when the configuration is silent."""
+        for key in ("steps", "num_steps"):
+            if isinstance(self.config.get(key), int):
+                return int(self.config[key])
+        return self.last_step
+
+    @property
+    def last_step(self) -> int:
+        """The last step with metrics; 0 when there is none."""
+        return int(self.metrics[-1]["step"]) if self.metrics else 0
+
+    def series(self, name: str) -> tuple[Int[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+        """Steps and values of one measurement, from the evaluations when its name starts with `eval/`."""
+        rows = self.evaluations if name.startswith("eval/") else self.metrics
+        points = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+        steps, values = zip(*points, strict=True) if points else ((), ())
+        return np.array(steps, dtype=int), np.array(values, dtype=float)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs that differ in their seed alone, by seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def method(self) -> str:
+        """The method's key."""
+        return self.runs[0].method
+
+    @property
+    def title(self) -> str:
+        """The method's title."""
+        return self.runs[0].title
+
+    @property
+    def task(self) -> str:
+        """What they train on."""
+        return self.runs[0].task
+
+    @property
+    def model(self) -> str:
+        """What they train."""
+        return self.runs[0].model
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, ascending."""
+        return tuple(run.seed for run in self.runs)
+
+    def matrix(self, name: str) -> tuple[Int[np.ndarray, " points"], Float[np.ndarray, "seeds points"]]:
+        """One measurement at the steps that every seed has reached and recorded; no points where they share none."""
+        series = [run.series(name) for run in self.runs]
+        shared = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in series)))
+        rows = [values[np.isin(steps, shared)] for steps, values in series]
+        return np.array(shared, dtype=int), np.array(rows, dtype=float)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was found below one directory. `checks` is keyed by the name of the problem."""
+
+    directory: Path
+    runs: tuple[Run, ...]
+    checks: Mapping[str, Row]
+    proof: Row | None
+    comparison: Row | None
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """The runs as repetitions of experiments: the methods of the claim, then the others as they are found."""
+        rank = {method: place for place, method in enumerate(CLAIM)}
+        return tuple(sorted(group_runs(self.runs), key=lambda arm: rank.get(arm.method, len(rank))))
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """The keys of all methods that occur, those that were trained first."""
+        checked = (key for check in self.checks.values() for key in check.get("methods", {}))
+        return tuple(dict.fromkeys((*(arm.method for arm in self.arms), *checked)))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """All names that figures use for lines: the arms, then the titles of the methods."""
+        return tuple(dict.fromkeys((*(arm.label for arm in self.arms), *(self.titles[key] for key in self.methods))))
+
+    @cached_property
+    def titles(self) -> Mapping[str, str]:
+        """The title of every method; its key where no file gives a title."""
+        checked = {
+            key: entry.get("title", key) for check in self.checks.values() for key, entry in check["methods"].items()
+        }
+        return {**checked, **{run.method: run.title for run in self.runs}}
+
+
+def read_results(directory: Path) -> Results:
+    """Read everything below `directory`: runs at any depth, `check/*.json`, `prove.json`, `comparison.json`.
+
+    Raises:
+        InputError: no such directory, nothing to draw in it, or a malformed file (named, with its line).
+    """
+    if not directory.is_dir():
+        what = "is a file" if directory.exists() else "does not exist"
+        raise InputError(
+            f"{directory} {what}; a directory of results is needed",
+            mend="give the --out directory of `rino reproduce` or `rino compare`, or one run directory",
+        )
+    paths = sorted(path.parent for path in directory.rglob("config.json") if (path.parent / "metrics.jsonl").exists())
+    reading: Sequence[Path] | Iterator[Path] = track(paths, description="runs") if len(paths) > 8 else paths
+    runs = tuple(read_run(path) for path in reading)
+    checks = {path.stem: _read_object(path) for path in sorted((directory / "check").glob("*.json"))}
+    for name, check in checks.items():
+        if not isinstance(check.get("methods"), dict):
+            raise InputError(
+                f"{directory / 'check' / name}.json holds no 'methods'",
+                mend=f"write it again: rino check {name} --json {directory / 'check' / name}.json",
+            )
+    proof = _read_optional(directory / "prove.json")
+    comparison = _read_optional(directory / "comparison.json")
+    if not (runs or checks or proof or comparison):
+        raise InputError(
+            f"{directory} holds nothing to draw: no run (config.json beside metrics.jsonl), no check/*.json, "
+            "no prove.json, no comparison.json",
+            mend="make some results first: rino reproduce --quick --out DIR",
+        )
+    return Results(directory, runs, checks, proof, comparison)
+
+
+def read_run(path: Path) -> Run:
+    """Read one run directory; a line that a killed run left half-written at the end of a file is ignored.
+
+    Raises:
+        InputError: a malformed file, or a configuration without `method` or `seed`.
+    """
+    config = _read_object(path / "config.json")
+    if missing := [key for key in ("method", "seed") if key not in config]:
+        raise InputError(
+            f"{path / 'config.json'} lacks {' and '.join(map(repr, missing))}",
+            mend="train it again, or move the directory out of the way",
+        )
+    metrics, evaluations, timings = (
+        _by_step(_read_lines(path / name)) for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl")
+    )
+    samples = tuple(row for _, row in _read_lines(path / "samples.jsonl"))
+    return Run(path, config, metrics, evaluations, samples, timings)
+
+
+def group_runs(runs: Sequence[Run]) -> tuple[Arm, ...]:
+    """Group the repetitions of each experiment. Arms of one method, task and model are labelled by what they differ in.
+
+    Raises:
+        InputError: two runs agree in everything, the seed included.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(settings(run), sort_keys=True), []).append(run)
+    arms = []
+    for group in groups.values():
+        first = group[0]
+        rivals = [
+            other[0]
+            for other in groups.values()
+            if (other[0].method, other[0].config.get("task"), other[0].config.get("model"))
+            == (first.method, first.config.get("task"), first.config.get("model"))
+        ]
+        label = first.title + _difference(first, rivals)
+        ordered = tuple(sorted(group, key=lambda run: run.seed))
+        for left, right in itertools.pairwise(ordered):
+            if left.seed == right.seed:
+                raise InputError(
+                    f"{left.path} and {right.path} are the same experiment with the same seed {left.seed}",
+                    mend="remove one of them: a repeated seed is no repetition",
+                )
+        arms.append(Arm(label, ordered))
+    return tuple(arms)
+
+
+def panels(arms: Sequence[Arm]) -> dict[tuple[str, str], list[Arm]]:
+    """Arms by (task, model): what can be compared in one picture."""
+    grouped: dict[tuple[str, str], list[Arm]] = {}
+    for arm in arms:
+        grouped.setdefault((arm.task, arm.model), []).append(arm)
+    return grouped
+
+
+def flatten(config: Row, prefix: str = "") -> dict[str, Any]:
+    """A nested configuration with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """All that decides the run, except what repetitions may differ in, with dotted names."""
+    return flatten({key: value for key, value in run.config.items() if key not in INDIVIDUAL})
+
+
+def _difference(run: Run, rivals: Sequence[Run]) -> str:
+    others = [settings(rival) for rival in rivals]
+    own = settings(run)
+    differing = [key for key in own if any(other.get(key) != own[key] for other in others)]
+    return f" ({', '.join(f'{key} {own[key]}' for key in differing)})" if differing else ""
+
+
+def _short(name: Any) -> str:
+    if not name:
+        return "–"
+    return Path(str(name)).name or str(name)
+
+
+def _by_step(rows: Sequence[tuple[str, Row]]) -> tuple[Row, ...]:
+    # A run that was killed and resumed may have written a step twice: the later row is the one it went on from.
+    by_step: dict[int, Row] = {}
+    for where, row in rows:
+        if not isinstance(row.get("step"), int):
+            raise InputError(f"{where} has no whole number 'step'", mend="every row names the step it belongs to")
+        by_step[row["step"]] = row
+    return tuple(by_step[step] for step in sorted(by_step))
+
+
+def _read_optional(path: Path) -> Row | None:
+    return _read_object(path) if path.exists() else None
+
+
+def _read_object(path: Path) -> Row:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{path}{line} is not JSON: {error}", mend="write it again, or move it away") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a {type(value).__name__}, not an object", mend="write it again") from None
+    return value
+
+
+def _read_lines(path: Path) -> list[tuple[str, Row]]:
+    """The rows of a JSONL file with the place of each; a file that does not exist has none."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    rows: list[tuple[str, Row]] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line, parse_constant=_no_number)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            if number == len(lines):  # No newline after it: the write was cut short.
+                continue
+            raise InputError(
+                f"{where} is not JSON: {error}", mend="remove that line, or train the run again"
+            ) from error
+        if not isinstance(row, dict):
+            raise InputError(f"{where} holds a {type(row).__name__}, not an object", mend="remove that line")
+        rows.append((where, row))
+    return rows
+
+
+def _no_number(name: str) -> None:
+    """NaN and infinities are no JSON; a foreign writer's are read as missing values."""

@@ -1,0 +1,164 @@
+"""What training did: accuracy, lengths, entropy, the probe and diagnostics against step; pass@k; sweeps of a dial."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from figures.curves import Curve, MissingData, Panel, Rows, seed_curve, smoothing_window
+from figures.runs import Arm, Results, flatten, panels, settings
+from figures.statistics import t_interval
+from figures.style import BEFORE
+
+Measurements = Sequence[tuple[str, str]]
+
+ACCURACY: Measurements = (("reward", "training reward"), ("eval/accuracy_strict", "held-out accuracy (strict)"))
+LENGTH: Measurements = (
+    ("completions/mean_length", "response length in\ntraining (tokens)"),
+    ("eval/mean_length", "response length on\nheld-out prompts (tokens)"),
+)
+LENGTH_BY_OUTCOME: Measurements = (
+    ("completions/correct_mean_length", "correct, in training\n(tokens)"),
+    ("completions/incorrect_mean_length", "incorrect, in training\n(tokens)"),
+    ("eval/correct_mean_length", "correct, held-out\nprompts (tokens)"),
+    ("eval/incorrect_mean_length", "incorrect, held-out\nprompts (tokens)"),
+)
+ENTROPY: Measurements = (
+    ("entropy", "entropy in training\n(nats per token)"),
+    ("eval/entropy", "entropy on held-out\nprompts (nats per token)"),
+)
+PROBE: Measurements = (
+    ("equivalence/cosine", "cosine with the\nSFT gradient"),
+    ("equivalence/relative_error", "relative error to the\nSFT gradient"),
+    ("equivalence/credit_structure_index", "credit-structure index η"),
+)
+DIAGNOSTICS: Measurements = (
+    ("grad_norm", "gradient norm"),
+    ("frac_reward_zero_std", "groups of equal reward"),
+    ("clip_ratio/region_mean", "clipped tokens"),
+    ("kl", "KL to the reference"),
+)
+DIALS = {"refresh_every": "steps between refreshes of the samples", "num_iterations": "inner steps per batch"}
+
+
+def against_step(results: Results, measurements: Measurements) -> Mapping[str, Rows]:
+    """One figure a task. With one model its panels are the measurements; else models are columns, measurements rows.
+
+    Raises:
+        MissingData: no runs, or no run recorded any of the measurements.
+    """
+    figures: dict[str, Rows] = {}
+    by_task: dict[str, dict[str, list[Arm]]] = {}
+    for (task, model), arms in panels(require_arms(results)).items():
+        by_task.setdefault(task, {})[model] = arms
+    for task, models in by_task.items():
+        table = [
+            [_panel(arms, name, label, title=f"{task} · {model}") for model, arms in models.items()]
+            for name, label in measurements
+        ]
+        rows = [row for row in table if any(panel.curves for panel in row)]
+        if rows and len(models) == 1:
+            flat = [row[0] for row in rows]
+            columns = 2 if len(flat) in (2, 4) else min(3, len(flat))
+            rows = [flat[start : start + columns] for start in range(0, len(flat), columns)]
+        if rows:
+            figures[task if len(by_task) > 1 else ""] = rows
+    if not figures:
+        raise MissingData(f"no run records {' or '.join(name for name, _ in measurements)}")
+    return figures
+
+
+def pass_at_k(results: Results) -> Mapping[str, Rows]:
+    """pass@k against k at the last shared evaluation, and before training where there is an evaluation at step 0.
+
+    Raises:
+        MissingData: no evaluation with at least two values of k.
+    """
+    row = []
+    for (task, model), arms in panels(require_arms(results)).items():
+        curves = [curve for arm in arms if (curve := _pass_curve(arm, -1)) is not None]
+        if not curves:
+            continue
+        start = _pass_curve(arms[0], 0)
+        if start is not None and arms[0].matrix("eval/pass@1")[0][0] == 0:
+            curves.append(Curve(BEFORE, start.x, start.y))
+        row.append(Panel(f"{task} · {model}", "k", "held-out pass@k", tuple(curves), log2_x=True, markers=True))
+    if not row:
+        raise MissingData("no evaluation has pass@k for two values of k")
+    return {"": [row[start : start + 3] for start in range(0, len(row), 3)]}
+
+
+def sweep(results: Results) -> Mapping[str, Rows]:
+    """Final accuracy and final cosine against a dial, where runs differ in nothing else: one figure a dial.
+
+    Raises:
+        MissingData: no two arms of a method differ in exactly one dial.
+    """
+    arms = require_arms(results)
+    figures = {dial: rows for dial, label in DIALS.items() if (rows := _dial_panels(arms, dial, label))}
+    if not figures:
+        raise MissingData(f"no method was run at two values of {' or '.join(DIALS)}")
+    return figures
+
+
+def require_arms(results: Results) -> tuple[Arm, ...]:
+    """The arms, or `MissingData` when there are none."""
+    if not results.arms:
+        raise MissingData("no training runs")
+    return results.arms
+
+
+def final(arm: Arm, name: str) -> np.ndarray | None:
+    """`[seeds]` values at the last step that all seeds evaluated or recorded; None without one."""
+    steps, values = arm.matrix(name)
+    return values[:, -1] if steps.size else None
+
+
+def _panel(arms: Sequence[Arm], name: str, label: str, *, title: str) -> Panel:
+    # Evaluations are few and each is a mean over all held-out prompts; training measurements are noisy batch means.
+    smooth = not name.startswith(("eval/", "equivalence/"))
+    curves = tuple(curve for arm in arms if (curve := seed_curve(arm, name, smooth=smooth)) is not None)
+    window = max((smoothing_window(curve.x.size) for curve in curves), default=1) if smooth else 1
+    note = f"\n(mean of {window} steps)" if window > 1 else ""
+    return Panel(title, "step", label + note, curves, markers=name.startswith(("eval/", "equivalence/")))
+
+
+def _pass_curve(arm: Arm, point: int) -> Curve | None:
+    names = {name for run in arm.runs for row in run.evaluations for name in row if name.startswith("eval/pass@")}
+    by_k = {int(name.removeprefix("eval/pass@")): arm.matrix(name) for name in names}
+    ks = sorted(k for k, (steps, _) in by_k.items() if steps.size)
+    if len(ks) < 2:
+        return None
+    estimates = [t_interval(by_k[k][1][:, point]) for k in ks]
+    half = None if len(arm.runs) == 1 else np.array([(e.high or e.mean) - e.mean for e in estimates])
+    return Curve(arm.label, np.array(ks, dtype=float), np.array([e.mean for e in estimates]), half)
+
+
+def _dial_panels(arms: Sequence[Arm], dial: str, label: str) -> Rows:
+    groups: dict[str, list[Arm]] = {}
+    for arm in arms:
+        rest = {key: value for key, value in settings(arm.runs[0]).items() if key != dial}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(arm)
+    swept = [group for group in groups.values() if all(dial in flatten(arm.runs[0].config) for arm in group)]
+    row = []
+    for name, ylabel in (ACCURACY[1], PROBE[0], PROBE[1]):
+        curves = tuple(curve for group in swept if (curve := _dial_curve(group, dial, name)) is not None)
+        if curves:
+            row.append(Panel("", label, ylabel, curves, log2_x=True, markers=True))
+    return [row] if row else []
+
+
+def _dial_curve(group: Sequence[Arm], dial: str, name: str) -> Curve | None:
+    points = []
+    for arm in group:
+        values, setting = final(arm, name), flatten(arm.runs[0].config)[dial]
+        if values is not None and isinstance(setting, int | float) and setting > 0:
+            points.append((float(setting), t_interval(values)))
+    if len(points) < 2:
+        return None
+    points.sort(key=lambda point: point[0])
+    x = np.array([setting for setting, _ in points])
+    y = np.array([estimate.mean for _, estimate in points])
+    single = any(estimate.high is None for _, estimate in points)
+    half = None if single else np.array([(e.high or e.mean) - e.mean for _, e in points])
+    return Curve(group[0].title, x, y, half)
