@@ -11,7 +11,7 @@ import pytest
 from mdp_theory import population, tree
 from mdp_theory.catalogue import METHODS
 from mdp_theory.mdp import TokenMDP
-from mdp_theory.objectives import KL, Batch, Objective, loss
+from mdp_theory.objectives import Batch, Objective, loss
 from mdp_theory.policy import TabularPolicy
 from mdp_theory.precision import in_float64
 
