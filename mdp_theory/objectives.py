@@ -366,8 +366,9 @@ def _outcome(rule: Advantage, reward: ResponseArray, same: Bool[Array, "batch ba
     if rule.outcome == "correct":
         return jnp.where(reward >= rule.threshold, rule.positive, -rule.negative).astype(reward.dtype)
     above = reward - _group_sum(same, reward) / same.sum(axis=1)
+    spread = _spread(same, reward)
     # A deviation that is rounding alone is none: equal rewards such as 0.1 need not average to 0.1 in binary.
-    above = jnp.where(jnp.abs(above) > 1e-6 * _spread(same, reward), above, 0.0)
+    above = jnp.where((spread > 0) & (jnp.abs(above) > 1e-6 * spread), above, 0.0)
     return jnp.where(above > 0, rule.positive, jnp.where(above < 0, -rule.negative, 0.0)).astype(reward.dtype)
 
 
