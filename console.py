@@ -60,7 +60,7 @@ def track(items: Iterable[T], *, description: str, total: int | None = None) -> 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table to stdout; numbers are right-aligned and floats get four significant digits."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     cells = [[_cell(value) for value in row] for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[index]) for row in cells)
@@ -69,7 +69,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_row(*row)
     stdout = Console()
     # A pipe or a file has no width of its own: rich would fold the table at 80 columns there.
-    Console(width=stdout.width if stdout.is_terminal else 200).print(table)
+    console = Console(width=stdout.width if stdout.is_terminal else 200, highlight=False)
+    console.print(Text(title, style="bold"), table)
 
 
 def write_json(path: Path, value: object) -> None:

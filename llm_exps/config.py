@@ -66,16 +66,17 @@ class SamplingOptions:
 
     Attributes:
         num_generations: completions per prompt (the group size G).
-        max_prompt_length: longest prompt, in tokens; a longer one is an error.
-        max_completion_length: a completion ends at EOS or after this many tokens.
+        max_prompt_length: longest prompt, in tokens; a longer one is an error. Default: what the context leaves.
+        max_completion_length: a completion ends at EOS or after this many tokens. Default: 512, or half of the model's
+            context if that is less.
         temperature: of sampling; log-probabilities are taken at the same temperature.
         top_p: sample from the smallest set of tokens with this probability.
         top_k: sample from this many tokens; 0 means all.
     """
 
     num_generations: int = 8
-    max_prompt_length: int = 256
-    max_completion_length: int = 512
+    max_prompt_length: int | None = None
+    max_completion_length: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
@@ -87,7 +88,8 @@ class OptimiserOptions:
     """How a batch becomes updates.
 
     Attributes:
-        learning_rate: of AdamW, constant after warm-up.
+        learning_rate: of AdamW, constant after warm-up. Default: 1e-6, or 3e-4 for a model of under ten million
+            parameters.
         warmup_steps: optimiser steps of linear warm-up.
         adam_beta1: decay of the first moment.
         adam_beta2: decay of the second moment.
@@ -99,7 +101,7 @@ class OptimiserOptions:
         refresh_every: steps between refreshes of the policy that samples; 0 never refreshes it.
     """
 
-    learning_rate: float = 1e-6
+    learning_rate: float | None = None
     warmup_steps: int = 0
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
@@ -137,6 +139,8 @@ class RunOptions:
         steps: batches of completions to learn from.
         num_prompts: prompts per step; num_prompts × num_generations completions are drawn.
         scheme: rewards 0/1, or 0/0.1/1 with credit for the format.
+        data: training problems of the task: a hub name, or a local parquet or JSONL file.
+        evaluation_data: held-out problems of the task, likewise.
         prompt_template: a file with the prompt's text and {fields} of the task.
         probe_every: steps between measurements of the equivalence; 0 never measures it.
         save_every: steps between checkpoints; 0 saves at the end alone.
@@ -149,6 +153,8 @@ class RunOptions:
     steps: int = 100
     num_prompts: int = 32
     scheme: Literal["binary", "three-level"] = "binary"
+    data: str | None = None
+    evaluation_data: str | None = None
     prompt_template: Path | None = None
     probe_every: int = 10
     save_every: int = 20
@@ -161,9 +167,31 @@ class RunOptions:
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
 
+def resolve(options: RunOptions, *, parameters: int, context: int) -> RunOptions:
+    """Fill in the defaults that depend on the model: its number of parameters and its longest sequence, in tokens.
+
+    Raises:
+        InputError: prompt and completion do not fit into the context.
+    """
+    sampling, optimiser = options.sampling, options.optimiser
+    completion = sampling.max_completion_length or min(512, context // 2)
+    prompt = sampling.max_prompt_length or max(context - completion, 1)
+    if prompt + completion > context:
+        raise InputError(
+            f"max_prompt_length {prompt} + max_completion_length {completion} exceeds the model's context of {context}",
+            mend=f"--max-completion-length {max(context - prompt, 1)}",
+        )
+    rate = optimiser.learning_rate or (3e-4 if parameters < 10_000_000 else 1e-6)
+    return dataclasses.replace(
+        options,
+        sampling=dataclasses.replace(sampling, max_prompt_length=prompt, max_completion_length=completion),
+        optimiser=dataclasses.replace(optimiser, learning_rate=rate),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run in full."""
+    """One run in full; `options` are resolved."""
 
     model: str
     task: str
@@ -176,7 +204,9 @@ class RunConfig:
     @property
     def resolved(self) -> Method:
         """The method with this run's departures applied to its objective."""
-        return customise(get(self.method), self.options.objective, self.options.sampling.max_completion_length)
+        length = self.options.sampling.max_completion_length
+        assert length is not None, "options are resolved"
+        return customise(get(self.method), self.options.objective, length)
 
     @property
     def refresh_every(self) -> int:
@@ -246,6 +276,19 @@ def aggregation(name: str) -> Aggregation:
     return resolved  # type: ignore[return-value]
 
 
+def changed_flags(options: Any) -> list[str]:
+    """The command-line words that turn the default options into these."""
+    words: list[str] = []
+    for item in dataclasses.fields(options):
+        value, default = getattr(options, item.name), getattr(type(options)(), item.name)
+        if dataclasses.is_dataclass(value):
+            words += changed_flags(value)
+        elif value != default:
+            flag = "--" + item.name.replace("_", "-")
+            words += [flag] if value is True else [flag, str(value)]
+    return words
+
+
 def validate(options: RunOptions) -> None:
     """Check every number and the batch arithmetic.
 
@@ -264,11 +307,11 @@ def validate(options: RunOptions) -> None:
         (evaluation, ("eval_samples",), 1),
     ):
         for name in names:
-            if getattr(section, name) < least:
-                value, flag = getattr(section, name), name.replace("_", "-")
+            value, flag = getattr(section, name), name.replace("_", "-")
+            if value is not None and value < least:
                 raise InputError(f"--{flag} {value} is below {least}", mend=f"give at least {least}")
     for value, name in ((sampling.temperature, "temperature"), (optimiser.learning_rate, "learning-rate")):
-        if not value > 0:
+        if value is not None and not value > 0:
             raise InputError(f"--{name} {value} is not above 0", mend="give a positive number")
     if not 0 < sampling.top_p <= 1:
         raise InputError(f"--top-p {sampling.top_p} is outside (0, 1]", mend="1 samples from all tokens")

@@ -20,7 +20,7 @@ def supervised_counterpart(objective: Objective) -> Objective:
 
 
 def outcome_credit(credit: Credit, mask: TokenArray) -> Credit:
-    """The same credit, each response's advantage spread evenly over its tokens: no change unless a critic was at work."""
+    """The same credit, each response's advantage spread evenly over its tokens: the same unless a critic is at work."""
     length = jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
     mean = jnp.where(mask > 0, credit.advantage, 0.0).sum(axis=1, keepdims=True) / length
     return credit._replace(advantage=jnp.broadcast_to(mean, credit.advantage.shape))

@@ -1,0 +1,242 @@
+"""Methods against each other: the same prompts in the same order, the same number of samples, several seeds.
+
+If learning rates are swept, each method picks its own on seeds of the sweep's own, by one rule: the highest mean
+training reward over the last quarter of the steps. Held-out prompts play no part in the choice. The comparison then
+runs on fresh seeds. Intervals are two-level bootstraps: seeds are resampled, and with them prompts, paired across
+methods.
+"""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import InputError, write_json
+from llm_exps.config import RunConfig, RunOptions, changed_flags
+from llm_exps.experiment import Setup, train
+from llm_exps.run_directory import RunDirectory, complete_lines
+from mdp_theory.catalogue import get
+
+_RESAMPLES = 4000
+_LEVEL = 0.95
+SELECTION_RULE = "highest mean training reward over the last quarter of the steps, mean over the sweep's seeds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        methods: catalogue names; the first is the one the others are compared with.
+        seeds: of the comparison.
+        learning_rates: tried for every method; none means the options' own.
+        sweep_seeds: of the sweep; apart from `seeds`.
+        sweep_steps: steps of a run of the sweep.
+    """
+
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    learning_rates: tuple[float, ...] = ()
+    sweep_seeds: tuple[int, ...] = (1000,)
+    sweep_steps: int = 50
+
+    def __post_init__(self) -> None:
+        for name, values in (("method", self.methods), ("seed", self.seeds)):
+            if not values:
+                raise InputError(f"no {name} to compare", mend=f"give at least one --{name}s")
+            if len(set(values)) < len(values):
+                raise InputError(f"a {name} is given twice: {values}", mend="give each once")
+        shared = set(self.seeds) & set(self.sweep_seeds) if self.learning_rates else set()
+        if shared:
+            raise InputError(
+                f"seed {min(shared)} serves the sweep and the comparison",
+                mend="choose --sweep-seeds apart from --seeds",
+            )
+        if self.learning_rates and self.sweep_steps < 1:
+            raise InputError(f"--sweep-steps {self.sweep_steps} is below 1", mend="give at least 1")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a comparison and its place under the comparison's directory."""
+
+    place: str
+    config: RunConfig
+
+
+def sweep_runs(comparison: Comparison, model: str, task: str, options: RunOptions) -> Iterator[Run]:
+    """The runs that choose learning rates: no probe and no evaluation but the closing one."""
+    quiet = dataclasses.replace(
+        options,
+        steps=comparison.sweep_steps,
+        probe_every=0,
+        evaluation=dataclasses.replace(options.evaluation, eval_every=0),
+    )
+    for method in comparison.methods:
+        for rate in comparison.learning_rates:
+            for seed in comparison.sweep_seeds:
+                config = _config(method, model, task, quiet, seed=seed, learning_rate=rate)
+                yield Run(f"sweep/{config.resolved.key}/lr-{rate:g}/seed-{seed}", config)
+
+
+def main_runs(
+    comparison: Comparison, model: str, task: str, options: RunOptions, chosen: dict[str, float]
+) -> Iterator[Run]:
+    """The runs that are compared, at each method's chosen learning rate; seeds in the outer loop."""
+    for seed in comparison.seeds:
+        for method in comparison.methods:
+            key = get(method).key
+            config = _config(method, model, task, options, seed=seed, learning_rate=chosen.get(key))
+            yield Run(f"runs/{key}/seed-{seed}", config)
+
+
+def compare(
+    comparison: Comparison, *, model: str, task: str, options: RunOptions, setup: Setup, out: Path
+) -> dict[str, Any]:
+    """Run everything that is not done yet under `out`, and write `out/comparison.json`."""
+    sweep = list(sweep_runs(comparison, model, task, options))
+    for number, run in enumerate(sweep, start=1):
+        train(run.config, out / run.place, setup=setup, description=f"sweep {number}/{len(sweep)} {run.place[6:]}")
+    chosen = {get(method).key: choose_rate(comparison, method, out) for method in comparison.methods} if sweep else {}
+    runs = list(main_runs(comparison, model, task, options, chosen))
+    for number, run in enumerate(runs, start=1):
+        train(run.config, out / run.place, setup=setup, description=f"run {number}/{len(runs)} {run.place[5:]}")
+    result = summarise(comparison, runs, out, swept=bool(sweep))
+    write_json(out / "comparison.json", result)
+    return result
+
+
+def choose_rate(comparison: Comparison, method: str, out: Path) -> float:
+    """The learning rate that the rule picks for one method."""
+    key = get(method).key
+
+    def score(rate: float) -> float:
+        rewards = []
+        for seed in comparison.sweep_seeds:
+            log = RunDirectory(out / f"sweep/{key}/lr-{rate:g}/seed-{seed}").path / "metrics.jsonl"
+            curve = [json.loads(line)["reward"] for line in complete_lines(log)]
+            rewards.append(np.mean(curve[-max(len(curve) // 4, 1) :]))
+        return float(np.mean(rewards))
+
+    return max(comparison.learning_rates, key=score)
+
+
+def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: bool) -> dict[str, Any]:
+    """Final held-out results by method, with intervals, and paired differences from the first method."""
+    finals = {run.place: _last(out / run.place / "eval.jsonl") for run in runs}
+    options = runs[0].config.options
+    rates: dict[str, np.ndarray] = {}
+    methods = []
+    for name in comparison.methods:
+        method = get(name)
+        own = [run for run in runs if run.config.resolved.key == method.key]
+        final = [finals[run.place] for run in own]
+        counts = np.array([result["eval/correct_counts"] for result in final]) / final[0]["eval/samples"]
+        rates[method.key] = counts
+        methods.append(
+            {
+                "key": method.key,
+                "title": method.title,
+                "learning_rate": own[0].config.options.optimiser.learning_rate,
+                "pass@1": float(counts.mean()),
+                "pass@1_interval": bootstrap(counts),
+                "pass@1_by_seed": counts.mean(axis=1).tolist(),
+                **{
+                    field: _mean([result[f"eval/{field}"] for result in final])
+                    for field in (
+                        "accuracy_strict",
+                        "accuracy_flexible",
+                        f"pass@{_largest_k(final[0])}",
+                        "entropy",
+                        "mean_length",
+                        "correct_mean_length",
+                        "incorrect_mean_length",
+                    )
+                },
+            }
+        )
+    first = get(comparison.methods[0]).key
+    pairs = [
+        {
+            "method": key,
+            "baseline": first,
+            "difference": float((counts - rates[first]).mean()),
+            "interval": bootstrap(counts - rates[first]),
+        }
+        for key, counts in rates.items()
+        if key != first
+    ]
+    return {
+        "model": runs[0].config.model,
+        "task": runs[0].config.task,
+        "seeds": list(comparison.seeds),
+        "steps": options.steps,
+        "completions_per_step": options.num_prompts * options.sampling.num_generations,
+        "eval_prompts": final[0]["eval/prompts"],
+        "eval_samples": final[0]["eval/samples"],
+        "initial_pass@1": _first(out / runs[0].place / "eval.jsonl")["eval/pass@1"],
+        "selection": (
+            {
+                "rule": SELECTION_RULE,
+                "learning_rates": list(comparison.learning_rates),
+                "seeds": list(comparison.sweep_seeds),
+                "steps": comparison.sweep_steps,
+            }
+            if swept
+            else None
+        ),
+        "interval": f"{_LEVEL:.0%} bootstrap over seeds and prompts, paired, {_RESAMPLES} resamples",
+        "methods": methods,
+        "paired": pairs,
+    }
+
+
+def bootstrap(values: np.ndarray) -> list[float]:
+    """Percentile interval of the mean of `[seeds, prompts]` values; both levels are resampled, from a fixed seed."""
+    rng = np.random.default_rng(0)
+    seeds, prompts = values.shape
+    means = np.empty(_RESAMPLES)
+    for index in range(_RESAMPLES):
+        # The prompts are the same for every seed, so one draw of prompts serves the drawn seeds.
+        drawn = values[rng.integers(seeds, size=seeds)][:, rng.integers(prompts, size=prompts)]
+        means[index] = drawn.mean()
+    tail = (1 - _LEVEL) / 2
+    return [float(bound) for bound in np.quantile(means, [tail, 1 - tail])]
+
+
+def command_line(run: Run, out: Path) -> str:
+    """The `rino train` command of one run: a line of a job array."""
+    words = ["rino", "train", "--model", run.config.model, "--task", run.config.task, "--method", run.config.method]
+    return shlex.join([*words, "--out", str(out / run.place), *changed_flags(run.config.options)])
+
+
+def _config(
+    method: str, model: str, task: str, options: RunOptions, *, seed: int, learning_rate: float | None
+) -> RunConfig:
+    optimiser = options.optimiser
+    if learning_rate is not None:
+        optimiser = dataclasses.replace(optimiser, learning_rate=learning_rate)
+    options = dataclasses.replace(options, seed=seed, optimiser=optimiser)
+    return RunConfig(model=model, task=task, method=method, options=options)
+
+
+def _last(file: Path) -> dict[str, Any]:
+    return json.loads(list(complete_lines(file))[-1])
+
+
+def _first(file: Path) -> dict[str, Any]:
+    return json.loads(next(iter(complete_lines(file))))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return float(np.mean(present)) if present else None
+
+
+def _largest_k(result: dict[str, Any]) -> int:
+    return max(int(name.split("@")[1]) for name in result if name.startswith("eval/pass@"))

@@ -1,0 +1,298 @@
+"""The loop: sample, reward, learn, log, evaluate, checkpoint; and resume where a run was cut off.
+
+A step is a function of the configuration, the step's number and the parameters: prompts and sampling keys derive from
+the seed and the step. So a resumed run writes the same lines as one that was never interrupted.
+"""
+
+import importlib.metadata
+import json
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from tensorboardX import SummaryWriter
+
+from console import progress_bar
+from llm_exps.config import RunConfig, RunOptions
+from llm_exps.evaluation import evaluate
+from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
+from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
+from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
+from llm_exps.run_directory import Checkpoints, RunDirectory, complete_lines
+from llm_exps.tasks.registry import load_task
+from llm_exps.tasks.task import Problems, Task
+
+_ROLLOUT_STREAM = 0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model and a task, loaded once and shared by the runs of a comparison."""
+
+    source: str
+    graph: nnx.GraphDef
+    params: nnx.State
+    tokenizer: Any
+    stop_tokens: tuple[int, ...]
+    task: Task
+
+
+class Progress(NamedTuple):
+    """What a checkpoint holds: the learner's state and the parameters that sample."""
+
+    learner: LearnerState
+    sampler: nnx.State | None
+
+
+def prepare(model: str, task: str, options: RunOptions) -> Setup:
+    """Load model, tokenizer and task; every mistake that can be seen before work starts is seen here."""
+    loaded_task = load_task(
+        task,
+        data=options.data,
+        evaluation_data=options.evaluation_data,
+        prompt_template=options.prompt_template,
+        scheme=options.scheme,
+    )
+    tokenizer = load_tokenizer(model)
+    decoder, _ = load(model, dtype=jnp.dtype(options.dtype), remat=options.remat)
+    graph, params = nnx.split(decoder)
+    return Setup(model, graph, params, tokenizer, stop_tokens(model), loaded_task)
+
+
+def train(config: RunConfig, out: Path, *, setup: Setup | None = None, description: str = "training") -> dict[str, Any]:
+    """Run `config` in the directory `out`, from its newest checkpoint if it has one; returns the last evaluation.
+
+    Raises:
+        InputError: `out` holds another run, or the input is wrong in a way that the first prompts reveal.
+    """
+    run = RunDirectory(out)
+    setup = setup or prepare(config.model, config.task, config.options)
+    run.begin(config.to_json(), provenance=provenance())
+    experiment = Experiment(config, setup, run)
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=config.options.steps)
+        if run.finished:
+            bar.update(task, completed=config.options.steps)
+        else:
+            experiment.execute(lambda step: bar.update(task, completed=step))
+    return experiment.last_evaluation()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and hardware: they belong in the record and may differ when a run is resumed."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "transformers")
+    device = jax.devices()[0]
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "hardware": {"device": device.device_kind, "count": jax.device_count(), "machine": platform.machine()},
+    }
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: its configuration, what it works on, and where it writes."""
+
+    config: RunConfig
+    setup: Setup
+    run: RunDirectory
+
+    @cached_property
+    def actor(self) -> Actor:
+        """Samples completions."""
+        return Actor(self.setup.graph, self.setup.tokenizer, self.setup.stop_tokens, self.config.options.sampling)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """Learns from them."""
+        return Learner(
+            graph=self.setup.graph,
+            objective=self.config.resolved.objective,
+            options=self.config.options.optimiser,
+            temperature=self.config.options.sampling.temperature,
+            chunk=self.config.options.logprob_chunk,
+        )
+
+    def execute(self, report: Callable[[int], None]) -> None:
+        """Train to the last step, from the newest checkpoint; `report` gets the number of steps done."""
+        options = self.config.options
+        checkpoints = Checkpoints(self.run)
+        step, progress = self._resume(checkpoints)
+        with self.run.tensorboard(step) as writer, _stop_when_told() as told:
+            if step == 0:
+                self._evaluate(0, progress, writer)
+            while step < options.steps and not told:
+                progress = self._step(step, progress, writer)
+                step += 1
+                if step == options.steps or (
+                    options.evaluation.eval_every and step % options.evaluation.eval_every == 0
+                ):
+                    self._evaluate(step, progress, writer)
+                if told or (options.save_every and step % options.save_every == 0 and step < options.steps):
+                    checkpoints.save(step, progress)
+                report(step)
+        checkpoints.close()
+        if step < options.steps:
+            raise KeyboardInterrupt
+        model = nnx.merge(self.setup.graph, progress.learner.params)
+        save(model, self.run.model, companions=self.setup.source)
+        self.run.finish({"steps": step, "skipped_updates": int(progress.learner.skipped)})
+
+    def last_evaluation(self) -> dict[str, Any]:
+        """The last line of `eval.jsonl`."""
+        return json.loads(list(complete_lines(self.run.path / "eval.jsonl"))[-1])
+
+    def _resume(self, checkpoints: Checkpoints) -> tuple[int, Progress]:
+        # The learner donates its buffers; those of the setup are shared and stay.
+        params = jax.tree.map(jnp.copy, self.setup.params)
+        stale = self.config.refresh_every != 1
+        fresh = Progress(self.learner.init(params), self.setup.params if stale else None)
+        step = checkpoints.latest or 0
+        self.run.truncate(step if step else -1)
+        return step, checkpoints.restore(step, fresh) if step else fresh
+
+    def _step(self, step: int, progress: Progress, writer: SummaryWriter) -> Progress:
+        options, refresh = self.config.options, self.config.refresh_every
+        clock = _Clock()
+        if refresh > 1 and step % refresh == 0:
+            progress = progress._replace(sampler=jax.tree.map(jnp.copy, progress.learner.params))
+        sampler = progress.learner.params if progress.sampler is None else progress.sampler
+        problems = self.setup.task.prompts_for_step(options.seed, step, options.num_prompts)
+        key = step_key(options.seed, step, _ROLLOUT_STREAM)
+        rollout, completions = collect(self.actor, sampler, problems, self.setup.task, key)
+        clock.lap("rollout")
+        evidence = self._evidence(sampler, rollout)
+        clock.lap("logprob")
+        every = options.evaluation.eval_every
+        if step == 0 or (every and step % every == 0):
+            self._log_samples(step, progress.learner.params, rollout, completions, problems)
+        probe = bool(options.probe_every) and step % options.probe_every == 0
+        clock.skip()
+        learner, measured = self.learner.update(progress.learner, rollout, evidence, probe=probe)
+        jax.block_until_ready(learner)
+        clock.lap("update")
+        tokens = int(completions.lengths.sum())
+        metrics = {
+            **rollout_metrics(rollout, completions),
+            **measured,
+            "learning_rate": self.learner.learning_rate(step),
+            "skipped_updates": int(learner.skipped),
+            "num_tokens": tokens + self._tokens_so_far(),
+        }
+        self._log("metrics", step + 1, metrics, writer)
+        self._log("timing", step + 1, clock.report(tokens), writer)
+        return Progress(learner, progress.sampler)
+
+    def _evidence(self, sampler: nnx.State, rollout: Rollout) -> Evidence:
+        objective, optimiser = self.learner.objective, self.config.options.optimiser
+        in_reward = objective.kl is not None and objective.kl.placement == "reward"
+        once = optimiser.num_iterations == 1 and optimiser.num_minibatches == 1 and self.config.refresh_every == 1
+        old = None if once and not in_reward else self.learner.logprobs(sampler, rollout)
+        # Without a KL term nothing looks at the reference model, and its forward pass is saved.
+        ref = None if objective.kl is None else self.learner.logprobs(self.setup.params, rollout)
+        return Evidence(old, ref)
+
+    def _evaluate(self, step: int, progress: Progress, writer: SummaryWriter) -> None:
+        options = self.config.options
+        result = evaluate(
+            self.actor,
+            progress.learner.params,
+            self.setup.task,
+            self.setup.task.evaluation_problems(options.evaluation.eval_prompts or None),
+            samples=options.evaluation.eval_samples,
+            seed=options.seed,
+            rows=options.num_prompts * options.sampling.num_generations,
+        )
+        self._log("eval", step, result, writer)
+
+    def _log_samples(
+        self, step: int, params: nnx.State, rollout: Rollout, completions: Completions, problems: Problems
+    ) -> None:
+        """The first group with right and wrong completions (else the first group), with the weight of every token."""
+        size = self.config.options.sampling.num_generations
+        groups = rollout.reward.reshape(-1, size)
+        mixed = np.flatnonzero(np.ptp(groups, axis=1) > 0)
+        group = int(mixed[0]) if mixed.size else 0
+        weights, advantage = self.learner.weights(params, rollout, self._evidence(params, rollout))
+        for row in range(group * size, (group + 1) * size):
+            length = int(completions.lengths[row])
+            ids = completions.tokens[row, -completions.mask.shape[1] :][:length]
+            self.run.append(
+                "samples",
+                {
+                    "step": step,
+                    "prompt": problems.prompts[group],
+                    "completion": completions.texts[row],
+                    "tokens": [self.setup.tokenizer.decode([token]) for token in ids.tolist()],
+                    "reward": float(rollout.reward[row]),
+                    "advantage": float(advantage[row, :length].mean()),
+                    "weights": weights[row, :length].tolist(),
+                },
+            )
+
+    def _log(self, log: str, step: int, record: dict[str, Any], writer: SummaryWriter) -> None:
+        self.run.append(log, {"step": step, **record})
+        for name, value in record.items():
+            if isinstance(value, int | float):
+                writer.add_scalar(name, value, step)
+
+    def _tokens_so_far(self) -> int:
+        file = self.run.path / "metrics.jsonl"
+        lines = list(complete_lines(file)) if file.exists() else []
+        return json.loads(lines[-1])["num_tokens"] if lines else 0
+
+
+@dataclass
+class _Clock:
+    """Seconds of each phase of a step."""
+
+    def __post_init__(self) -> None:
+        self.phases: dict[str, float] = {}
+        self.skip()
+
+    def skip(self) -> None:
+        """Leave the time since the last lap out of the record."""
+        self.last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Charge the time since the last lap to `phase`."""
+        now = time.perf_counter()
+        self.phases[phase] = now - self.last
+        self.last = now
+
+    def report(self, tokens: int) -> dict[str, float]:
+        """Under the names of conventions that users know."""
+        total = sum(self.phases.values())
+        phases = {f"timing_s/{name}": seconds for name, seconds in self.phases.items()}
+        return {**phases, "step_time": total, "perf/tokens_per_s": tokens / total}
+
+
+@contextmanager
+def _stop_when_told() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM, so that the step under way is finished and saved; a second one ends at once."""
+    told: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        if told:
+            raise KeyboardInterrupt
+        told.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

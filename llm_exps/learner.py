@@ -1,0 +1,282 @@
+"""One update from a batch of completions: the loss of `mdp_theory`, gradients in micro-batches, AdamW.
+
+Advantages and denominators are computed for the whole minibatch before any gradient (`assign_credit`), so micro-batches
+add up exactly. Completions are sorted by length into micro-batches and each is cut to a length bin: padding is bounded
+and compilations are few. A batch that is learned from once, on-policy, needs no second forward pass for the old
+log-probabilities: they are the current ones, detached.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from llm_exps.config import OptimiserOptions
+from llm_exps.logprobs import completion_logprobs
+from llm_exps.sampling import length_bin
+from mdp_theory.counterpart import outcome_credit, supervised_counterpart
+from mdp_theory.objectives import (
+    Batch,
+    Credit,
+    Objective,
+    assign_credit,
+    credit_structure_index,
+    kl_estimate,
+    passes_clip,
+    surrogate,
+    token_weights,
+)
+
+
+class Rollout(NamedTuple):
+    """Completions to learn from; rows of one group are neighbours.
+
+    Attributes:
+        tokens: prompt, padded on the left, then completion, padded on the right.
+        valid: False on padding.
+        mask: 1 on completion tokens, EOS included; `time` counts from the first completion token.
+        sampler_logp: what the sampler said of each token.
+        reward: of each completion.
+        group: the index of its prompt in the batch.
+    """
+
+    tokens: Int[Array, "batch length"]
+    valid: Bool[Array, "batch length"]
+    mask: Float[Array, "batch time"]
+    sampler_logp: Float[Array, "batch time"]
+    reward: Float[Array, "batch"]
+    group: Int[Array, "batch"]
+
+    def rows(self, index: np.ndarray | slice) -> "Rollout":
+        """Some of the rows."""
+        return Rollout(*(field[index] for field in self))
+
+    def cut(self, time: int) -> "Rollout":
+        """The first `time` completion tokens; the caller knows that the rest is padding."""
+        surplus = self.mask.shape[1] - time
+        if surplus <= 0:
+            return self
+        length = self.tokens.shape[1] - surplus
+        return self._replace(
+            tokens=self.tokens[:, :length],
+            valid=self.valid[:, :length],
+            mask=self.mask[:, :time],
+            sampler_logp=self.sampler_logp[:, :time],
+        )
+
+
+class LearnerState(NamedTuple):
+    """What training changes."""
+
+    params: nnx.State
+    optimiser: optax.OptState
+    skipped: Int[Array, ""]
+
+
+class Evidence(NamedTuple):
+    """Log-probabilities that the loss needs beside the current ones; None where the current ones, detached, will do."""
+
+    old_logp: Float[np.ndarray, "batch time"] | None
+    ref_logp: Float[np.ndarray, "batch time"] | None
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The compiled functions of one objective; hashable, so runs with equal settings share compilations."""
+
+    graph: nnx.GraphDef
+    objective: Objective
+    options: OptimiserOptions
+    temperature: float
+    chunk: int
+
+    def init(self, params: nnx.State) -> LearnerState:
+        """State before the first update."""
+        return LearnerState(params, self._optimiser().init(params), jnp.zeros((), jnp.int32))
+
+    def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[np.ndarray, "batch time"]:
+        """Log-probabilities of the completion tokens under `params`."""
+        result = np.zeros(rollout.mask.shape, np.float32)
+        for index, part in self._micro_batches(rollout):
+            logp, _ = self._forward(params, part)
+            result[index, : part.mask.shape[1]] = logp
+        return result
+
+    def update(
+        self, state: LearnerState, rollout: Rollout, evidence: Evidence, *, probe: bool
+    ) -> tuple[LearnerState, dict[str, float]]:
+        """All passes over one batch. With `probe`, the last update is compared with its supervised counterpart."""
+        collected: list[dict[str, float]] = []
+        measured: dict[str, float] = {}
+        parts = self._minibatches(rollout, evidence)
+        for iteration in range(self.options.num_iterations):
+            for number, (part, seen) in enumerate(parts):
+                credit = self._credit(part, seen)
+                gradient, sums = self._gradient(state.params, part, seen, credit, self.objective)
+                if probe and iteration == self.options.num_iterations - 1 and number == len(parts) - 1:
+                    measured = self._probe(state.params, part, seen, credit, gradient)
+                state, norm = self._apply(state, gradient)
+                collected.append({**_ratios(sums), "grad_norm": float(norm)})
+        mean = {name: float(np.mean([row[name] for row in collected])) for name in collected[0]}
+        return state, mean | measured
+
+    def weights(
+        self, params: nnx.State, rollout: Rollout, evidence: Evidence
+    ) -> tuple[Float[np.ndarray, "batch time"], Float[np.ndarray, "batch time"]]:
+        """The weight of every token in the first update, by the objective's closed form, and its advantage."""
+        logp = self.logprobs(params, rollout)
+        old = logp if evidence.old_logp is None else evidence.old_logp
+        ref = logp if evidence.ref_logp is None else evidence.ref_logp
+        batch = Batch(logp, old, ref, rollout.mask, rollout.reward, rollout.group)
+        return np.asarray(_weights(self.objective, batch)), np.asarray(_assign(self.objective, batch).advantage)
+
+    def learning_rate(self, updates: int) -> float:
+        """The rate of the next update, after `updates` steps."""
+        options = self.options
+        done = updates * options.num_iterations * options.num_minibatches
+        return options.learning_rate * (min(done / options.warmup_steps, 1.0) if options.warmup_steps else 1.0)
+
+    def _optimiser(self) -> optax.GradientTransformation:
+        options = self.options
+        rate: optax.ScalarOrSchedule = options.learning_rate
+        if options.warmup_steps:
+            rate = optax.linear_schedule(0.0, options.learning_rate, options.warmup_steps)
+        return optax.chain(
+            optax.clip_by_global_norm(options.max_grad_norm),
+            optax.adamw(rate, b1=options.adam_beta1, b2=options.adam_beta2, weight_decay=options.weight_decay),
+        )
+
+    def _minibatches(self, rollout: Rollout, evidence: Evidence) -> list[tuple[Rollout, Evidence]]:
+        size = rollout.reward.shape[0] // self.options.num_minibatches
+        slices = [slice(start, start + size) for start in range(0, size * self.options.num_minibatches, size)]
+        return [
+            (rollout.rows(index), Evidence(*(None if field is None else field[index] for field in evidence)))
+            for index in slices
+        ]
+
+    def _micro_batches(self, rollout: Rollout) -> Iterator[tuple[np.ndarray, Rollout]]:
+        """Row numbers and rows, short completions first, each part cut to its own bin."""
+        lengths = np.asarray(rollout.mask).sum(axis=1).astype(int)
+        order = np.argsort(lengths, kind="stable")
+        size = self.options.micro_batch_size or len(order)
+        for start in range(0, len(order), size):
+            index = order[start : start + size]
+            yield index, rollout.rows(index).cut(length_bin(int(lengths[index].max())))
+
+    def _credit(self, rollout: Rollout, evidence: Evidence) -> Credit:
+        old = evidence.old_logp if evidence.old_logp is not None else np.zeros(rollout.mask.shape, np.float32)
+        ref = evidence.ref_logp if evidence.ref_logp is not None else old
+        batch = Batch(old, old, ref, rollout.mask, rollout.reward, rollout.group)
+        return _assign(self.objective, batch)
+
+    def _gradient(
+        self, params: nnx.State, rollout: Rollout, evidence: Evidence, credit: Credit, objective: Objective
+    ) -> tuple[nnx.State, dict[str, Array]]:
+        total = None
+        for index, part in self._micro_batches(rollout):
+            time = part.mask.shape[1]
+            rows = [None if field is None else field[index, :time] for field in (*evidence, *credit)]
+            result = self._micro_gradient(objective, params, part, Evidence(*rows[:2]), Credit(*rows[2:]))
+            total = result if total is None else _add(total, result)
+        assert total is not None
+        return total
+
+    @partial(jax.jit, static_argnums=0)
+    def _forward(
+        self, params: nnx.State, rollout: Rollout
+    ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"]]:
+        return completion_logprobs(
+            nnx.merge(self.graph, params),
+            rollout.tokens,
+            rollout.valid,
+            time=rollout.mask.shape[1],
+            temperature=self.temperature,
+            chunk=self.chunk,
+        )
+
+    @partial(jax.jit, static_argnums=(0, 1))
+    def _micro_gradient(
+        self, objective: Objective, params: nnx.State, rollout: Rollout, evidence: Evidence, credit: Credit
+    ) -> tuple[nnx.State, dict[str, Array]]:
+        mask = rollout.mask
+
+        def part_of_loss(params: nnx.State) -> tuple[Float[Array, ""], dict[str, Array]]:
+            logp, entropy = self._forward(params, rollout)
+            detached = jax.lax.stop_gradient(logp)
+            old = detached if evidence.old_logp is None else evidence.old_logp
+            ref = detached if evidence.ref_logp is None else evidence.ref_logp
+            value = surrogate(objective, credit, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
+            passes = passes_clip(objective, credit, logp=detached, old_logp=old, mask=mask)
+            learned = mask * (credit.scale > 0)
+            gap = jnp.abs(detached - rollout.sampler_logp) * mask
+            sums = {
+                "loss": value,
+                "tokens": mask.sum(),
+                "learned": learned.sum(),
+                "entropy": (entropy * mask).sum(),
+                "kl": (kl_estimate("k3", detached, ref) * mask).sum(),
+                "clip_ratio/region_mean": ((1 - passes) * learned).sum(),
+                "ratio_deviation": (jnp.abs(jnp.exp(detached - old) - 1) * mask).sum(),
+                "sampling/logp_difference_mean": gap.sum(),
+            }
+            return value, sums
+
+        gradient, sums = jax.grad(part_of_loss, has_aux=True)(params)
+        return gradient, sums
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=1)
+    def _apply(self, state: LearnerState, gradient: nnx.State) -> tuple[LearnerState, Float[Array, ""]]:
+        norm = optax.global_norm(gradient)
+        updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.params)
+        stepped = state._replace(params=optax.apply_updates(state.params, updates), optimiser=optimiser)
+        finite = jnp.isfinite(norm)
+        # A gradient that is not finite must touch neither the weights nor the optimiser's moments.
+        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
+        return kept._replace(skipped=state.skipped + ~finite), norm
+
+    def _probe(
+        self, params: nnx.State, rollout: Rollout, evidence: Evidence, credit: Credit, gradient: nnx.State
+    ) -> dict[str, float]:
+        """Distance between the method's gradient and that of outcome-weighted SFT, on the very batch and weights."""
+        level = outcome_credit(credit, rollout.mask)
+        supervised, _ = self._gradient(params, rollout, evidence, level, supervised_counterpart(self.objective))
+        weights, _ = self.weights(params, rollout, evidence)
+        index = credit_structure_index(weights, jnp.asarray(rollout.mask))
+        return {
+            **{name: float(value) for name, value in compare(gradient, supervised).items()},
+            "equivalence/credit_structure_index": float(index),
+        }
+
+
+@jax.jit
+def compare(left: nnx.State, right: nnx.State) -> dict[str, Float[Array, ""]]:
+    """Cosine and relative error |left - right| / |right| of two gradients; 1 and 0 where both vanish."""
+    dot = sum((a * b).sum() for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
+    norms = optax.global_norm(left), optax.global_norm(right)
+    gap = optax.global_norm(jax.tree.map(jnp.subtract, left, right))
+    product = norms[0] * norms[1]
+    both_vanish = (norms[0] == 0) & (norms[1] == 0)
+    return {
+        "equivalence/cosine": jnp.where(product > 0, dot / jnp.where(product > 0, product, 1.0), both_vanish * 1.0),
+        "equivalence/relative_error": jnp.where(norms[1] > 0, gap / jnp.where(norms[1] > 0, norms[1], 1.0), gap),
+    }
+
+
+_assign = jax.jit(assign_credit, static_argnums=0)
+_weights = jax.jit(token_weights, static_argnums=0)
+_add = jax.jit(lambda left, right: jax.tree.map(jnp.add, left, right), donate_argnums=0)
+
+
+def _ratios(sums: dict[str, Array]) -> dict[str, float]:
+    """Sums over tokens to means over tokens."""
+    values = {name: float(value) for name, value in sums.items()}
+    tokens, learned = max(values.pop("tokens"), 1.0), max(values.pop("learned"), 1.0)
+    loss, clipped = values.pop("loss"), values.pop("clip_ratio/region_mean")
+    return {"loss": loss, "clip_ratio/region_mean": clipped / learned} | {k: v / tokens for k, v in values.items()}

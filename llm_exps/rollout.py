@@ -1,0 +1,153 @@
+"""Prompts to completions: tokenise, sample, decode for the verifier; training sees the sampled tokens themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from console import InputError
+from llm_exps.config import SamplingOptions
+from llm_exps.learner import Rollout
+from llm_exps.sampling import Sampling, generate, length_bin, pad_prompts, row_keys
+from llm_exps.tasks.task import Problems, Task
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Sampled completions as arrays and as texts; rows of one prompt are neighbours.
+
+    Attributes:
+        tokens: prompt, padded on the left, then completion, padded on the right.
+        valid: False on padding.
+        mask: 1 on completion tokens, EOS included.
+        logp, entropy: of each completion token under the distribution it was drawn from, in nats.
+        ended: whether the completion ended by itself, not at the limit.
+        texts: the completions without EOS.
+    """
+
+    tokens: Int[np.ndarray, "batch length"]
+    valid: Bool[np.ndarray, "batch length"]
+    mask: Float[np.ndarray, "batch time"]
+    logp: Float[np.ndarray, "batch time"]
+    entropy: Float[np.ndarray, "batch time"]
+    ended: Bool[np.ndarray, "batch"]
+    texts: list[str]
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "batch"]:
+        """Tokens of each completion, EOS included."""
+        return self.mask.sum(axis=1).astype(int)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """What turns prompts into completions, given parameters."""
+
+    graph: nnx.GraphDef
+    tokenizer: Any
+    stop_tokens: tuple[int, ...]
+    options: SamplingOptions
+
+    def complete(
+        self,
+        params: nnx.State,
+        prompts: Sequence[str],
+        key: Key[Array, ""],
+        *,
+        copies: int = 1,
+        greedy: bool = False,
+    ) -> Completions:
+        """`copies` completions of each prompt.
+
+        Raises:
+            InputError: a prompt is longer than `max_prompt_length`.
+        """
+        encoded = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        longest = max(range(len(encoded)), key=lambda index: len(encoded[index]))
+        limit = self.options.max_prompt_length
+        if len(encoded[longest]) > limit:
+            raise InputError(
+                f"a prompt has {len(encoded[longest])} tokens, max_prompt_length is {limit}: {prompts[longest][:60]!r}",
+                mend=f"--max-prompt-length {len(encoded[longest])}",
+            )
+        sampling = Sampling(
+            max_new_tokens=self.options.max_completion_length,
+            num_generations=copies,
+            temperature=0.0 if greedy else self.options.temperature,
+            top_p=self.options.top_p,
+            top_k=self.options.top_k,
+            stop_tokens=self.stop_tokens,
+        )
+        keys = row_keys(key, np.arange(len(prompts) * copies))
+        samples = jax.device_get(generate(nnx.merge(self.graph, params), encoded, keys, sampling))
+        prompt_tokens, prompt_valid = pad_prompts(encoded, pad_token=sampling.pad_token)
+        # Completions end where the longest does, up to a length bin: the learner compiles for few shapes.
+        lengths = samples.mask.sum(axis=1)
+        time = min(length_bin(int(lengths.max())), sampling.max_new_tokens)
+        tokens, mask, logp, entropy = (field[:, :time] for field in samples)
+        last = np.take_along_axis(tokens, lengths[:, None] - 1, axis=1)[:, 0]
+        ended = np.isin(last, self.stop_tokens)
+        texts = [
+            self.tokenizer.decode(row[: length - stopped], skip_special_tokens=True)
+            for row, length, stopped in zip(tokens, lengths, ended, strict=True)
+        ]
+        return Completions(
+            tokens=np.concatenate([np.repeat(prompt_tokens, copies, axis=0), tokens], axis=1),
+            valid=np.concatenate([np.repeat(prompt_valid, copies, axis=0), mask], axis=1),
+            mask=mask.astype(np.float32),
+            logp=logp,
+            entropy=entropy,
+            ended=ended,
+            texts=texts,
+        )
+
+
+def collect(
+    actor: Actor, params: nnx.State, problems: Problems, task: Task, key: Key[Array, ""]
+) -> tuple[Rollout, Completions]:
+    """A group of completions of every problem, with its rewards."""
+    copies = actor.options.num_generations
+    completions = actor.complete(params, problems.prompts, key, copies=copies)
+    repeated = problems.repeat(copies)
+    reward = task.reward(repeated.prompts, completions.texts, **repeated.columns)
+    rollout = Rollout(
+        tokens=completions.tokens,
+        valid=completions.valid,
+        mask=completions.mask,
+        sampler_logp=completions.logp,
+        reward=np.asarray(reward, np.float32),
+        group=np.repeat(np.arange(len(problems), dtype=np.int32), copies),
+    )
+    return rollout, completions
+
+
+def rollout_metrics(rollout: Rollout, completions: Completions) -> dict[str, float | None]:
+    """Statistics of a batch under TRL's names; None where a mean has nothing to average."""
+    reward = np.asarray(rollout.reward).reshape(int(rollout.group[-1]) + 1, -1)
+    lengths, flat = completions.lengths, reward.ravel()
+    return {
+        "reward": float(flat.mean()),
+        "reward_std": float(reward.std(axis=1).mean()),
+        "frac_reward_zero_std": float((np.ptp(reward, axis=1) == 0).mean()),
+        "completions/mean_length": float(lengths.mean()),
+        "completions/min_length": float(lengths.min()),
+        "completions/max_length": float(lengths.max()),
+        "completions/mean_terminated_length": mean_where(lengths, completions.ended),
+        "completions/clipped_ratio": float(1 - completions.ended.mean()),
+        "completions/correct_mean_length": mean_where(lengths, flat >= 1),
+        "completions/incorrect_mean_length": mean_where(lengths, flat < 1),
+    }
+
+
+def mean_where(values: np.ndarray, condition: np.ndarray) -> float | None:
+    """The mean of the values where the condition holds, None where it never does."""
+    return float(values[condition].mean()) if condition.any() else None
+
+
+def step_key(seed: int, step: int, stream: int) -> Key[Array, ""]:
+    """Randomness of one purpose (`stream`) at one step: it depends on nothing that happened before."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), stream)
