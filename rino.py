@@ -19,7 +19,10 @@ COMMANDS = {
     "compare": ("llm_exps.command:compare", "Train under several methods and seeds and compare."),
     "evaluate": ("llm_exps.command:evaluate", "Accuracy, pass@k and lengths of a model on held-out prompts."),
     "generate": ("llm_exps.command:generate", "Answer prompts and look at the answers."),
-    "import": ("llm_exps.models.import_command:import_model", "Turn packaged real models into Hugging Face directories."),
+    "import": (
+        "llm_exps.models.import_command:import_model",
+        "Turn packaged real models into model directories.",
+    ),
     "figures": ("figures.command:figures", "Draw every figure and table from run directories."),
     "bench": ("benchmarks.command:bench", "Time this project against the peers that are installed."),
 }

@@ -18,7 +18,7 @@ from llm_exps.experiment import train as train_run
 from llm_exps.rollout import Actor, step_key
 from mdp_theory.catalogue import get
 
-DEFAULT_MODEL = str(Path(__file__).parent / "default_model")
+DEFAULT_MODEL = "default"
 DEFAULT_TASK = "countdown-small"
 DEFAULT_METHODS = ("grpo", "f-isft-pm", "f-isft-pos", "f-isft-neg")
 _GENERATE_STREAM = 2
@@ -41,14 +41,14 @@ def train(
     """Train a model under one method; a run that was cut off goes on where its newest checkpoint is.
 
     Args:
-        model: a Hugging Face directory or hub name (Qwen2, Qwen2.5, Qwen3, Llama).
+        model: a Hugging Face directory or hub name (Qwen2, Qwen2.5, Qwen3, Llama); `default` is the embedded small model.
         task: countdown-small, countdown, gsm8k, addition, addition-two-digit, or your own .py or .jsonl file.
         method: a method of the catalogue; `rino audit` and docs/methods.md list them.
         out: run directory. Default: runs/TASK/METHOD/seed-SEED.
         json: write the last evaluation here.
     """
     get(method)
-    setup, options = _prepare(model, task, options)
+    setup, options = prepare_run(model, task, options)
     config = RunConfig(model=model, task=task, method=method, options=options)
     out = out or Path("runs") / Path(task).stem / config.resolved.key / f"seed-{options.seed}"
     _announce(config, setup)
@@ -97,7 +97,7 @@ def compare(
         sweep_seeds=tuple(sweep_seeds),
         sweep_steps=sweep_steps,
     )
-    setup, resolved = _prepare(model, task, options)
+    setup, resolved = prepare_run(model, task, options)
     if list_commands:
         if learning_rates:
             runs = list(comparisons.sweep_runs(plan, model, task, resolved))
@@ -131,7 +131,7 @@ def evaluate(
         task: as in `rino train`.
         json: write the result here.
     """
-    setup, options = _prepare(model, task, options)
+    setup, options = prepare_run(model, task, options)
     result = evaluate_model(
         _actor(setup, options),
         setup.params,
@@ -168,7 +168,7 @@ def generate(
         greedy: take the most probable token each time.
         json: write prompts and completions here.
     """
-    setup, options = _prepare(model, task, options)
+    setup, options = prepare_run(model, task, options)
     texts = list(prompts)
     if file is not None:
         if not file.is_file():
@@ -238,7 +238,8 @@ def print_comparison(result: dict) -> None:
         print(f"learning rates: {result['selection']['rule']}; tried {result['selection']['learning_rates']}")
 
 
-def _prepare(model: str, task: str, options: RunOptions) -> tuple[Setup, RunOptions]:
+def prepare_run(model: str, task: str, options: RunOptions) -> tuple[Setup, RunOptions]:
+    """Load model and task, and fill in the options whose defaults depend on the model."""
     setup = prepare(model, task, options)
     size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(setup.params))
     context = nnx.merge(setup.graph, setup.params).config.max_positions

@@ -33,6 +33,7 @@ from llm_exps.run_directory import Checkpoints, RunDirectory, complete_lines
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.task import Problems, Task
 
+EMBEDDED_MODEL = Path(__file__).parent / "default_model"
 _ROLLOUT_STREAM = 0
 
 
@@ -56,7 +57,7 @@ class Progress(NamedTuple):
 
 
 def prepare(model: str, task: str, options: RunOptions) -> Setup:
-    """Load model, tokenizer and task; every mistake that can be seen before work starts is seen here."""
+    """Load model (`default` is the embedded one), tokenizer and task; mistakes in any of them are seen here."""
     loaded_task = load_task(
         task,
         data=options.data,
@@ -64,10 +65,11 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
         prompt_template=options.prompt_template,
         scheme=options.scheme,
     )
-    tokenizer = load_tokenizer(model)
-    decoder, _ = load(model, dtype=jnp.dtype(options.dtype), remat=options.remat)
+    source = str(EMBEDDED_MODEL) if model == "default" else model
+    tokenizer = load_tokenizer(source)
+    decoder, _ = load(source, dtype=jnp.dtype(options.dtype), remat=options.remat)
     graph, params = nnx.split(decoder)
-    return Setup(model, graph, params, tokenizer, stop_tokens(model), loaded_task)
+    return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task)
 
 
 def train(config: RunConfig, out: Path, *, setup: Setup | None = None, description: str = "training") -> dict[str, Any]:
