@@ -87,7 +87,7 @@ def save(
     companions: a directory whose tokenizer and generation files are copied along.
     dtype: stored type of the weights.
 
-    `config.json` is written last: a directory that has one is whole.
+    `config.json` goes first and comes last: a directory that has one is whole.
     Raises: InputError when the disk has no room for the weights.
     """
     directory, stored = Path(directory), jnp.dtype(dtype)
@@ -95,6 +95,7 @@ def save(
     total = sum(array.size for _, array in parameters) * stored.itemsize
     shards = _shards(parameters, stored.itemsize)
     with _room_for(directory, total):
+        (directory / "config.json").unlink(missing_ok=True)
         index: dict[str, str] = {}
         for number, shard in enumerate(track(shards, description="Saving weights"), start=1):
             single = len(shards) == 1
@@ -106,6 +107,7 @@ def save(
         if len(shards) > 1:
             metadata = {"total_size": total}
             write_json(directory / "model.safetensors.index.json", {"metadata": metadata, "weight_map": index})
+        _remove_others(directory, set(index.values()))
         if companions is not None:
             copy_companions(companions, directory)
         write_json(directory / "config.json", model.config.to_huggingface(stored.name))
@@ -316,6 +318,14 @@ def _shards(parameters: list[tuple[Any, jax.Array]], itemsize: int) -> list[list
         shards[-1].append((path, array))
         size += array.size * itemsize
     return shards
+
+
+def _remove_others(directory: Path, files: set[str]) -> None:
+    """Remove the weights of an earlier model: a stale index would be read in the place of the new file."""
+    for path in directory.glob("model*.safetensors*"):
+        is_index = path.name == "model.safetensors.index.json"
+        if not (len(files) > 1 if is_index else path.name in files):
+            path.unlink()
 
 
 @contextmanager
