@@ -37,13 +37,20 @@ _BLOCK = 4_000_000  # Numbers in one temporary of the sum over compositions: 32 
 class Table(NamedTuple):
     """What a response earns in expectation, by prompt, reward level and length (column l is length l + 1).
 
-    `weight` is the expected weight of each of its tokens, `share` the expected scale of each token's term (what a KL
-    penalty or a critic's credit is multiplied with). Both are summed over the batch, so that
+    `positive` and `negative` are the parts of the expected weight of each of its tokens that come from advantages above
+    and below zero (clipping tells them apart), `share` is the expected scale of each token's term (what a KL penalty or
+    a critic's credit is multiplied with). All are summed over the batch, so that on-policy
     Σ_y P(y) weight(y) Σ_t ∇log π(a_t) is the expected ascent direction.
     """
 
-    weight: Float[np.ndarray, "prompts levels lengths"]
+    positive: Float[np.ndarray, "prompts levels lengths"]
+    negative: Float[np.ndarray, "prompts levels lengths"]
     share: Float[np.ndarray, "prompts levels lengths"]
+
+    @property
+    def weight(self) -> Float[np.ndarray, "prompts levels lengths"]:
+        """The expected weight of each token of a response."""
+        return self.positive + self.negative
 
 
 def outcome_table(
@@ -87,18 +94,21 @@ def outcome_table(
         chance = _sum_compositions(counts, kept, np.ones((len(counts), 1)), seen, dropped)[:, 0]
         others = (probability @ chance) ** (groups - 1)
 
-    weight, share = np.zeros(joint.shape), np.zeros(joint.shape)
+    table = Table(*(np.zeros(joint.shape) for _ in range(3)))
     per_token = _length_factor(objective, lengths)
     for level in range(len(levels)):
         rows = (counts[:, level] > 0) & kept[:, level]
         rest = counts[rows].copy()
         rest[:, level] -= 1
-        coefficients = np.stack([advantage[rows, level], np.ones(rows.sum())], axis=1) / denominator[rows, None]
+        own = advantage[rows, level]
+        terms = np.stack([np.maximum(own, 0), np.minimum(own, 0), np.ones(len(own))], axis=1)
+        coefficients = terms / denominator[rows, None]
         summed = _sum_compositions(rest, kept[rows], coefficients, seen, dropped) * others
         powers = node_weight[:, None] * nodes[:, None] ** (measure - 1)
-        expected = groups * size * per_token * (summed @ powers)  # [prompts, 2, lengths]
-        weight[:, level], share[:, level] = expected[:, 0], expected[:, 1]
-    return Table(weight, share)
+        expected = groups * size * per_token * (summed @ powers)  # [prompts, terms, lengths]
+        for term, part in enumerate(table):
+            part[:, level] = expected[:, term]
+    return table
 
 
 def outcome_joint(mdp: TokenMDP, probability: EdgeLevels) -> Float[np.ndarray, "prompts levels lengths"]:
@@ -116,43 +126,88 @@ def expected_gradient(
     *,
     num_generations: int,
     groups: int = 1,
+    old_logits: EdgeLevels | None = None,
     ref_logits: EdgeLevels | None = None,
     value: StateLevels | None = None,
 ) -> EdgeLevels:
-    """The expected ascent direction -∇ E[loss] in the logits, given the prompt; on-policy and exact.
+    """The expected ascent direction -∇ E[loss] in the logits, given the prompt; exact, on-policy and off.
 
-    Multiply by `mdp.prompt_probability` for the mixture over prompts. `ref_logits` is the reference policy of a KL
-    term, by default the current one; `value` holds a critic's estimates, by default the exact V(s). Time and memory are
-    linear in the number of prefixes.
+    Multiply by `mdp.prompt_probability` for the mixture over prompts. Responses are drawn from `old_logits`, by default
+    the current policy; `ref_logits` is the reference policy of a KL term, by default the current one; `value` holds a
+    critic's estimates, by default the exact V(s) of the sampling policy. Time and memory are linear in the number of
+    prefixes. Raises `InputError` for a critic off-policy: the sign of its advantages decides what is clipped.
     """
-    probability = tree.policy(logits)
-    joint = outcome_joint(mdp, probability)
+    old_logits = logits if old_logits is None else old_logits
+    sampled, current = tree.policy(old_logits), tree.policy(logits)
     table = outcome_table(
         objective,
         mdp.reward_levels,
-        joint,
+        outcome_joint(mdp, sampled),
         num_generations=num_generations,
         groups=groups,
         prompt_probability=mdp.prompt_probability,
     )
-    credit = tree.expectation(probability, _spread(mdp, table.weight))[0]
-    kl = objective.kl
-    penalised = kl is not None and ref_logits is not None
-    critic = objective.advantage.estimator == "gae"
-    if penalised or critic:
-        share = tree.expectation(probability, _spread(mdp, table.share))[0]
-        if critic:
-            value = tree.expectation(probability, mdp.rewards)[1] if value is None else value
-            rule = objective.advantage
-            credit = tree.generalised_advantage(
-                probability, mdp.rewards, share, value, decay=rule.gae_lambda, discount=rule.discount
-            )
-        if kl is not None and ref_logits is not None:
-            slopes = _kl_slope(kl.estimator, tree.log_policy(logits), tree.log_policy(ref_logits))
-            credit = tuple(
-                u - kl.sign * kl.beta * slope * part for u, slope, part in zip(credit, slopes, share, strict=True)
-            )
-    return tree.logit_gradient(probability, credit)
+    critic, kl = objective.advantage.estimator == "gae", objective.kl
+    needs_share = critic or (kl is not None and ref_logits is not None)
+    share = tree.expectation(sampled, _spread(mdp, table.share))[0] if needs_share else ()
+    if critic:
+        if old_logits is not logits and objective.surrogate != "log-likelihood":
+            raise InputError("a critic's clipped credit is not exact off-policy", mend="pass no old_logits, or sample")
+        value = tree.expectation(sampled, mdp.rewards)[1] if value is None else value
+        decay, discount = objective.advantage.gae_lambda, objective.advantage.discount
+        credit = tree.generalised_advantage(sampled, mdp.rewards, share, value, decay=decay, discount=discount)
+    elif old_logits is logits or objective.surrogate == "log-likelihood":
+        credit = tree.expectation(sampled, _spread(mdp, table.weight))[0]
+    else:
+        credit = _off_policy_credit(
+            objective, mdp, table, sampled, tree.log_policy(logits), tree.log_policy(old_logits)
+        )
+    if kl is not None and ref_logits is not None:
+        slopes = _kl_slope(kl.estimator, tree.log_policy(logits), tree.log_policy(ref_logits))
+        credit = tuple(
+            u - kl.sign * kl.beta * slope * part for u, slope, part in zip(credit, slopes, share, strict=True)
+        )
+    return tree.logit_gradient(sampled, credit, current=current)
+
+
+def _off_policy_credit(
+    objective: Objective,
+    mdp: TokenMDP,
+    table: Table,
+    sampled: EdgeLevels,
+    log_pi: EdgeLevels,
+    log_old: EdgeLevels,
+) -> EdgeLevels:
+    """E[weight of the token | s, a] with the ratio and its clip."""
+    parts = [_spread(mdp, part) for part in (table.positive, table.negative)]
+    log_ratio = tuple(now - old for now, old in zip(log_pi, log_old, strict=True))
+    if objective.importance_sampling_level == "token":
+        # The ratio belongs to the edge: it multiplies the expectation over what follows.
+        ups, downs = (tree.expectation(sampled, part)[0] for part in parts)
+        return tuple(
+            u * _ratio_factor(objective, np.exp(r), above=True) + d * _ratio_factor(objective, np.exp(r), above=False)
+            for u, d, r in zip(ups, downs, log_ratio, strict=True)
+        )
+    # The ratio belongs to the whole response: it multiplies the outcome.
+    total = tree.returns(log_ratio)
+    mean = objective.importance_sampling_level != "sequence-product"
+    ratios = tuple(np.exp(level / (depth + 1) if mean else level) for depth, level in enumerate(total))
+    weighted = tuple(
+        u * _ratio_factor(objective, ratio, above=True) + d * _ratio_factor(objective, ratio, above=False)
+        for u, d, ratio in zip(*parts, ratios, strict=True)
+    )
+    return tree.expectation(sampled, weighted)[0]
+
+
+def _ratio_factor(objective: Objective, ratio: Float[np.ndarray, "..."], *, above: bool) -> Float[np.ndarray, "..."]:
+    """What the ratio multiplies the on-policy weight with, for advantages above or below zero."""
+    clip = objective.clip
+    high = np.inf if clip is None or clip.high is None else 1 + clip.high
+    low = -np.inf if clip is None or clip.low is None else 1 - clip.low
+    if objective.surrogate == "truncated-weight":
+        return np.clip(ratio, low, high)
+    dual = np.inf if clip is None or clip.dual is None else clip.dual
+    return np.where(ratio <= high if above else (ratio >= low) & (ratio <= dual), ratio, 0.0)
 
 
 def success(mdp: TokenMDP, threshold: float = 1.0) -> EdgeLevels:

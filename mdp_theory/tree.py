@@ -69,18 +69,30 @@ def on_endings(levels: EdgeLevels) -> EdgeLevels:
     return tuple(level * ending_tokens(d, len(levels), level.shape[-1]) for d, level in enumerate(levels))
 
 
-def expectation(probability: EdgeLevels, terminal: EdgeLevels) -> tuple[EdgeLevels, StateLevels]:
-    """Q(s, a) = E[f(y) | s, a] and V(s) = E[f(y) | s] of a function `terminal` of the complete response."""
+def expectation(
+    probability: EdgeLevels, reward: EdgeLevels, *, discount: float = 1.0
+) -> tuple[EdgeLevels, StateLevels]:
+    """Q(s, a) and V(s) of rewards on edges. With zeros before the end, Q is E[f(y) | s, a] of the complete response."""
     xp = _library(probability)
-    action: list[Array] = list(terminal)
-    state: list[Array] = [None] * len(terminal)
-    for depth in reversed(range(len(terminal))):
-        if depth + 1 < len(terminal):
-            action[depth] = xp.concatenate(
-                [_children(state[depth + 1], action[depth]), action[depth][..., -1:]], axis=-1
-            )
+    action: list[Array] = list(reward)
+    state: list[Array] = [None] * len(reward)
+    for depth in reversed(range(len(reward))):
+        if depth + 1 < len(reward):
+            later = discount * _children(state[depth + 1], reward[depth])
+            action[depth] = xp.concatenate([reward[depth][..., :-1] + later, reward[depth][..., -1:]], axis=-1)
         state[depth] = (probability[depth] * action[depth]).sum(axis=-1)
     return tuple(action), tuple(state)
+
+
+def returns(reward: EdgeLevels, *, discount: float = 1.0) -> EdgeLevels:
+    """Σ_t γ^t r_t of each complete response, from rewards on edges; 0 where a response goes on."""
+    before = _library(reward).zeros_like(reward[0][..., 0])
+    levels = []
+    for depth, level in enumerate(reward):
+        total = before[..., None] + discount**depth * level
+        levels.append(total)
+        before = total[..., :-1].reshape(total.shape[0], -1)
+    return on_endings(tuple(levels))
 
 
 def generalised_advantage(
@@ -110,15 +122,17 @@ def generalised_advantage(
     return tuple(credit)
 
 
-def logit_gradient(probability: EdgeLevels, weight: EdgeLevels) -> EdgeLevels:
-    """Gradient in the logits of E Σ_t u(s_t, a_t) log π(a_t | s_t), the weights `u` held fixed.
+def logit_gradient(probability: EdgeLevels, weight: EdgeLevels, *, current: EdgeLevels | None = None) -> EdgeLevels:
+    """Gradient in the logits of E Σ_t u(s_t, a_t) log π(a_t | s_t), the weights `u` held fixed; given the prompt.
 
-    With u = Q(s, a) this is the policy gradient d(s) π(a|s) (Q - V): ascent directions, given the prompt.
+    With u = Q(s, a) this is the policy gradient d(s) π(a|s) (Q - V). `probability` is the policy that samples,
+    `current` the policy π that is differentiated, by default the same.
     """
     gradient = []
-    for reach, chosen, u in zip(visits(probability), probability, weight, strict=True):
-        centred = u - (chosen * u).sum(axis=-1, keepdims=True)
-        gradient.append(reach[..., None] * chosen * centred)
+    now = probability if current is None else current
+    for reach, chosen, pi, u in zip(visits(probability), probability, now, weight, strict=True):
+        pull = chosen * u
+        gradient.append(reach[..., None] * (pull - pi * pull.sum(axis=-1, keepdims=True)))
     return tuple(gradient)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from console import InputError
+from mdp_theory.controls import Control, from_tree
+from mdp_theory.controls import running_sum as _running_sum
 from mdp_theory.mdp import TokenMDP
 
 EOS = "<eos>"
 
 
-def load(name: str) -> TokenMDP:
+def load(name: str) -> TokenMDP | Control:
     """A problem by zoo name, or from the path of a TOML file. Raises `InputError` for a name that is neither."""
     if name in ZOO:
         return ZOO[name]()
@@ -149,6 +151,26 @@ def needle() -> TokenMDP:
     )
 
 
+def running_sum() -> Control:
+    """Recombining states: 1 and 2 are added modulo 5, and the sum alone matters."""
+    return _running_sum("running-sum", modulus=5, horizon=6)
+
+
+def slippery_sum() -> Control:
+    """Stochastic transitions: the running sum, where one time in five the other number is added."""
+    return _running_sum("slippery-sum", modulus=5, horizon=6, slip=0.2)
+
+
+def letter_bonus() -> Control:
+    """Per-step rewards: two-letter words, with 0.05 for every `a` on the way."""
+    return from_tree(two_letter_words(), name="letter-bonus", bonus=0.05)
+
+
+def discounted_words() -> Control:
+    """Discounting: two-letter words at γ = 0.9."""
+    return from_tree(two_letter_words(), name="discounted-words", discount=0.9)
+
+
 def _countdown(name: str, *, format_credit: float) -> TokenMDP:
     def reward(prompt: str, tokens: tuple[str, ...]) -> float:
         numbers, target = prompt.split(" = ")
@@ -181,7 +203,7 @@ def evaluate(tokens: tuple[str, ...]) -> int | None:
     return sum(terms)
 
 
-ZOO: Mapping[str, Callable[[], TokenMDP]] = MappingProxyType(
+ZOO: Mapping[str, Callable[[], TokenMDP | Control]] = MappingProxyType(
     {
         "two-letter-words": two_letter_words,
         "one-token": one_token,
@@ -194,5 +216,9 @@ ZOO: Mapping[str, Callable[[], TokenMDP]] = MappingProxyType(
         "long-wrong-answers": long_wrong_answers,
         "balanced-brackets": balanced_brackets,
         "needle": needle,
+        "running-sum": running_sum,
+        "slippery-sum": slippery_sum,
+        "letter-bonus": letter_bonus,
+        "discounted-words": discounted_words,
     }
 )

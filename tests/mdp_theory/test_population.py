@@ -11,7 +11,7 @@ import pytest
 from mdp_theory import population, tree
 from mdp_theory.catalogue import METHODS
 from mdp_theory.mdp import TokenMDP
-from mdp_theory.objectives import Batch, Objective, loss
+from mdp_theory.objectives import KL, Advantage, Batch, Clip, Objective, loss
 from mdp_theory.policy import TabularPolicy
 from mdp_theory.precision import in_float64
 
@@ -57,10 +57,11 @@ def all_responses(mdp: TokenMDP) -> tree.Sample:
 
 
 @in_float64
-def enumerated_gradient(objective, mdp, logits, *, size, groups=1, ref_logits=None, value=None):
+def enumerated_gradient(objective, mdp, logits, *, size, groups=1, old_logits=None, ref_logits=None, value=None):
     """-∇ E[loss] over all batches of `groups` groups of `size` responses; one entry a prompt, times its probability."""
     drawn = all_responses(mdp)
-    probability = mdp.prompt_probability[drawn.prompt] * np.exp(tree.along(tree.log_policy(logits), drawn).sum(axis=1))
+    old = tree.along(tree.log_policy(logits if old_logits is None else old_logits), drawn)
+    given = np.exp(old.sum(axis=1))
     per_prompt = len(drawn.prompt) // len(mdp.prompts)
     one_group = [
         rows
@@ -69,14 +70,12 @@ def enumerated_gradient(objective, mdp, logits, *, size, groups=1, ref_logits=No
     ]
     batches = np.array([sum(b, ()) for b in itertools.product(one_group, repeat=groups)])
     # The prompt is drawn once for the group, the responses given the prompt.
-    given = probability / mdp.prompt_probability[drawn.prompt]
     chance = given[batches].prod(axis=1)
     chance *= mdp.prompt_probability[drawn.prompt[batches[:, ::size]]].prod(axis=1)
     assert chance.sum() == pytest.approx(1, abs=1e-12)
     reward = mdp.response_rewards.ravel()
     group = jnp.repeat(jnp.arange(groups), size)
     ref = tree.along(tree.log_policy(ref_logits if ref_logits is not None else logits), drawn)
-    old = tree.along(tree.log_policy(logits), drawn)
     critic = None if value is None else tree.along_states(value, drawn)
 
     def total(theta):
@@ -118,6 +117,32 @@ def test_every_catalogued_method_equals_brute_force(key):
     brute = enumerated_gradient(objective, mdp, logits, size=3, ref_logits=ref, value=critic)
     assert max(np.abs(level).max() for level in brute) > 1e-4
     assert_same(exact, brute, mdp)
+
+
+OFF_POLICY = {key: method.objective for key, method in METHODS.items() if method.objective.advantage.estimator != "gae"}
+OFF_POLICY |= {
+    "dual clip": replace(METHODS["grpo"].objective, clip=Clip(low=0.1, high=0.2, dual=1.3)),
+    "sequence-token ratio": replace(METHODS["gspo"].objective, importance_sampling_level="sequence-token"),
+    "unclipped response ratio": Objective(
+        advantage=Advantage(baseline="leave-one-out"),
+        surrogate="ratio",
+        importance_sampling_level="sequence-product",
+        aggregation="sequence-mean-token-sum",
+    ),
+    "k1": replace(METHODS["grpo"].objective, kl=KL(beta=0.3, estimator="k1")),
+    "k2 with the wrong sign": replace(METHODS["dapo"].objective, kl=KL(beta=0.3, estimator="k2", sign=-1)),
+}
+
+
+@pytest.mark.parametrize("key", OFF_POLICY)
+def test_after_the_policy_has_moved_the_gradient_equals_brute_force(key):
+    mdp = small_mdp([0.0, 1.0], seed=3)
+    objective = prepared(OFF_POLICY[key], mdp)
+    old = TabularPolicy().init(mdp, 5)
+    now = tuple(level + 0.3 * step for level, step in zip(old, TabularPolicy().init(mdp, 9), strict=True))
+    options = {"old_logits": old, "ref_logits": TabularPolicy().init(mdp, 6)}
+    exact = population.expected_gradient(objective, mdp, now, num_generations=3, **options)
+    assert_same(exact, enumerated_gradient(objective, mdp, now, size=3, **options), mdp)
 
 
 @pytest.mark.parametrize("key", ["grpo", "dapo", "sft", "reinforce-rej", "cispo", "dr-grpo"])
