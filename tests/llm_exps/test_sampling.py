@@ -1,0 +1,170 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from console import InputError
+from llm_exps.models.decoder import Decoder, DecoderConfig
+from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys, sample, sample_token
+
+CONFIG = DecoderConfig(
+    architecture="qwen3",
+    vocabulary_size=17,
+    hidden_size=16,
+    intermediate_size=24,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=8,
+    tie_embeddings=True,
+    initializer_range=0.3,
+)
+SAMPLING = Sampling(max_new_tokens=10, num_generations=3, temperature=0.7, stop_tokens=(1, 2), pad_token=16)
+PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11], [3, 4]]
+
+
+@pytest.fixture(scope="module")
+def model() -> Decoder:
+    return Decoder(CONFIG, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def keys() -> jax.Array:
+    return row_keys(jax.random.key(0), jnp.arange(12))
+
+
+@pytest.fixture(scope="module")
+def samples(model: Decoder, keys: jax.Array) -> Samples:
+    return jax.device_get(generate(model, PROMPTS, keys, SAMPLING))
+
+
+def test_responses_end_at_the_first_stop_token(samples: Samples) -> None:
+    ended = 0
+    for tokens, mask in zip(samples.tokens, samples.mask, strict=True):
+        stops = np.flatnonzero(np.isin(tokens, SAMPLING.stop_tokens))
+        length = stops[0] + 1 if stops.size else SAMPLING.max_new_tokens
+        ended += bool(stops.size)
+        assert mask.tolist() == [True] * length + [False] * (SAMPLING.max_new_tokens - length)
+        assert (tokens[length:] == SAMPLING.pad_token).all()
+    assert 0 < ended < 12  # both kinds of ending occur
+    for values in (samples.logp, samples.entropy):
+        assert (values[~samples.mask] == 0).all()
+
+
+def test_cached_decoding_has_the_uncached_probabilities(model: Decoder, samples: Samples) -> None:
+    rows = [PROMPTS[row // 3] + tokens.tolist() for row, tokens in enumerate(samples.tokens)]
+    padded = np.zeros((12, 15), int)
+    for row, tokens in enumerate(rows):
+        padded[row, : len(tokens)] = tokens
+    logits = nnx.jit(lambda model, tokens: model.logits(model(tokens)))(model, padded)
+    logp = np.asarray(jax.nn.log_softmax(logits / SAMPLING.temperature))
+    entropy = -(np.exp(logp) * logp).sum(axis=-1)
+    for row, mask in enumerate(samples.mask):
+        start, length = len(PROMPTS[row // 3]) - 1, mask.sum()
+        at = np.arange(start, start + length)
+        np.testing.assert_allclose(samples.logp[row, :length], logp[row, at, samples.tokens[row, :length]], atol=1e-5)
+        np.testing.assert_allclose(samples.entropy[row, :length], entropy[row, at], atol=1e-5)
+
+
+def test_a_row_draws_the_same_whatever_its_batch(model: Decoder, keys: jax.Array, samples: Samples) -> None:
+    order = [2, 0]
+    rows = np.concatenate([np.arange(3 * prompt, 3 * prompt + 3) for prompt in order])
+    others = generate(model, [PROMPTS[prompt] for prompt in order], keys[rows], SAMPLING)
+    np.testing.assert_array_equal(others.tokens, samples.tokens[rows])
+    assert len({tuple(row) for row in samples.tokens.tolist()}) > 8  # rows differ from each other
+
+
+def test_greedy_takes_the_most_probable_token(model: Decoder, keys: jax.Array) -> None:
+    options = Sampling(max_new_tokens=6, temperature=0.0)
+    result = generate(model, [[3, 4, 5]], keys[:1], options)
+    tokens = [3, 4, 5]
+    forward = nnx.jit(lambda model, tokens: model.logits(model(tokens)))
+    for step in range(6):
+        logits = forward(model, jnp.asarray([tokens + [0] * (9 - len(tokens))]))[0, len(tokens) - 1]
+        tokens.append(int(jnp.argmax(logits)))
+        np.testing.assert_allclose(result.logp[0, step], jax.nn.log_softmax(logits).max(), atol=1e-5)
+    assert result.tokens[0].tolist() == tokens[3:]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.5}, {"top_k": 4}, {"top_p": 0.7}, {"top_k": 6, "top_p": 0.8}]
+)
+def test_frequencies_agree_with_the_stated_distribution(options: dict) -> None:
+    """Pearson's chi-squared at 20,000 draws, with the distribution worked out by hand in numpy."""
+    draws, sampling = 20_000, Sampling(max_new_tokens=1, **options)
+    logits = np.random.RandomState(1).normal(size=12) * 1.5
+    probability = np.exp(logits / sampling.temperature)
+    probability /= probability.sum()
+    order = np.argsort(-probability)
+    kept = order[: sampling.top_k or 12]
+    share = probability[kept] / probability[kept].sum()
+    kept = kept[: np.searchsorted(np.cumsum(share), sampling.top_p) + 1]
+    expected = np.zeros(12)
+    expected[kept] = probability[kept] / probability[kept].sum()
+
+    keys = row_keys(jax.random.key(3), jnp.arange(draws))
+    rows = jnp.broadcast_to(jnp.asarray(logits, jnp.float32), (draws, 12))
+    token, logp, entropy = jax.jit(sample_token, static_argnums=2)(rows, keys, sampling)
+    counts = np.bincount(token, minlength=12)
+    assert counts[expected == 0].sum() == 0
+    cells = expected > 0
+    statistic = ((counts - draws * expected)[cells] ** 2 / (draws * expected[cells])).sum()
+    assert statistic < cells.sum() - 1 + 5 * np.sqrt(2 * cells.sum())
+    np.testing.assert_allclose(logp, np.log(expected[token]), atol=1e-5)
+    np.testing.assert_allclose(entropy, -(probability * np.log(probability)).sum(), atol=1e-5)
+
+
+def test_prompts_are_prefilled_once_and_the_loop_ends_with_the_last_row(
+    keys: jax.Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A bias towards one token, which is the stop token, lets every row end after few steps of the many allowed.
+    model = Decoder(dataclasses.replace(CONFIG, tie_embeddings=False), rngs=nnx.Rngs(0))
+    options = dataclasses.replace(SAMPLING, max_new_tokens=50, stop_tokens=tuple(range(12)))
+    shapes, steps = [], []
+    extend = Decoder.extend
+
+    def spy(self: Decoder, tokens: jax.Array, *rest: object) -> object:
+        shapes.append(tokens.shape)
+        jax.debug.callback(lambda: steps.append(1))
+        return extend(self, tokens, *rest)
+
+    monkeypatch.setattr(Decoder, "extend", spy)
+    result = jax.block_until_ready(generate(model, PROMPTS, keys, options))
+    jax.effects_barrier()
+    assert shapes[0] == (4, 8)
+    assert set(shapes[1:]) == {(12, 1)}
+    assert len(steps) == int(result.mask.sum(axis=1).max())
+    assert 1 < len(steps) < 20
+
+
+def test_prompt_lengths_share_compilations(model: Decoder, keys: jax.Array, samples: Samples) -> None:
+    before = sample._cache_size()
+    for length in (1, 3, 6, 8):
+        generate(model, [[3] * length] * 4, keys, SAMPLING)
+    assert sample._cache_size() == before
+
+
+@pytest.mark.parametrize("length", [1, 8, 9, 12, 13, 100, 513])
+def test_bins_hold_their_length_with_bounded_padding(length: int) -> None:
+    size = length_bin(length)
+    assert length <= size <= max(8, 1.5 * length)
+    assert len({length_bin(n) for n in range(1, 1025)}) == 15
+
+
+def test_prompts_are_padded_on_the_left() -> None:
+    tokens, mask = pad_prompts([[1, 2], [3]], pad_token=9)
+    assert tokens[:, -2:].tolist() == [[1, 2], [9, 3]]
+    assert mask.sum(axis=1).tolist() == [2, 1]
+    with pytest.raises(InputError, match="empty"):
+        pad_prompts([[1], []], pad_token=0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}, {"num_generations": 0}]
+)
+def test_impossible_settings_are_refused(wrong: dict) -> None:
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        Sampling(max_new_tokens=1, **wrong)
