@@ -77,7 +77,7 @@ _ALL = (
             aggregation="sequence-mean-token-sum",
         ),
         note="Without the KL that its source puts into the reward; add it with a KL of placement `reward`.",
-        peers={"OpenRLHF": "--advantage_estimator rloo", "verl": "algorithm.adv_estimator=rloo"},
+        peers={"verl": "algorithm.adv_estimator=rloo loss_agg_mode=seq-mean-token-sum (with PPO's ratio and clip)"},
     ),
     Method(
         key="grpo",
@@ -89,7 +89,6 @@ _ALL = (
         peers={
             "TRL": "loss_type=grpo beta=0 scale_rewards=group epsilon=0.2",
             "verl": "algorithm.adv_estimator=grpo loss_agg_mode=seq-mean-token-mean use_kl_loss=False",
-            "OpenRLHF": "--advantage_estimator group_norm --eps_clip_low_high 0.2 0.2",
         },
     ),
     Method(
