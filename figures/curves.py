@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from figures.runs import Arm
 from figures.statistics import t_half_width
@@ -20,24 +21,32 @@ class MissingData(Exception):
 
 @dataclass(frozen=True)
 class Curve:
-    """A line: `half` is the half-width of its interval at every point, None for a single seed or an exact value."""
+    """A line.
+
+    Attributes:
+        half: the half-width of the interval at every point; None for a single seed or an exact value.
+        look: the label whose look it has; its own where empty.
+        points: points without a line; they have no entry in the legend.
+    """
 
     label: str
     x: Float[np.ndarray, " points"]
     y: Float[np.ndarray, " points"]
     half: Float[np.ndarray, " points"] | None = None
+    look: str = ""
+    points: bool = False
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The contents of one pair of axes."""
+    """The contents of one pair of axes; `log_x` is the base of a logarithmic axis with a tick at every point."""
 
     title: str
     xlabel: str
     ylabel: str
     curves: tuple[Curve, ...]
     log_y: bool = False
-    log2_x: bool = False
+    log_x: int | None = None
     markers: bool = False
 
 
@@ -89,7 +98,10 @@ def draw_panels(rows: Rows, looks: Mapping[str, Look]) -> Figure:
 def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     """One pair of axes."""
     for curve in panel.curves:
-        look = looks[curve.label]
+        look = looks[curve.look or curve.label]
+        if curve.points:
+            ax.scatter(curve.x, curve.y, s=11, facecolor="white", edgecolor=look.color, linewidth=0.8, zorder=3)
+            continue
         marker = look.marker if panel.markers else None
         ax.plot(curve.x, curve.y, label=curve.label, marker=marker, **look.line)
         if curve.half is not None:
@@ -100,10 +112,11 @@ def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     ax.set_ylabel(panel.ylabel)
     if panel.log_y:
         ax.set_yscale("log")
-    if panel.log2_x:
-        ax.set_xscale("log", base=2)
+    if panel.log_x:
+        ax.set_xscale("log", base=panel.log_x)
         ticks = sorted({float(x) for curve in panel.curves for x in curve.x})
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
     ax.margins(x=0.01)
     if limits := _limits(panel):
         ax.set_ylim(*limits)

@@ -23,10 +23,13 @@ INDIVIDUAL = ("seed", "versions", "hardware")
 """Entries of a configuration in which repetitions of one experiment may differ."""
 
 CLAIM = ("grpo", "f-isft-pm")
-"""The methods that the claim under test says are one: shown first, compared first."""
+"""The methods that the claim under test says are one: shown first where no comparison gives an order."""
+
+SWEEP = "sweep"
+"""The directory of the runs that choose learning rates."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One training run: a method, a seed, and what the run wrote. Rows are ordered by step, one row a step."""
 
@@ -125,19 +128,39 @@ class Arm:
 
 @dataclass(frozen=True)
 class Results:
-    """All that was found below one directory. `checks` is keyed by the name of the problem."""
+    """All that was found below one directory.
+
+    Attributes:
+        runs: what is compared: the runs below `runs/`, or all runs where there is no such directory.
+        others: the runs below other directories, by the name of the directory: sweeps and single ablations.
+        checks: by the name of the problem.
+    """
 
     directory: Path
     runs: tuple[Run, ...]
+    others: Mapping[str, tuple[Run, ...]]
     checks: Mapping[str, Row]
     proof: Row | None
     comparison: Row | None
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
-        """The runs as repetitions of experiments: the methods of the claim, then the others as they are found."""
-        rank = {method: place for place, method in enumerate(CLAIM)}
+        """The compared runs as repetitions of experiments, in the order of the comparison; the reference is first."""
+        order = [row["key"] for row in self.comparison["methods"]] if self.comparison else CLAIM
+        rank = {method: place for place, method in enumerate(order)}
         return tuple(sorted(group_runs(self.runs), key=lambda arm: rank.get(arm.method, len(rank))))
+
+    @cached_property
+    def ablations(self) -> tuple[Arm, ...]:
+        """The other runs except the learning-rate sweep, together with the compared runs of the same methods."""
+        others = [run for name, runs in self.others.items() if name != SWEEP for run in runs]
+        methods = {run.method for run in others}
+        return group_runs([*(run for run in self.runs if run.method in methods), *others])
+
+    @cached_property
+    def all_arms(self) -> tuple[Arm, ...]:
+        """The compared arms, then those ablations that are not among them."""
+        return (*self.arms, *(arm for arm in self.ablations if not set(arm.runs) & set(self.runs)))
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
@@ -148,7 +171,9 @@ class Results:
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """All names that figures use for lines: the arms, then the titles of the methods."""
-        return tuple(dict.fromkeys((*(arm.label for arm in self.arms), *(self.titles[key] for key in self.methods))))
+        arms = [arm.label for arm in (*self.arms, *self.ablations)]
+        swept = [run.title for run in self.others.get(SWEEP, ())]
+        return tuple(dict.fromkeys((*arms, *(self.titles[key] for key in self.methods), *swept)))
 
     @cached_property
     def titles(self) -> Mapping[str, str]:
@@ -173,23 +198,37 @@ def read_results(directory: Path) -> Results:
         )
     paths = sorted(path.parent for path in directory.rglob("config.json") if (path.parent / "metrics.jsonl").exists())
     reading: Sequence[Path] | Iterator[Path] = track(paths, description="runs") if len(paths) > 8 else paths
-    runs = tuple(read_run(path) for path in reading)
-    checks = {path.stem: _read_object(path) for path in sorted((directory / "check").glob("*.json"))}
-    for name, check in checks.items():
-        if not isinstance(check.get("methods"), dict):
-            raise InputError(
-                f"{directory / 'check' / name}.json holds no 'methods'",
-                mend=f"write it again: rino check {name} --json {directory / 'check' / name}.json",
-            )
+    places: dict[str, list[Run]] = {}
+    for path in reading:
+        name = path.relative_to(directory).parts[0] if path != directory else ""
+        places.setdefault(name if (directory / "runs").is_dir() else "runs", []).append(read_run(path))
+    runs = tuple(places.pop("runs", ()))
+    checks = _read_checks(directory / "check")
     proof = _read_optional(directory / "prove.json")
     comparison = _read_optional(directory / "comparison.json")
-    if not (runs or checks or proof or comparison):
+    if not (runs or places or checks or proof or comparison):
         raise InputError(
             f"{directory} holds nothing to draw: no run (config.json beside metrics.jsonl), no check/*.json, "
             "no prove.json, no comparison.json",
             mend="make some results first: rino reproduce --quick --out DIR",
         )
-    return Results(directory, runs, checks, proof, comparison)
+    others = {name: tuple(found) for name, found in places.items()}
+    return Results(directory, runs, others, checks, proof, comparison)
+
+
+def _read_checks(directory: Path) -> dict[str, Row]:
+    """Reports by problem; a file holds one, or a list of them."""
+    found: dict[str, Row] = {}
+    for path in sorted(directory.glob("*.json")):
+        value = _read_json(path)
+        for report in value if isinstance(value, list) else [value]:
+            if not isinstance(report, dict) or not isinstance(report.get("methods"), dict):
+                raise InputError(
+                    f"{path} holds no report of `rino check`: 'methods' is missing",
+                    mend=f"write it again: rino check {path.stem} --json {path}",
+                )
+            found[str(report.get("problem", path.stem))] = report
+    return found
 
 
 def read_run(path: Path) -> Run:
@@ -293,14 +332,18 @@ def _read_optional(path: Path) -> Row | None:
 
 
 def _read_object(path: Path) -> Row:
+    value = _read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds a {type(value).__name__}, not an object", mend="write it again")
+    return value
+
+
+def _read_json(path: Path) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{path}{line} is not JSON: {error}", mend="write it again, or move it away") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds a {type(value).__name__}, not an object", mend="write it again") from None
-    return value
 
 
 def _read_lines(path: Path) -> list[tuple[str, Row]]:

@@ -30,6 +30,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DATED = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
 GREY = "#6B6B6B"
+POSITIVE, PARTIAL, NEGATIVE = "#0072B2", "#E69F00", "#D55E00"
+"""Right, partly right and wrong responses."""
 
 BEFORE = "before training"
 """The label of the untrained model, which is no method and grey."""
@@ -121,17 +123,22 @@ def add_legend(figure: Figure, axes: Sequence[Axes], *, title: str = "") -> None
     if not entries:
         return
     handles, labels, heading = list(entries.values()), list(entries), title or None
-    # About 15 characters an inch at this font size, and 8 for the handle and the gap.
-    longest = max(map(len, labels)) + 8
     if len(axes) == 1:
-        figure.set_figwidth(figure.get_figwidth() + longest / 15)
+        figure.set_figwidth(figure.get_figwidth() + _legend_width(labels, 1))
         figure.legend(handles, labels, title=heading, loc="outside right center", alignment="left")
         return
-    columns = max(1, int(figure.get_figwidth() * 15 // longest))
+    fitting = [n for n in range(1, len(labels) + 1) if _legend_width(labels, n) <= figure.get_figwidth()]
+    columns = max(fitting, default=1)
     rows = ceil(len(labels) / columns)
-    figure.set_figheight(figure.get_figheight() + 0.16 * (rows + bool(title)))
     columns = ceil(len(labels) / rows)
+    figure.set_figheight(figure.get_figheight() + 0.16 * (rows + bool(title)))
     figure.legend(handles, labels, title=heading, loc="outside upper center", ncols=columns)
+
+
+def _legend_width(labels: Sequence[str], columns: int) -> float:
+    """Inches: about 15 characters each at the legend's font size, and 8 for a handle and the gap beside it."""
+    parts = np.array_split(np.array([len(label) + 8 for label in labels]), columns)
+    return sum(int(part.max()) for part in parts if part.size) / 15
 
 
 def save(figure: Figure, path: Path, formats: Sequence[Format]) -> list[Path]:

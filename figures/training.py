@@ -5,14 +5,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from figures.comparison import GREEDY, PASS
 from figures.curves import Curve, MissingData, Panel, Rows, seed_curve, smoothing_window
-from figures.runs import Arm, Results, flatten, panels, settings
+from figures.runs import SWEEP, Arm, Results, flatten, panels, settings
 from figures.statistics import t_interval
 from figures.style import BEFORE
 
 Measurements = Sequence[tuple[str, str]]
 
-ACCURACY: Measurements = (("reward", "training reward"), ("eval/accuracy_strict", "held-out accuracy (strict)"))
+ACCURACY: Measurements = (
+    ("reward", "training reward"),
+    (PASS, "held-out pass@1\n(sampled)"),
+    (GREEDY, "held-out accuracy\n(greedy, strict)"),
+)
 LENGTH: Measurements = (
     ("completions/mean_length", "response length in\ntraining (tokens)"),
     ("eval/mean_length", "response length on\nheld-out prompts (tokens)"),
@@ -82,23 +87,62 @@ def pass_at_k(results: Results) -> Mapping[str, Rows]:
         start = _pass_curve(arms[0], 0)
         if start is not None and arms[0].matrix("eval/pass@1")[0][0] == 0:
             curves.append(Curve(BEFORE, start.x, start.y))
-        row.append(Panel(f"{task} · {model}", "k", "held-out pass@k", tuple(curves), log2_x=True, markers=True))
+        row.append(Panel(f"{task} · {model}", "k", "held-out pass@k", tuple(curves), log_x=2, markers=True))
     if not row:
         raise MissingData("no evaluation has pass@k for two values of k")
     return {"": [row[start : start + 3] for start in range(0, len(row), 3)]}
 
 
-def sweep(results: Results) -> Mapping[str, Rows]:
-    """Final accuracy and final cosine against a dial, where runs differ in nothing else: one figure a dial.
+def off_policy(results: Results) -> Mapping[str, Rows]:
+    """The probe and the clipped share of runs with several passes over a batch or stale samples, beside those without.
 
     Raises:
-        MissingData: no two arms of a method differ in exactly one dial.
+        MissingData: no such runs, or they were not probed.
     """
-    arms = require_arms(results)
-    figures = {dial: rows for dial, label in DIALS.items() if (rows := _dial_panels(arms, dial, label))}
+    if not results.ablations:
+        raise MissingData("no runs beside the compared ones that differ in inner steps or staleness")
+    (task, model), arms = next(iter(panels(results.ablations).items()))
+    measurements = (*PROBE, ("clip_ratio/region_mean", "clipped tokens"))
+    drawn = [_panel(arms, name, label, title=f"{task} · {model}") for name, label in measurements]
+    row = [panel for panel in drawn if panel.curves]
+    if not any(arm.matrix(PROBE[0][0])[0].size for arm in arms):
+        raise MissingData("the runs that differ in inner steps or staleness were not probed")
+    return {"": [row[:2], row[2:]] if len(row) > 3 else [row]}
+
+
+def dials(results: Results) -> Mapping[str, Rows]:
+    """Final success and probe against a dial, where runs differ in nothing else: one figure a dial.
+
+    Raises:
+        MissingData: no method was run at three values of a dial.
+    """
+    require_arms(results)
+    figures = {dial: rows for dial, label in DIALS.items() if (rows := _dial_panels(results.all_arms, dial, label))}
     if not figures:
-        raise MissingData(f"no method was run at two values of {' or '.join(DIALS)}")
+        raise MissingData(f"no method was run at three values of {' or '.join(DIALS)}")
     return figures
+
+
+def learning_rates(results: Results) -> Mapping[str, Rows]:
+    """Mean training reward over the last quarter of the steps against the learning rate, from the sweep.
+
+    Raises:
+        MissingData: no sweep.
+    """
+    swept: dict[str, dict[float, list[float]]] = {}
+    for run in results.others.get(SWEEP, ()):
+        _, rewards = run.series("reward")
+        if rewards.size:
+            last = float(rewards[-max(rewards.size // 4, 1) :].mean())
+            swept.setdefault(run.title, {}).setdefault(float(run.config["learning_rate"]), []).append(last)
+    if not swept:
+        raise MissingData("no learning-rate sweep")
+    curves = []
+    for title, by_rate in sorted(swept.items(), key=lambda entry: results.labels.index(entry[0])):
+        rates = sorted(by_rate)
+        curves.append(Curve(title, np.array(rates), np.array([np.mean(by_rate[rate]) for rate in rates])))
+    panel = Panel("", "learning rate", "training reward", tuple(curves), log_x=10, markers=True)
+    return {"": [[panel]]}
 
 
 def require_arms(results: Results) -> tuple[Arm, ...]:
@@ -139,22 +183,22 @@ def _dial_panels(arms: Sequence[Arm], dial: str, label: str) -> Rows:
     for arm in arms:
         rest = {key: value for key, value in settings(arm.runs[0]).items() if key != dial}
         groups.setdefault(json.dumps(rest, sort_keys=True), []).append(arm)
-    swept = [group for group in groups.values() if all(dial in flatten(arm.runs[0].config) for arm in group)]
+    swept = [group for group in groups.values() if len(group) > 2]
     row = []
     for name, ylabel in (ACCURACY[1], PROBE[0], PROBE[1]):
         curves = tuple(curve for group in swept if (curve := _dial_curve(group, dial, name)) is not None)
         if curves:
-            row.append(Panel("", label, ylabel, curves, log2_x=True, markers=True))
+            row.append(Panel("", label, ylabel, curves, log_x=2, markers=True))
     return [row] if row else []
 
 
 def _dial_curve(group: Sequence[Arm], dial: str, name: str) -> Curve | None:
     points = []
     for arm in group:
-        values, setting = final(arm, name), flatten(arm.runs[0].config)[dial]
+        values, setting = final(arm, name), flatten(arm.runs[0].config).get(dial)
         if values is not None and isinstance(setting, int | float) and setting > 0:
             points.append((float(setting), t_interval(values)))
-    if len(points) < 2:
+    if len(points) < 3:
         return None
     points.sort(key=lambda point: point[0])
     x = np.array([setting for setting, _ in points])

@@ -103,6 +103,10 @@ def make_run(
                 "eval/correct_mean_length": length * (1 + 0.3 * done),
                 "eval/incorrect_mean_length": length * (1 + 0.6 * done),
                 "eval/entropy": 1.2 * np.exp(-done),
+                "eval/prompts": PROMPTS,
+                "eval/samples": 8,
+                "eval/greedy_correct": (np.arange(PROMPTS) < round(p * PROMPTS)).astype(int).tolist(),
+                "eval/correct_counts": noise.binomial(8, np.clip(p, 0, 1), PROMPTS).tolist(),
             }
         )
     write_lines(path / "metrics.jsonl", metrics)
@@ -137,7 +141,7 @@ def make_samples(method: str) -> list[dict[str, Any]]:
                 "tokens": tokens,
                 "reward": reward,
                 "advantage": advantage,
-                "weights": [advantage / len(tokens) / 4] * len(tokens),
+                "weights": [advantage / len(tokens) / (16 * 8)] * len(tokens),
             }
         )
     return [*rows, rows[0] | {"step": 40, "prompt": "later"}]

@@ -1,0 +1,207 @@
+"""Every figure and table by id: what it is called, what it is made from, how it is drawn, and what is said of it.
+
+To add a figure: a function that takes what it needs from `Results` (and raises `MissingData` with the reason where that
+is not there), a function that draws it, and an entry here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from figures import tables, theory, training, verdicts
+from figures.curves import draw_panels
+from figures.heatmap import draw_weights, weight_pairs
+from figures.length import draw_scaled_advantages, scaled_advantages
+from figures.runs import Results
+from figures.style import Look
+from figures.tables import Table
+from figures.tree import draw_tree, trees
+from figures.verdicts import Verdict
+
+THEORY, TRAINING = "Exact computation", "Training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A figure.
+
+    Attributes:
+        id: its name on disk.
+        section: the part of the report that it belongs to.
+        title, caption: what it shows, and how to read it.
+        prepare: from results to the data of one or several pictures, by suffix of the file name ("" for one).
+        draw: from data to a picture.
+        judge: the sentences about it that the data decide.
+    """
+
+    id: str
+    section: str
+    title: str
+    caption: str
+    prepare: Callable[[Results], Mapping[str, Any]]
+    draw: Callable[[Any, Mapping[str, Look]], Figure]
+    judge: Callable[[Results], list[Verdict]] | None = None
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """A table, or one for each task and model."""
+
+    id: str
+    prepare: Callable[[Results], Mapping[str, Table]]
+
+
+def _steps(measurements: training.Measurements) -> Callable[[Results], Mapping[str, Any]]:
+    return partial(training.against_step, measurements=measurements)
+
+
+_BANDS = "Lines are means over seeds, bands 95 % t intervals."
+
+PLOTS = (
+    Plot(
+        id="mdp-and-bandit",
+        section=THEORY,
+        title="A token MDP and the bandit it is",
+        caption="Left: states are prefixes, so each has one history and the MDP is a tree. Right: the same problem "
+        "with one arm a response, in the same rows. Edges are as wide as the prefix is likely.",
+        prepare=trees,
+        draw=draw_tree,
+        judge=verdicts.identities,
+    ),
+    Plot(
+        id="effective-objective",
+        section=THEORY,
+        title="Coefficient c(p) and effective objective Φ(p)",
+        caption="On-policy, binary reward, no division by the length: the expected gradient of a method is c(p) ∇p, "
+        "and ascent climbs Φ with Φ' = c. Methods on one line have the same c. Circles: exact gradients of the "
+        "checked problems, by projection on ∇p. Right: GRPO at several group sizes; ∞ is 1/√(p(1−p)).",
+        prepare=theory.coefficients,
+        draw=theory.draw_coefficients,
+        judge=verdicts.directions,
+    ),
+    Plot(
+        id="inner-steps",
+        section=THEORY,
+        title="Several optimiser steps on one batch",
+        caption="Each method takes gradient steps on one batch of a small MDP; before each step its gradient, by "
+        "autodiff, is held against that of outcome-weighted SFT with the same advantages. Step 0 is on-policy.",
+        prepare=theory.inner_steps,
+        draw=draw_panels,
+        judge=verdicts.off_policy,
+    ),
+    Plot(
+        id="accuracy",
+        section=TRAINING,
+        title="Reward in training and success on held-out prompts",
+        caption=_BANDS,
+        prepare=_steps(training.ACCURACY),
+        draw=draw_panels,
+        judge=verdicts.success,
+    ),
+    Plot(
+        id="pass-at-k",
+        section=TRAINING,
+        title="pass@k after training",
+        caption=f"Unbiased estimate from several samples a prompt, at the last evaluation. {_BANDS}",
+        prepare=training.pass_at_k,
+        draw=draw_panels,
+        judge=verdicts.passes,
+    ),
+    Plot(
+        id="length",
+        section=TRAINING,
+        title="Mean response length",
+        caption=_BANDS,
+        prepare=_steps(training.LENGTH),
+        draw=draw_panels,
+        judge=verdicts.lengths,
+    ),
+    Plot(
+        id="length-by-outcome",
+        section=TRAINING,
+        title="Length of correct and of incorrect responses",
+        caption="In training the pools of correct and incorrect responses change with the prompts of the step; on "
+        f"held-out prompts the prompts are fixed, the pools still change as the model learns. {_BANDS}",
+        prepare=_steps(training.LENGTH_BY_OUTCOME),
+        draw=draw_panels,
+        judge=verdicts.lengths_by_outcome,
+    ),
+    Plot(
+        id="scaled-advantage",
+        section=TRAINING,
+        title="Scaled advantage against length",
+        caption="Every point is a response sampled in training: the weight of its tokens times the number of responses "
+        "in the batch. With a mean over the tokens of each response this is A/L.",
+        prepare=scaled_advantages,
+        draw=draw_scaled_advantages,
+    ),
+    Plot(
+        id="token-weights",
+        section=TRAINING,
+        title="The weight of every token",
+        caption="Responses to one prompt under two methods, the same responses where both sampled them. Blue tokens "
+        "are made likelier, red ones less likely.",
+        prepare=weight_pairs,
+        draw=draw_weights,
+        judge=verdicts.weights,
+    ),
+    Plot(
+        id="probe",
+        section=TRAINING,
+        title="The equivalence, measured on the model being trained",
+        caption=f"The method's gradient against that of outcome-weighted SFT, on the batch of the step. {_BANDS}",
+        prepare=_steps(training.PROBE),
+        draw=draw_panels,
+        judge=verdicts.probes,
+    ),
+    Plot(
+        id="off-policy",
+        section=TRAINING,
+        title="The equivalence when a batch is used several times",
+        caption=f"The probe of the last update of each step, for runs that differ in nothing else. {_BANDS}",
+        prepare=training.off_policy,
+        draw=draw_panels,
+    ),
+    Plot(
+        id="dial",
+        section=TRAINING,
+        title="Success and equivalence against inner steps or staleness",
+        caption=f"At the end of training. {_BANDS}",
+        prepare=training.dials,
+        draw=draw_panels,
+    ),
+    Plot(
+        id="entropy",
+        section=TRAINING,
+        title="Entropy",
+        caption=_BANDS,
+        prepare=_steps(training.ENTROPY),
+        draw=draw_panels,
+        judge=verdicts.entropies,
+    ),
+    Plot(
+        id="diagnostics",
+        section=TRAINING,
+        title="Diagnostics of training",
+        caption=_BANDS,
+        prepare=_steps(training.DIAGNOSTICS),
+        draw=draw_panels,
+    ),
+    Plot(
+        id="learning-rate",
+        section=TRAINING,
+        title="The sweep that chose learning rates",
+        caption="Mean training reward over the last quarter of the steps, on seeds of the sweep's own.",
+        prepare=training.learning_rates,
+        draw=draw_panels,
+    ),
+)
+
+TABLES = (
+    TableEntry("final-results", tables.final_results),
+    TableEntry("differences", tables.differences),
+    TableEntry("hyperparameters", tables.hyperparameters),
+)

@@ -1,0 +1,209 @@
+"""The report: one Markdown text with a verdict for everything shown, and the same as one self-contained HTML file.
+
+The Markdown points at the pictures beside it; the HTML carries them inside, and shows token weights as coloured text.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+from console import write_text
+from figures.heatmap import Pair, weights_html
+from figures.registry import THEORY, TRAINING
+from figures.render import Drawn, Rendering
+from figures.runs import Results, panels
+from figures.statistics import CONFIDENCE
+from figures.tables import Table
+from figures.verdicts import Verdict
+
+_SHOWN = 8  # Verdicts of one figure before the rest is folded away.
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; }
+img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.85em; display: block; overflow-x: auto; }
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
+table.weights td { width: 50%; line-height: 1.9; font-family: ui-monospace, monospace; }
+table.weights span { padding: 0.1rem 0.25rem; border-radius: 2px; white-space: pre; }
+summary { cursor: pointer; color: #555; }
+"""
+
+
+def write_report(results: Results, rendering: Rendering, out: Path) -> tuple[Path, Path]:
+    """Write `out`/report.md and `out`/report.html; returns both paths."""
+    markdown = compose(results, rendering, out)
+    pages = out / "report.md", out / "report.html"
+    write_text(pages[0], markdown)
+    write_text(pages[1], to_html(markdown, rendering, out))
+    return pages
+
+
+def compose(results: Results, rendering: Rendering, out: Path) -> str:
+    """The report in Markdown; pictures are named relative to `out`."""
+    parts = ["# Is it RL in name only?", _inputs(results), "## In short", *_summary(rendering), _READING]
+    if results.proof is not None:
+        parts += ["## Proofs", _proofs(results).to_markdown()]
+    if results.checks:
+        parts += [f"## {THEORY}", _assumptions(results).to_markdown(), *_figures(rendering, THEORY, out)]
+    if results.runs:
+        tables = {name: [item.table for item in rendering.written if item.entry.id == name] for name in _TABLE_ORDER}
+        parts += [f"## {TRAINING}", _setup(results)]
+        parts += [_titled(table) for name in ("final-results", "differences") for table in tables[name]]
+        parts += _figures(rendering, TRAINING, out)
+        parts += ["## Settings", *(_titled(table) for table in tables["hyperparameters"])]
+    if rendering.skipped:
+        rows = tuple(rendering.skipped.items())
+        parts += ["## Not shown", Table("", ("figure or table", "why"), rows).to_markdown()]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def to_html(markdown: str, rendering: Rendering, out: Path) -> str:
+    """The report as one file that needs no other: pictures inside, token weights as coloured text."""
+    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+
+    def embed(match: re.Match[str]) -> str:
+        content = base64.b64encode((out / html.unescape(match["path"])).read_bytes()).decode()
+        return f'src="data:image/png;base64,{content}"'
+
+    body = re.sub(r'src="(?P<path>[^":]+\.png)"', embed, body)
+    for item in rendering.drawn:
+        if isinstance(item.data, Pair):
+            body = body.replace(_place(item), weights_html(item.data))
+    title = "Is it RL in name only?"
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n'
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    )
+
+
+_TABLE_ORDER = ("final-results", "differences", "hyperparameters")
+
+_READING = f"""**How to read this.** Every sentence below with a bold first word was decided by the data when this
+report was made. *Equal* is said only of gradients that agree to a stated tolerance. Between trained models the words
+are *distinguished* and *not distinguished*: the second does not mean equal, and the largest difference that the data
+leave possible stands beside it. Intervals are {CONFIDENCE:.0%} intervals of paired differences: Student's t over seeds,
+and a bootstrap over held-out prompts with the trained models held fixed; *distinguished* means that both exclude 0.
+They are not corrected for the number of comparisons."""
+
+
+def _inputs(results: Results) -> str:
+    found = []
+    if results.proof is not None:
+        found.append(f"{len(results.proof['theorems'])} theorems")
+    if results.checks:
+        found.append(f"exact checks on small MDPs ({', '.join(results.checks)})")
+    for (task, model), arms in panels(results.arms).items():
+        runs = sum(len(arm.runs) for arm in arms)
+        found.append(f"{runs} training runs of {len(arms)} methods on {task} with the model {model}")
+    return f"Made by `rino figures` from run files alone: {'; '.join(found)}."
+
+
+def _summary(rendering: Rendering) -> list[str]:
+    """How the proofs came out, and the headlines of everything else."""
+    lines = []
+    proved = rendering.verdicts.get("proofs", ())
+    if proved:
+        failed = [verdict.subject for verdict in proved if verdict.outcome == "failed"]
+        word, end = ("Failed", f"; not {', '.join(failed)}") if failed else ("Verified", ", every step and witness")
+        lines.append(f"- **{word}.** {len(proved) - len(failed)} of {len(proved)} theorems{end}.")
+    lines += [_line(verdict) for found in rendering.verdicts.values() for verdict in found if verdict.headline]
+    return ["\n".join(lines)] if lines else ["Nothing here was decided by the data."]
+
+
+def _proofs(results: Results) -> Table:
+    assert results.proof is not None
+    rows = tuple(
+        (
+            str(theorem["id"]),
+            str(theorem["statement"]),
+            "**verified**" if theorem["verified"] else "**failed**",
+            *(
+                f"{sum(bool(part['verified']) for part in theorem[name])}/{len(theorem[name])}"
+                for name in ("steps", "witnesses")
+            ),
+            str(theorem.get("symbolic", "–")),
+            str(theorem.get("enumerated", "–")),
+        )
+        for theorem in results.proof["theorems"]
+    )
+    columns = ("theorem", "statement", "result", "steps", "witnesses", "symbolic", "value by value")
+    return Table("Proofs", columns, rows)
+
+
+def _assumptions(results: Results) -> Table:
+    rows = tuple(
+        (problem, name.replace("_", " "), "holds" if fact["holds"] else "**does not hold**", str(fact["evidence"]))
+        for problem, check in results.checks.items()
+        for name, fact in check.get("assumptions", {}).items()
+    )
+    return Table("Assumptions", ("problem", "assumption", "", "evidence"), rows)
+
+
+def _setup(results: Results) -> str:
+    """What the seeds share, and which runs are not finished."""
+    lines = []
+    for (task, model), arms in panels(results.arms).items():
+        seeds = sorted({seed for arm in arms for seed in arm.seeds})
+        lines.append(
+            f"On {task}, all runs start from the one model {model}; the seeds ({', '.join(map(str, seeds))}) decide "
+            f"the order of prompts and the sampling. The reference is {arms[0].label}."
+        )
+    selection = (results.comparison or {}).get("selection")
+    if selection:
+        rates, swept = (", ".join(f"{x:g}" for x in selection[name]) for name in ("learning_rates", "seeds"))
+        lines.append(
+            f"The learning rate of each method was chosen among {rates} by the {selection['rule']} (seeds {swept})."
+        )
+    elif results.comparison:
+        lines.append("All methods were trained at one learning rate, which was not tuned for any of them here.")
+    unfinished = [run for run in results.runs if run.last_step < run.num_steps]
+    if unfinished:
+        names = [f"{run.title} seed {run.seed} ({run.last_step} of {run.num_steps} steps)" for run in unfinished]
+        lines.append(
+            f"**Not finished:** {', '.join(names)}; curves end at the last step that all seeds of a method share."
+        )
+    return " ".join(lines)
+
+
+def _figures(rendering: Rendering, section: str, out: Path) -> list[str]:
+    parts = []
+    for plot in dict.fromkeys(item.plot for item in rendering.drawn if item.plot.section == section):
+        parts += [f"### {plot.title}", plot.caption]
+        for item in rendering.drawn:
+            if item.plot is plot:
+                picture = next(path for path in item.files if path.suffix == ".png")
+                name = f"{plot.title}: {item.suffix}" if item.suffix else plot.title
+                parts.append(f"![{name}]({picture.relative_to(out).as_posix()})")
+                if isinstance(item.data, Pair):
+                    parts.append(_place(item))
+        parts += _lines(rendering.verdicts.get(plot.id, ()))
+    return parts
+
+
+def _place(item: Drawn) -> str:
+    """Where the HTML report shows token weights as text; no reader of the Markdown sees it."""
+    return f"<!-- {item.plot.id} {item.suffix} -->"
+
+
+def _lines(verdicts: Sequence[Verdict]) -> list[str]:
+    shown, folded = verdicts[:_SHOWN], verdicts[_SHOWN:]
+    parts = ["\n".join(map(_line, shown))] if shown else []
+    if folded:
+        parts.append(f"<details><summary>{len(folded)} more</summary>")
+        parts += ["\n".join(map(_line, folded)), "</details>"]
+    return parts
+
+
+def _line(verdict: Verdict) -> str:
+    word = verdict.outcome[0].upper() + verdict.outcome[1:]
+    return f"- **{word}.** {verdict.text}"
+
+
+def _titled(table: Table) -> str:
+    return f"**{table.title}**\n\n{table.to_markdown()}"

@@ -1,0 +1,289 @@
+"""Sentences that the data decide: what was verified, what was distinguished, and what was not.
+
+"Equal" is said of exact computations that agree to a stated tolerance, never of samples: where an interval covers 0 the
+verdict is "not distinguished", with the number of seeds and prompts and the largest difference that is left possible.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from figures.comparison import PRIMARY, Comparison, against_reference, change
+from figures.curves import MissingData
+from figures.runs import Results, Row
+from figures.statistics import Estimate
+from figures.tables import interval, measurement
+from figures.training import require_arms
+
+Outcome = Literal[
+    "verified", "failed", "equal", "different", "distinguished", "not distinguished", "changed", "measured"
+]
+
+EXACT = 1e-12
+"""Relative error up to which float64 gradients count as equal; the two sides are sums in different orders."""
+
+TRAINED = {"float32": 1e-4, "bfloat16": 3e-2}
+"""The same for gradients of a model trained in this precision."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence about `subject`, and in a word how it came out; a headline belongs into the summary."""
+
+    subject: str
+    outcome: Outcome
+    text: str
+    headline: bool = False
+
+
+def proofs(results: Results) -> list[Verdict]:
+    """One verdict a theorem.
+
+    Raises:
+        MissingData: no prove.json.
+    """
+    if results.proof is None:
+        raise MissingData("no prove.json")
+    found = []
+    for theorem in results.proof["theorems"]:
+        steps, witnesses = (_count(theorem.get(part, ())) for part in ("steps", "witnesses"))
+        word: Outcome = "verified" if theorem["verified"] else "failed"
+        symbolic = f" Symbolic: {theorem['symbolic']}." if theorem.get("symbolic") else ""
+        enumerated = theorem.get("enumerated")
+        values = f" Value by value: {enumerated}." if enumerated and enumerated != "nothing" else ""
+        text = f"{theorem['id']} {word}: {steps} steps, {witnesses} witnesses.{symbolic}{values}"
+        found.append(Verdict(theorem["id"], word, text))
+    return found
+
+
+def identities(results: Results) -> list[Verdict]:
+    """On every problem: the promised identities, and each method's on-policy gradient against outcome-weighted SFT."""
+    found = []
+    for problem, check in _checks(results).items():
+        listed = check.get("checks", ())
+        if listed:
+            held = sum(entry["holds"] for entry in listed)
+            worst = max(entry["error"] for entry in listed)
+            word: Outcome = "verified" if held == len(listed) else "failed"
+            text = f"{problem}: {held} of {len(listed)} identities hold, the largest relative error is {worst:.1e}."
+            found.append(Verdict(problem, word, text, headline=True))
+        errors = {key: entry["relative_error"] for key, entry in check["methods"].items()}
+        equal = [key for key, error in errors.items() if error is not None and error <= EXACT]
+        if equal:
+            worst = max(errors[key] for key in equal)
+            text = (
+                f"On-policy {_names(results, equal)} against outcome-weighted SFT on {problem}: relative error at most "
+                f"{worst:.1e} → equal (tolerance {EXACT:g})."
+            )
+            found.append(Verdict(problem, "equal", text))
+        for key, error in errors.items():
+            if error is not None and error > EXACT:
+                text = (
+                    f"On-policy {results.titles[key]} against outcome-weighted SFT on {problem}: relative error "
+                    f"{error:.2g} → different."
+                )
+                found.append(Verdict(problem, "different", text))
+    return found
+
+
+def directions(results: Results) -> list[Verdict]:
+    """How many methods keep the direction of ∇p on each problem, with and without their division by the length."""
+    found = []
+    for problem, check in _checks(results).items():
+        methods = check["methods"]
+        kept = {
+            field: sum(all(c is not None for c in entry[field]) for entry in methods.values())
+            for field in ("c", "c_without_length")
+        }
+        levels = len(check.get("reward_levels", ()))
+        rewards = f" (rewards of {levels} levels)" if levels else ""
+        text = (
+            f"{problem}{rewards}: without 1/L the expected gradient of {kept['c_without_length']} of {len(methods)} "
+            f"methods is c(p) ∇p on every prompt; with their own aggregation, that of {kept['c']}."
+        )
+        found.append(Verdict(problem, "measured", text))
+    return found
+
+
+def off_policy(results: Results) -> list[Verdict]:
+    """What inner steps on one batch do to the equality, on every problem."""
+    found = []
+    for problem, check in _checks(results).items():
+        for key, curve in check.get("inner_steps", {}).get("methods", {}).items():
+            errors = [
+                (step, error)
+                for step, error in zip(curve["step"], curve["relative_error"], strict=True)
+                if error is not None
+            ]
+            if not errors:
+                continue
+            title = results.titles[key]
+            lost = [(step, error) for step, error in errors if error > EXACT]
+            if not lost:
+                text = f"{title} on {problem}: equal to outcome-weighted SFT at all {len(errors)} inner steps."
+                found.append(Verdict(problem, "equal", text))
+                continue
+            cosine = next((value for value in reversed(curve["cosine"]) if value is not None), None)
+            end = f", cosine {cosine:.3f}".replace("-", "−") if cosine is not None else ""
+            text = (
+                f"{title} on {problem}: the equality ends at inner step {lost[0][0]} (relative error "
+                f"{lost[0][1]:.2g}); at step {errors[-1][0]} the relative error is {errors[-1][1]:.2g}{end}."
+            )
+            found.append(Verdict(problem, "different", text))
+    return found
+
+
+def success(results: Results) -> list[Verdict]:
+    """Every arm against the reference, on pass@1 and on greedy accuracy."""
+    arms = require_arms(results)
+    found = [comparison for name in PRIMARY for comparison in against_reference(arms, name)]
+    if not found:
+        raise MissingData("no two methods share a seed and an evaluation")
+    return [_compared(comparison, headline=comparison.name == found[0].name) for comparison in found]
+
+
+def lengths(results: Results) -> list[Verdict]:
+    """How the mean length on held-out prompts moved."""
+    return _changes(results, {"eval/mean_length": "mean response length"}, digits=1)
+
+
+def lengths_by_outcome(results: Results) -> list[Verdict]:
+    """The same for correct and for incorrect responses apart."""
+    names = {
+        "eval/correct_mean_length": "length of correct responses",
+        "eval/incorrect_mean_length": "length of incorrect responses",
+    }
+    return _changes(results, names, digits=1)
+
+
+def entropies(results: Results) -> list[Verdict]:
+    """How the entropy on held-out prompts moved."""
+    return _changes(results, {"eval/entropy": "entropy"}, digits=3)
+
+
+def passes(results: Results) -> list[Verdict]:
+    """How pass@1 and pass@k for the largest k moved."""
+    names = {name for arm in require_arms(results) for run in arm.runs for row in run.evaluations for name in row}
+    ks = sorted((int(name.removeprefix("eval/pass@")) for name in names if name.startswith("eval/pass@")), reverse=True)
+    return _changes(results, {f"eval/pass@{k}": f"pass@{k}" for k in (1, *ks[:1])}, digits=3)
+
+
+def probes(results: Results) -> list[Verdict]:
+    """The equivalence on the model being trained, over all probes of all seeds."""
+    found = []
+    for arm in results.all_arms:
+        _, errors = arm.matrix("equivalence/relative_error")
+        _, cosines = arm.matrix("equivalence/cosine")
+        _, index = arm.matrix("equivalence/credit_structure_index")
+        if not errors.size:
+            continue
+        precision = str(arm.runs[0].config.get("dtype", "float32"))
+        tolerance, worst = TRAINED.get(precision, TRAINED["float32"]), float(errors.max())
+        structure = f", η up to {float(index.max()):.1e}" if index.size else ""
+        outcome: Outcome = "equal" if worst <= tolerance else "different"
+        cosine = f", cosine at least {float(cosines.min()):.6f}" if cosines.size else ""
+        text = (
+            f"{arm.label} against outcome-weighted SFT on the model being trained, {errors.shape[1]} probes × "
+            f"{_seeds(len(arm.runs))}: relative error at most {worst:.1e}{cosine}{structure} → {outcome}"
+            f"{f' (tolerance {tolerance:g}, {precision})' if outcome == 'equal' else ''}."
+        )
+        found.append(Verdict(arm.label, outcome, text, headline=True))
+    if not found:
+        raise MissingData("no run was probed")
+    return found
+
+
+def weights(results: Results) -> list[Verdict]:
+    """Whether the tokens of every sampled response have one weight."""
+    found = []
+    for arm in require_arms(results):
+        samples = [np.array(row["weights"]) for run in arm.runs for row in run.samples if row.get("weights")]
+        if not samples:
+            continue
+        spread = max(float(np.ptp(row)) / max(float(np.abs(row).max()), 1e-300) for row in samples)
+        outcome: Outcome = "equal" if spread <= TRAINED["float32"] else "different"
+        says = (
+            "all tokens of a response weigh alike" if outcome == "equal" else "tokens of one response differ in weight"
+        )
+        text = f"{arm.label}: {says} in {len(samples)} sampled responses (largest spread {spread:.1e} of the weight)."
+        found.append(Verdict(arm.label, outcome, text))
+    if not found:
+        raise MissingData("no samples with token weights")
+    return found
+
+
+def _compared(comparison: Comparison, *, headline: bool) -> Verdict:
+    left, right = comparison.estimates
+    seeds = comparison.over_seeds
+    prompts = comparison.over_prompts
+    sample = f"{_seeds(seeds.count)}" + (f", {prompts.count} prompts" if prompts else "")
+    differences = f"paired difference over seeds {interval(seeds)}" + (
+        f", over prompts {interval(prompts)}" if prompts else ""
+    )
+    arm, reference = comparison.arm.label, comparison.reference.label
+    outcome: Outcome = "distinguished" if comparison.distinguished else "not distinguished"
+    if comparison.distinguished:
+        end = f"{arm} is {'higher' if seeds.mean > 0 else 'lower'} by {abs(seeds.mean):.3f}"
+        if seeds.count == 1:
+            end += ", for these two trained models alone"
+    else:
+        end = f"not distinguished at {sample}"
+        if comparison.intervals:
+            # The wider interval leaves the most open.
+            reach = max(max(abs(e.low or 0.0), abs(e.high or 0.0)) for e in comparison.intervals)
+            end += f"; differences up to {reach:.3f} remain possible"
+    text = (
+        f"{measurement(comparison.name)} at step {comparison.step} ({sample}): {reference} {left}, {arm} {right}; "
+        f"{differences} → {end}."
+    )
+    return Verdict(arm, outcome, text, headline)
+
+
+def _changes(results: Results, names: Mapping[str, str], *, digits: int) -> list[Verdict]:
+    found = []
+    for arm in require_arms(results):
+        for name, words in names.items():
+            moved = change(arm, name)
+            if moved is None:
+                continue
+            first, last, difference = moved
+            by = _interval(difference, digits)
+            outcome: Outcome = "measured"
+            end = f"one seed: {by} without an interval"
+            if difference.low is not None:
+                outcome = "changed" if difference.excludes_zero else "not distinguished"
+                up = "rose" if difference.mean > 0 else "fell"
+                end = f"{up} by {by}" if difference.excludes_zero else f"not distinguished from no change ({by})"
+            text = (
+                f"{arm.label}: {words} on held-out prompts from {first.mean:.{digits}f} to {last.mean:.{digits}f} "
+                f"({_seeds(len(arm.runs))}) → {end}."
+            )
+            found.append(Verdict(arm.label, outcome, text))
+    if not found:
+        raise MissingData(f"no run was evaluated twice on {' or '.join(names.values())}")
+    return found
+
+
+def _interval(estimate: Estimate, digits: int) -> str:
+    ends = f" [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]" if estimate.low is not None else ""
+    return f"{estimate.mean:+.{digits}f}{ends}".replace("-", "−")
+
+
+def _checks(results: Results) -> Mapping[str, Row]:
+    if not results.checks:
+        raise MissingData("no check/*.json")
+    return results.checks
+
+
+def _count(parts: Sequence[Row]) -> str:
+    return f"{sum(bool(part.get('verified')) for part in parts)}/{len(parts)}"
+
+
+def _names(results: Results, keys: Sequence[str]) -> str:
+    return ", ".join(results.titles[key] for key in keys)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"
