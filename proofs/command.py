@@ -1,0 +1,131 @@
+"""`rino prove`: check the theorems, show their derivations, and write them as LaTeX and JSON."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from console import InputError, print_table, progress_bar, write_json, write_text
+from proofs import render
+from proofs.theorem import Report, Theorem
+
+MODULES: Mapping[str, str] = {
+    "T3": "proofs.t03_per_sample",
+    "T4": "proofs.t04_binary_advantages",
+    "T5": "proofs.t05_one_direction",
+}
+"""Where each theorem is: a module with a function `theorem() -> Theorem`, imported when the command runs."""
+
+
+def load(name: str) -> Theorem:
+    """Return the theorem of this id, in upper or lower case; raise InputError with the nearest id if there is none."""
+    key = name.strip().upper()
+    if key not in MODULES:
+        nearest = difflib.get_close_matches(key, MODULES, n=1, cutoff=0) or list(MODULES)[:1]
+        raise InputError(f"there is no theorem {name!r}; the theorems are {', '.join(MODULES)}", mend=f"rino prove {nearest[0]}")
+    theorem: Theorem = import_module(MODULES[key]).theorem()
+    return theorem
+
+
+def prove(theorem: str | None = None, /, *, latex: Path | None = None, json: Path | None = None) -> int:
+    """Check the theorems symbolically, with the witness that breaks each when an assumption is dropped.
+
+    Each step of each derivation is carried out by SymPy now; a step that does not come out, or takes too long, fails with its
+    two sides and their difference. Each witness is a concrete instance on which the conclusion holds with an assumption and fails without it.
+
+    Args:
+        theorem: The theorem to check and show line by line, such as T5. Without it all are checked.
+        latex: A directory for one LaTeX file a theorem and a main.tex that compiles with a plain TeX installation.
+        json: A file for the results.
+
+    Returns:
+        0 if everything is verified, 1 if a step or a witness fails.
+
+    Raises:
+        InputError: There is no such theorem.
+    """
+    theorems = [load(name) for name in ([theorem] if theorem else MODULES)]
+    reports = check_all(theorems)
+    if theorem:
+        print(render.text(reports[0]) + "\n")
+    for report in reports:
+        print(render.failures(report), end="")
+    if latex:
+        write_latex(latex, reports)
+    if json:
+        write_json(json, {"theorems": [as_json(report) for report in reports]})
+    print_table(
+        "Theorems", ("theorem", "title", "steps verified", "symbolic", "enumerated", "witnesses", "seconds"), map(_row, reports)
+    )
+    return 0 if all(report.verified for report in reports) else 1
+
+
+def check_all(theorems: list[Theorem]) -> list[Report]:
+    """Check the theorems one after the other, under a progress bar that counts steps and witnesses."""
+    with progress_bar() as bar:
+        task = bar.add_task("prove", total=sum(len(theorem.steps) + len(theorem.witnesses) for theorem in theorems))
+        reports = []
+        for theorem in theorems:
+            bar.update(task, description=f"prove {theorem.id}")
+            reports.append(theorem.check(done=_advance(bar.advance, task)))
+    return reports
+
+
+def write_latex(directory: Path, reports: list[Report]) -> None:
+    """Write one file a theorem, and main.tex which reads them."""
+    for report in reports:
+        write_text(directory / f"{report.theorem.id}.tex", render.latex_theorem(report))
+    write_text(directory / "main.tex", render.latex_main([report.theorem.id for report in reports]))
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """The result of one theorem in the form that docs/proofs.md describes."""
+    theorem = report.theorem
+    return {
+        "id": theorem.id,
+        "title": theorem.title,
+        "statement": theorem.statement,
+        "assumptions": list(theorem.assumptions),
+        "verified": report.verified,
+        "symbolic": theorem.symbolic,
+        "enumerated": theorem.enumerated,
+        "steps": [
+            {
+                "claim": step.claim,
+                "equation": f"{step.left} {step.relation} {step.right}",
+                "rule": step.rule,
+                "given": step.why_given,
+                "name": step.name,
+                "verified": outcome.verified,
+                "detail": outcome.detail,
+                "seconds": outcome.seconds,
+            }
+            for step, outcome in zip(theorem.steps, report.steps, strict=True)
+        ],
+        "witnesses": [
+            {
+                "dropped": witness.dropped,
+                "instance": witness.instance,
+                "conclusion": witness.conclusion,
+                "verified": outcome.verified,
+                "numbers": outcome.detail,
+                "seconds": outcome.seconds,
+            }
+            for witness, outcome in zip(theorem.witnesses, report.witnesses, strict=True)
+        ],
+        "remark": theorem.remark,
+        "seconds": report.seconds,
+    }
+
+
+def _advance(advance: Callable, task: int) -> Callable[[], None]:
+    return lambda: advance(task)
+
+
+def _row(report: Report) -> tuple[object, ...]:
+    def share(outcomes: tuple) -> str:
+        return f"{sum(outcome.verified for outcome in outcomes)}/{len(outcomes)}"
+
+    theorem = report.theorem
+    steps, witnesses = share(report.steps), share(report.witnesses)
+    return theorem.id, theorem.title, steps, theorem.symbolic, theorem.enumerated, witnesses, round(report.seconds, 2)

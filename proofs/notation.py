@@ -1,0 +1,27 @@
+"""The letters that the theorems share, as SymPy objects, and the binomial law.
+
+`θ` is one coordinate of the parameters, any one: a statement about `∂/∂θ` for all of them is a statement about the gradient.
+`q` stands for `1 − p`; it is a letter of its own where `p + q = 1` is not needed, and a step that needs it says so.
+"""
+
+from sympy import Expr, Function, Sum, Symbol, binomial, symbols
+
+θ, θ_old = symbols("theta theta_old", real=True)
+p, q = symbols("p q", positive=True)
+α, β, ε, ρ = symbols("alpha beta epsilon rho", positive=True)
+A = Symbol("A", real=True)
+G, L = symbols("G L", integer=True, positive=True)
+i, j, k, t, u, y = symbols("i j k t u y", integer=True)
+m, n = symbols("m n", integer=True, nonnegative=True)
+
+π = Function("pi", positive=True)
+
+
+def binomial_law(n: Expr, k: Expr) -> Expr:
+    """The probability of k successes in n independent trials that succeed with probability p."""
+    return binomial(n, k) * p**k * q ** (n - k)
+
+
+def certain(n: Expr) -> dict[Sum, int]:
+    """The hypothesis that the binomial law of n trials sums to 1 (proved in T5)."""
+    return {Sum(binomial_law(n, k), (k, 0, n)): 1}

@@ -1,0 +1,163 @@
+"""Bring an expression to zero if it is zero: the one simplifier behind every check.
+
+SymPy's `simplify` alone does not see that two sums over a symbolic range agree when their indices are shifted, or that two
+terms with binomials differ by a rational factor. The tactics below do, each by a valid identity, so a zero is a proof.
+Whatever is left when they are through is returned, and the step that asked fails with it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+from sympy import (
+    Add,
+    Basic,
+    Derivative,
+    Dummy,
+    Expr,
+    Integral,
+    Limit,
+    Mul,
+    Piecewise,
+    S,
+    Subs,
+    Sum,
+    binomial,
+    expand,
+    factor,
+    gammasimp,
+    powsimp,
+    simplify,
+)
+
+Hypotheses = Mapping[Sum, Expr]
+
+
+def carry_out(expression: Expr) -> Expr:
+    """Do the derivatives, substitutions, limits, integrals and elementary sums that the expression asks for.
+
+    Like `doit`, but sums with binomials or without a closed form stay sums: SymPy's answers to those are case distinctions.
+    """
+    if not expression.args or not expression.has(Derivative, Integral, Limit, Subs, Sum):
+        return expression
+    done = expression.func(*map(carry_out, expression.args))
+    if isinstance(done, Sum):
+        closed = done if done.has(binomial) else done.doit(deep=False)
+        return done if closed.has(Piecewise) else closed
+    return done.doit(deep=False) if isinstance(done, Derivative | Integral | Limit | Subs) else done
+
+
+def settle(expression: Expr, given: Mapping[Basic, Basic] | None = None) -> Expr:
+    """Return 0 if a tactic reduces `expression` to 0; else a form whose sign is manifest, or else the shortest one.
+
+    `given` holds hypotheses `sum: its value`; they are subtracted from the expression in the multiple that cancels it.
+    """
+    sums = {left: right for left, right in (given or {}).items() if isinstance(left, Sum)}
+    forms = [expression]
+    for tactic in _TACTICS:
+        form = tactic(expression, sums)
+        if form == 0:
+            return S.Zero
+        forms.append(form)
+    return min(forms, key=lambda form: (form.is_nonnegative is None and form.is_nonpositive is None, form.count_ops()))
+
+
+def _divide_out(expression: Expr) -> Expr:
+    """Divide all terms by the first: quotients of terms with binomials and symbolic powers are rational functions."""
+    first, *others = Add.make_args(expand(expression))
+    return first * simplify(Add(S.One, *(_quotient(term, first) for term in others)))
+
+
+def _quotient(term: Expr, other: Expr) -> Expr:
+    return powsimp(gammasimp(powsimp(term / other)))
+
+
+def _merge(expression: Expr, sums: Hypotheses, anchor: Literal["none", "low", "high"]) -> Expr:
+    """Write sums over nearly the same range as one sum, simplify its summand, and use the hypotheses on what remains."""
+    merged = _merge_sums(expression, anchor)
+    for hypothesis, value in sums.items():
+        ((index, *_),), summand = _canonical(hypothesis, anchor)
+        for term in Add.make_args(merged):
+            total = _sum_in(term)
+            if total is not None and len(total.limits) == 1:
+                multiple = simplify(_quotient(term / total * total.function.subs(total.limits[0][0], index), summand))
+                if not multiple.has(index):
+                    merged = _merge_sums(merged - multiple * (hypothesis - value), anchor)
+    return merged
+
+
+def _merge_sums(expression: Expr, anchor: str) -> Expr:
+    """Sums whose limits differ by numbers share their common range; the terms outside of it are written out.
+
+    `anchor` says how the indices are moved first: not at all, or so that the lower or the upper ends of the ranges agree.
+    Splitting a sum at either end is valid whatever the limits are (Karr's convention, which SymPy follows).
+    """
+    summands = defaultdict(list)
+    rest = []
+    for term in Add.make_args(expand(expression)):
+        total = _sum_in(term)
+        if total is None:
+            rest.append(term)
+        else:
+            ranges, summand = _canonical(total, anchor)
+            key = tuple((index, low - low.as_coeff_Add()[0], high - high.as_coeff_Add()[0]) for index, low, high in ranges)
+            summands[key].append((ranges, summand * term / total))
+    merged = S.Zero
+    for members in summands.values():
+        if len(members[0][0]) > 1 and len({ranges for ranges, _ in members}) == 1:
+            merged += _sum(_divide_out(Add(*(summand for _, summand in members))), members[0][0])
+        elif len(members[0][0]) > 1:
+            merged += Add(*(_sum(summand, ranges) for ranges, summand in members))
+        else:
+            common, ends = _common_range([(ranges[0], summand) for ranges, summand in members])
+            merged += common
+            rest.append(ends)
+    return merged + _divide_out(Add(*rest))
+
+
+def _sum_in(term: Expr) -> Sum | None:
+    return next((part for part in Mul.make_args(term) if isinstance(part, Sum)), None)
+
+
+def _canonical(total: Sum, anchor: str) -> tuple[tuple, Expr]:
+    """The ranges and the summand of a sum, its indices renamed by position and moved to the anchor."""
+    summand, ranges = total.function, []
+    for position, (index, low, high) in enumerate(total.limits):
+        name = Dummy(f"k{position}", integer=True, dummy_index=position)
+        offset = {"none": S.Zero, "low": low, "high": high.as_coeff_Add()[0]}[anchor]
+        summand = summand.subs(index, name + offset)
+        ranges = [(k, a.subs(index, name), b.subs(index, name)) for k, a, b in ranges]
+        ranges.append((name, low - offset, high - offset))
+    return tuple(ranges), summand
+
+
+def _common_range(members: list[tuple[tuple, Expr]]) -> tuple[Expr, Expr]:
+    """One sum over the range that all members share, and the terms at the ends that it leaves out."""
+    low = max((range_[1] for range_, _ in members), key=lambda bound: bound.as_coeff_Add()[0])
+    high = min((range_[2] for range_, _ in members), key=lambda bound: bound.as_coeff_Add()[0])
+    index = members[0][0][0]
+    ends = [
+        summand.subs(index, point)
+        for (_, first, last), summand in members
+        for point in (*(first + j for j in range(int(low - first))), *(high + 1 + j for j in range(int(last - high))))
+    ]
+    return _sum(_divide_out(Add(*(summand for _, summand in members))), ((index, low, high),)), Add(*ends)
+
+
+def _sum(summand: Expr, ranges: tuple) -> Expr:
+    return S.Zero if summand == 0 else Sum(summand, *ranges)
+
+
+def _simplify(expression: Expr) -> Expr:
+    """Not on sums: there `simplify` takes minutes and finds no more than `_merge`."""
+    return expression if expression.has(Sum) else simplify(expression)
+
+
+_TACTICS: tuple[Callable[[Expr, Hypotheses], Expr], ...] = (
+    lambda expression, _: expand(expression),
+    *(partial(_merge, anchor=anchor) for anchor in ("none", "low", "high")),
+    lambda expression, _: _divide_out(expression),
+    lambda expression, _: factor(expression),
+    lambda expression, _: _simplify(expression),
+)

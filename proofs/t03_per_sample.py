@@ -1,0 +1,146 @@
+"""T3: on its own samples GRPO's gradient is the gradient of a weighted log-likelihood, token by token."""
+
+from sympy import Derivative, Expr, Function, Max, Min, Rational, Subs, Sum, exp, log, symbols
+
+from proofs.notation import A, G, i, t, ε, θ, θ_old, ρ
+from proofs.theorem import Step, Theorem, Witness
+
+advantage = Function("A", real=True)(i)
+length = Function("L", integer=True, positive=True)(i)
+ell = Function("ℓ", real=True)
+below, above = symbols("a b", positive=True)
+x, x_old = symbols("x x_old", real=True)
+
+
+def clipped(ratio: Expr, advantage: Expr, low: Expr, high: Expr) -> Expr:
+    """PPO's pessimistic minimum of the plain and the clipped surrogate."""
+    return Min(ratio * advantage, Min(Max(ratio, 1 - low), 1 + high) * advantage)
+
+
+def over_tokens(term: Expr) -> Expr:
+    """(1/G) Σ_i (1/L_i) Σ_t term."""
+    return Sum(term / length, (t, 1, length), (i, 1, G)) / G
+
+
+def theorem() -> Theorem:
+    new, old = ell(i, t, θ), ell(i, t, θ_old)
+    inside = {ε: (below + above) / 2, ρ: 1 + (below - above) / 2}
+    return Theorem(
+        id="T3",
+        title="GRPO is weighted SFT, sample by sample",
+        statement=(
+            "On the samples of the current policy (ρ = 1) and without a KL term, the gradient of the GRPO objective is minus "
+            "the gradient of a cross-entropy loss on the same samples in which every token of response i has the weight "
+            "A(i)/L(i). This holds for each batch, not only on average."
+        ),
+        assumptions=(
+            "ρ = 1: the gradient is taken at θ = θ_old",
+            "β = 0: there is no KL term",
+            "A2: the advantage A(i) does not depend on t, and does not depend on θ",
+            "ε > 0",
+        ),
+        symbolic="group size G, lengths L(i), advantages A(i) of either sign, clip range ε, token log-probabilities ℓ(i, t, θ)",
+        steps=(
+            Step(
+                "Inside the clip range the clipped surrogate is the plain one, whatever the sign of A.",
+                clipped(ρ, A, ε, ε),
+                ρ * A,
+                "Order on the real line: a and b are the distances of ρ from 1 − ε and from 1 + ε.",
+                given=inside,
+                why_given="a, b > 0 parametrise all pairs with |ρ − 1| < ε; ρ = 1 is a = b",
+            ),
+            Step(
+                "Its derivative in ρ there is A, so at ρ = 1 as well.",
+                Derivative(ρ * A, ρ),
+                A,
+                "Derivative of a linear function.",
+                name="slope",
+            ),
+            Step(
+                "The ratio moves by its value times the score of the token.",
+                Derivative(exp(new - old), θ),
+                exp(new - old) * Derivative(new, θ),
+                "Chain rule; ρ = exp(ℓ(θ) − ℓ(θ_old)).",
+            ),
+            Step(
+                "At θ_old = θ it moves by the score alone.",
+                Subs(Derivative(exp(new - old), θ), θ_old, θ),
+                Derivative(new, θ),
+                "Substitution.",
+            ),
+            Step(
+                "The gradient of the GRPO objective on its own samples.",
+                Subs(Derivative(over_tokens(exp(new - old) * advantage), θ), θ_old, θ),
+                over_tokens(advantage * Derivative(new, θ)),
+                "The derivative passes through the sums; the steps above.",
+                name="gradient",
+            ),
+            Step(
+                "It is minus the gradient of the cross-entropy with weights A(i)/L(i).",
+                Subs(Derivative(over_tokens(exp(new - old) * advantage), θ), θ_old, θ),
+                -Derivative(-over_tokens(advantage * new), θ),
+                "Both sides are carried out and compared summand by summand.",
+            ),
+            Step(
+                "The weight of one token is what multiplies its score: the derivative in its own log-probability.",
+                Subs(Derivative(exp(x - x_old) * advantage / (G * length), x), x_old, x),
+                advantage / (G * length),
+                "Derivative of the token's own term at x_old = x, where x stands for ℓ(i, t).",
+                name="weight",
+            ),
+        ),
+        witnesses=(
+            Witness(
+                "ρ = 1",
+                "one response of two tokens, A = 1, ε = 1/5; the ratio of its first token is ρ",
+                "weight of the first token = A/L",
+                lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
+                "ρ",
+                1,
+                Rational(11, 10),
+                ">",
+            ),
+            Witness(
+                "ρ = 1 (beyond the clip range)",
+                "the same response; the ratio of its first token leaves [4/5, 6/5]",
+                "weight of the first token = A/L",
+                lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
+                "ρ",
+                1,
+                Rational(13, 10),
+                "<",
+            ),
+            Witness(
+                "β = 0",
+                "the same response at ρ = 1, with the KL estimator k3 against a reference that gives the first token half of π",
+                "weight of the first token = A/L",
+                lambda coefficient: (token_weight(1, β=coefficient), Rational(1, 2)),
+                "β",
+                0,
+                Rational(1, 10),
+                "<",
+            ),
+            Witness(
+                "A2: the advantage does not depend on t",
+                "two tokens, with the advantages 1 and 1 + δ of a critic",
+                "weight of the first token = weight of the second",
+                lambda extra: (token_weight(1, β=0), token_weight(1, β=0, advantage=1 + extra)),
+                "δ",
+                0,
+                Rational(1, 3),
+                "<",
+            ),
+        ),
+        remark=(
+            "That some weights exist says nothing: any loss that sees θ through the log-probabilities of the sampled tokens alone "
+            "has a gradient of this form. What is claimed is that the weights are constant within a response and are functions "
+            "of the outcomes and lengths of the group."
+        ),
+    )
+
+
+def token_weight(ratio: Expr, *, β: Expr, advantage: Expr = 1) -> Expr:
+    """∂J/∂ℓ of a token in a response of two, at ε = 1/5 and π_ref/π = 1/2, straight from the clipped objective."""
+    surrogate = clipped(exp(x), advantage, Rational(1, 5), Rational(1, 5))
+    k3 = exp(-x) / 2 * ratio - log(exp(-x) / 2 * ratio) - 1
+    return Subs(Derivative((surrogate - β * k3) / 2, x), x, log(ratio)).doit()
