@@ -63,20 +63,29 @@ def load(
     """
     directory = resolve(source)
     config = read_config(directory)
-    # The abstract model has shapes and no storage, so that no random weights are made only to be overwritten.
-    model = nnx.eval_shape(
-        lambda: Decoder(config, dtype=dtype, param_dtype=param_dtype, remat=remat, rngs=nnx.Rngs(0)),
-    )
-    graph, abstract = nnx.split(model)
-    parameters = nnx.to_flat_state(abstract)
-    loaded = []
     with _open_weights(directory) as tensors:
-        _refuse_unexpected(tensors, {tensor_name(path) for path, _ in parameters}, directory)
-        for path, variable in track(parameters, description="Loading weights", total=len(parameters)):
-            sharding = placement(".".join(map(str, path)), variable.shape) if placement else None
-            array = _read(tensors, path, variable.shape, jnp.dtype(param_dtype), sharding, directory)
-            loaded.append((path, variable.replace(array)))
-    return nnx.merge(graph, nnx.from_flat_state(loaded)), config
+
+        def read(path: ParameterPath, shape: tuple[int, ...]) -> jax.Array:
+            sharding = placement(".".join(map(str, path)), shape) if placement else None
+            return _read(tensors, path, shape, jnp.dtype(param_dtype), sharding, directory)
+
+        model = assemble(config, read, dtype=dtype, param_dtype=param_dtype, remat=remat)
+        expected = {tensor_name(path) for path, _ in nnx.to_flat_state(nnx.state(model))}
+        _refuse_unexpected(tensors, expected, directory)
+    return model, config
+
+
+def assemble(
+    config: DecoderConfig, read: Callable[[ParameterPath, tuple[int, ...]], jax.Array], **options: Any
+) -> Decoder:
+    """A decoder whose every parameter is what `read` returns for its path and shape; options: as in `Decoder`."""
+    # The abstract model has shapes and no storage, so that no random weights are made only to be overwritten.
+    model = nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0), **options))
+    graph, abstract = nnx.split(model)
+    parameters = track(nnx.to_flat_state(abstract), description="Reading weights")
+    return nnx.merge(
+        graph, nnx.from_flat_state([(path, leaf.replace(read(path, leaf.shape))) for path, leaf in parameters])
+    )
 
 
 def save(
