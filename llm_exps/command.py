@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from cyclopts import Parameter
 from flax import nnx
-from mdp_theory.formula import describe
 
 from console import InputError, print_table, write_json
 from llm_exps import comparison as comparisons
@@ -17,6 +16,7 @@ from llm_exps.experiment import Setup, prepare
 from llm_exps.experiment import train as train_run
 from llm_exps.rollout import Actor, step_key
 from mdp_theory.catalogue import get
+from mdp_theory.formula import describe
 
 DEFAULT_MODEL = "default"
 DEFAULT_TASK = "countdown-small"
@@ -41,7 +41,7 @@ def train(
     """Train a model under one method; a run that was cut off goes on where its newest checkpoint is.
 
     Args:
-        model: a Hugging Face directory or hub name (Qwen2, Qwen2.5, Qwen3, Llama); `default` is the embedded small model.
+        model: a Hugging Face directory or hub name (Qwen2, Qwen2.5, Qwen3, Llama); `default` is the embedded one.
         task: countdown-small, countdown, gsm8k, addition, addition-two-digit, or your own .py or .jsonl file.
         method: a method of the catalogue; `rino audit` and docs/methods.md list them.
         out: run directory. Default: runs/TASK/METHOD/seed-SEED.

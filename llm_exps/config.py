@@ -90,6 +90,7 @@ class OptimiserOptions:
     Attributes:
         learning_rate: of AdamW, constant after warm-up. Default: 1e-6, or 3e-4 for a model of under ten million
             parameters.
+        critic_learning_rate: of the value head of a method with a critic (PPO).
         warmup_steps: optimiser steps of linear warm-up.
         adam_beta1: decay of the first moment.
         adam_beta2: decay of the second moment.
@@ -102,6 +103,7 @@ class OptimiserOptions:
     """
 
     learning_rate: float | None = None
+    critic_learning_rate: float = 1e-3
     warmup_steps: int = 0
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999

@@ -173,11 +173,11 @@ class Experiment:
         key = step_key(options.seed, step, _ROLLOUT_STREAM)
         rollout, completions = collect(self.actor, sampler, problems, self.setup.task, key)
         clock.lap("rollout")
-        evidence = self._evidence(sampler, rollout)
+        evidence = self._evidence(progress.learner, sampler, rollout)
         clock.lap("logprob")
         every = options.evaluation.eval_every
         if step == 0 or (every and step % every == 0):
-            self._log_samples(step, progress.learner.params, rollout, completions, problems)
+            self._log_samples(step, progress.learner, rollout, completions, problems)
         probe = bool(options.probe_every) and step % options.probe_every == 0
         clock.skip()
         learner, measured = self.learner.update(progress.learner, rollout, evidence, probe=probe)
@@ -195,14 +195,15 @@ class Experiment:
         self._log("timing", step + 1, clock.report(tokens), writer)
         return Progress(learner, progress.sampler)
 
-    def _evidence(self, sampler: nnx.State, rollout: Rollout) -> Evidence:
+    def _evidence(self, state: LearnerState, sampler: nnx.State, rollout: Rollout) -> Evidence:
         objective, optimiser = self.learner.objective, self.config.options.optimiser
         in_reward = objective.kl is not None and objective.kl.placement == "reward"
         once = optimiser.num_iterations == 1 and optimiser.num_minibatches == 1 and self.config.refresh_every == 1
         old = None if once and not in_reward else self.learner.logprobs(sampler, rollout)
         # Without a KL term nothing looks at the reference model, and its forward pass is saved.
         ref = None if objective.kl is None else self.learner.logprobs(self.setup.params, rollout)
-        return Evidence(old, ref)
+        value = self.learner.values(state, rollout) if self.learner.needs_critic else None
+        return Evidence(old, ref, value)
 
     def _evaluate(self, step: int, progress: Progress, writer: SummaryWriter) -> None:
         options = self.config.options
@@ -218,14 +219,15 @@ class Experiment:
         self._log("eval", step, result, writer)
 
     def _log_samples(
-        self, step: int, params: nnx.State, rollout: Rollout, completions: Completions, problems: Problems
+        self, step: int, state: LearnerState, rollout: Rollout, completions: Completions, problems: Problems
     ) -> None:
         """The first group with right and wrong completions (else the first group), with the weight of every token."""
         size = self.config.options.sampling.num_generations
         groups = rollout.reward.reshape(-1, size)
         mixed = np.flatnonzero(np.ptp(groups, axis=1) > 0)
         group = int(mixed[0]) if mixed.size else 0
-        weights, advantage = self.learner.weights(params, rollout, self._evidence(params, rollout))
+        evidence = self._evidence(state, state.params, rollout)
+        weights, advantage = self.learner.weights(state.params, rollout, evidence)
         for row in range(group * size, (group + 1) * size):
             length = int(completions.lengths[row])
             ids = completions.tokens[row, -completions.mask.shape[1] :][:length]

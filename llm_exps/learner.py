@@ -4,6 +4,9 @@ Advantages and denominators are computed for the whole minibatch before any grad
 add up exactly. Completions are sorted by length into micro-batches and each is cut to a length bin: padding is bounded
 and compilations are few. A batch that is learned from once, on-policy, needs no second forward pass for the old
 log-probabilities: they are the current ones, detached.
+
+A method with a critic (PPO) gets a linear value head on the policy's last hidden states, detached from them, so that
+the policy's gradient is that of the objective alone.
 """
 
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.config import OptimiserOptions
-from llm_exps.logprobs import completion_logprobs
+from llm_exps.logprobs import token_logprobs
 from llm_exps.sampling import length_bin
 from mdp_theory.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.objectives import (
@@ -72,19 +75,35 @@ class Rollout(NamedTuple):
         )
 
 
+class Weights(NamedTuple):
+    """What is learned: the model's parameters, and a value head on its last hidden states where a critic is needed."""
+
+    params: nnx.State
+    critic: dict[str, Array] | None
+
+
 class LearnerState(NamedTuple):
     """What training changes."""
 
-    params: nnx.State
+    weights: Weights
     optimiser: optax.OptState
     skipped: Int[Array, ""]
 
+    @property
+    def params(self) -> nnx.State:
+        """The model's parameters."""
+        return self.weights.params
+
 
 class Evidence(NamedTuple):
-    """Log-probabilities that the loss needs beside the current ones; None where the current ones, detached, will do."""
+    """What the loss needs beside the current log-probabilities; None where those, detached, will do.
+
+    `value` is the critic's estimate before each token, and None without a critic.
+    """
 
     old_logp: Float[np.ndarray, "batch time"] | None
     ref_logp: Float[np.ndarray, "batch time"] | None
+    value: Float[np.ndarray, "batch time"] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,17 +116,34 @@ class Learner:
     temperature: float
     chunk: int
 
+    @property
+    def needs_critic(self) -> bool:
+        """True for an objective whose advantages come from a critic."""
+        return self.objective.advantage.estimator == "gae"
+
     def init(self, params: nnx.State) -> LearnerState:
-        """State before the first update."""
-        return LearnerState(params, self._optimiser().init(params), jnp.zeros((), jnp.int32))
+        """State before the first update; a new critic says 0 everywhere."""
+        critic = None
+        if self.needs_critic:
+            width = nnx.merge(self.graph, params).config.hidden_size
+            critic = {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}
+        weights = Weights(params, critic)
+        return LearnerState(weights, self._optimiser().init(weights), jnp.zeros((), jnp.int32))
 
     def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[np.ndarray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
-        result = np.zeros(rollout.mask.shape, np.float32)
+        return self._evaluate(Weights(params, None), rollout)[0]
+
+    def values(self, state: LearnerState, rollout: Rollout) -> Float[np.ndarray, "batch time"]:
+        """The critic's estimate of the reward before each completion token."""
+        return self._evaluate(state.weights, rollout)[1]
+
+    def _evaluate(self, weights: Weights, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+        logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part in self._micro_batches(rollout):
-            logp, _ = self._forward(params, part)
-            result[index, : part.mask.shape[1]] = logp
-        return result
+            time = part.mask.shape[1]
+            logps[index, :time], _, values[index, :time] = self._forward(weights, part)
+        return logps, values
 
     def update(
         self, state: LearnerState, rollout: Rollout, evidence: Evidence, *, probe: bool
@@ -119,9 +155,9 @@ class Learner:
         for iteration in range(self.options.num_iterations):
             for number, (part, seen) in enumerate(parts):
                 credit = self._credit(part, seen)
-                gradient, sums = self._gradient(state.params, part, seen, credit, self.objective)
+                gradient, sums = self._gradient(state.weights, part, seen, credit, self.objective)
                 if probe and iteration == self.options.num_iterations - 1 and number == len(parts) - 1:
-                    measured = self._probe(state.params, part, seen, credit, gradient)
+                    measured = self._probe(state.weights, part, seen, credit, gradient)
                 state, norm = self._apply(state, gradient)
                 collected.append({**_ratios(sums), "grad_norm": float(norm)})
         mean = {name: float(np.mean([row[name] for row in collected])) for name in collected[0]}
@@ -134,7 +170,7 @@ class Learner:
         logp = self.logprobs(params, rollout)
         old = logp if evidence.old_logp is None else evidence.old_logp
         ref = logp if evidence.ref_logp is None else evidence.ref_logp
-        batch = Batch(logp, old, ref, rollout.mask, rollout.reward, rollout.group)
+        batch = Batch(logp, old, ref, rollout.mask, rollout.reward, rollout.group, evidence.value)
         return np.asarray(_weights(self.objective, batch)), np.asarray(_assign(self.objective, batch).advantage)
 
     def learning_rate(self, updates: int) -> float:
@@ -148,10 +184,12 @@ class Learner:
         rate: optax.ScalarOrSchedule = options.learning_rate
         if options.warmup_steps:
             rate = optax.linear_schedule(0.0, options.learning_rate, options.warmup_steps)
-        return optax.chain(
+        policy = optax.chain(
             optax.clip_by_global_norm(options.max_grad_norm),
             optax.adamw(rate, b1=options.adam_beta1, b2=options.adam_beta2, weight_decay=options.weight_decay),
         )
+        critic = optax.adam(options.critic_learning_rate, b1=options.adam_beta1, b2=options.adam_beta2)
+        return optax.partition({"policy": policy, "critic": critic}, Weights("policy", "critic"))
 
     def _minibatches(self, rollout: Rollout, evidence: Evidence) -> list[tuple[Rollout, Evidence]]:
         size = rollout.reward.shape[0] // self.options.num_minibatches
@@ -173,51 +211,55 @@ class Learner:
     def _credit(self, rollout: Rollout, evidence: Evidence) -> Credit:
         old = evidence.old_logp if evidence.old_logp is not None else np.zeros(rollout.mask.shape, np.float32)
         ref = evidence.ref_logp if evidence.ref_logp is not None else old
-        batch = Batch(old, old, ref, rollout.mask, rollout.reward, rollout.group)
+        batch = Batch(old, old, ref, rollout.mask, rollout.reward, rollout.group, evidence.value)
         return _assign(self.objective, batch)
 
     def _gradient(
-        self, params: nnx.State, rollout: Rollout, evidence: Evidence, credit: Credit, objective: Objective
-    ) -> tuple[nnx.State, dict[str, Array]]:
+        self, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit, objective: Objective
+    ) -> tuple[Weights, dict[str, Array]]:
         total = None
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
             rows = [None if field is None else field[index, :time] for field in (*evidence, *credit)]
-            result = self._micro_gradient(objective, params, part, Evidence(*rows[:2]), Credit(*rows[2:]))
+            result = self._micro_gradient(objective, weights, part, Evidence(*rows[:3]), Credit(*rows[3:]))
             total = result if total is None else _add(total, result)
         assert total is not None
         return total
 
     @partial(jax.jit, static_argnums=0)
     def _forward(
-        self, params: nnx.State, rollout: Rollout
-    ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"]]:
-        return completion_logprobs(
-            nnx.merge(self.graph, params),
-            rollout.tokens,
-            rollout.valid,
-            time=rollout.mask.shape[1],
-            temperature=self.temperature,
-            chunk=self.chunk,
+        self, weights: Weights, rollout: Rollout
+    ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"], Float[Array, "batch time"]]:
+        """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
+        model, time = nnx.merge(self.graph, weights.params), rollout.mask.shape[1]
+        # The hidden state of one position predicts the token of the next.
+        hidden = model(rollout.tokens, segments=rollout.valid)[:, -time - 1 : -1]
+        logp, entropy = token_logprobs(
+            model, hidden, rollout.tokens[:, -time:], temperature=self.temperature, chunk=self.chunk
         )
+        value = jnp.zeros_like(logp)
+        if weights.critic is not None:
+            features = jax.lax.stop_gradient(hidden).astype(jnp.float32)
+            value = features @ weights.critic["kernel"] + weights.critic["bias"]
+        return logp, entropy, value
 
     @partial(jax.jit, static_argnums=(0, 1))
     def _micro_gradient(
-        self, objective: Objective, params: nnx.State, rollout: Rollout, evidence: Evidence, credit: Credit
-    ) -> tuple[nnx.State, dict[str, Array]]:
+        self, objective: Objective, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit
+    ) -> tuple[Weights, dict[str, Array]]:
         mask = rollout.mask
 
-        def part_of_loss(params: nnx.State) -> tuple[Float[Array, ""], dict[str, Array]]:
-            logp, entropy = self._forward(params, rollout)
+        def part_of_loss(weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
+            logp, entropy, value = self._forward(weights, rollout)
             detached = jax.lax.stop_gradient(logp)
             old = detached if evidence.old_logp is None else evidence.old_logp
             ref = detached if evidence.ref_logp is None else evidence.ref_logp
-            value = surrogate(objective, credit, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
+            total = surrogate(objective, credit, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
             passes = passes_clip(objective, credit, logp=detached, old_logp=old, mask=mask)
             learned = mask * (credit.scale > 0)
             gap = jnp.abs(detached - rollout.sampler_logp) * mask
             sums = {
-                "loss": value,
+                "loss": total,
                 "tokens": mask.sum(),
                 "learned": learned.sum(),
                 "entropy": (entropy * mask).sum(),
@@ -226,31 +268,35 @@ class Learner:
                 "ratio_deviation": (jnp.abs(jnp.exp(detached - old) - 1) * mask).sum(),
                 "sampling/logp_difference_mean": gap.sum(),
             }
-            return value, sums
+            if evidence.value is not None:
+                # The critic's squared error against A + V, its own estimate of the return (1707.06347 eq. 9).
+                error = (value - credit.advantage - evidence.value) ** 2 * mask
+                sums["value_loss"] = error.sum()
+                total += (credit.scale * error).sum()
+            return total, sums
 
-        gradient, sums = jax.grad(part_of_loss, has_aux=True)(params)
-        return gradient, sums
+        return jax.grad(part_of_loss, has_aux=True)(weights)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def _apply(self, state: LearnerState, gradient: nnx.State) -> tuple[LearnerState, Float[Array, ""]]:
-        norm = optax.global_norm(gradient)
-        updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.params)
-        stepped = state._replace(params=optax.apply_updates(state.params, updates), optimiser=optimiser)
+    def _apply(self, state: LearnerState, gradient: Weights) -> tuple[LearnerState, Float[Array, ""]]:
+        norm = optax.tree.norm(gradient.params)
+        updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.weights)
+        stepped = state._replace(weights=optax.apply_updates(state.weights, updates), optimiser=optimiser)
         finite = jnp.isfinite(norm)
         # A gradient that is not finite must touch neither the weights nor the optimiser's moments.
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
         return kept._replace(skipped=state.skipped + ~finite), norm
 
     def _probe(
-        self, params: nnx.State, rollout: Rollout, evidence: Evidence, credit: Credit, gradient: nnx.State
+        self, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit, gradient: Weights
     ) -> dict[str, float]:
         """Distance between the method's gradient and that of outcome-weighted SFT, on the very batch and weights."""
         level = outcome_credit(credit, rollout.mask)
-        supervised, _ = self._gradient(params, rollout, evidence, level, supervised_counterpart(self.objective))
-        weights, _ = self.weights(params, rollout, evidence)
-        index = credit_structure_index(weights, jnp.asarray(rollout.mask))
+        supervised, _ = self._gradient(weights, rollout, evidence, level, supervised_counterpart(self.objective))
+        by_token, _ = self.weights(weights.params, rollout, evidence)
+        index = credit_structure_index(by_token, jnp.asarray(rollout.mask))
         return {
-            **{name: float(value) for name, value in compare(gradient, supervised).items()},
+            **{name: float(value) for name, value in compare(gradient.params, supervised.params).items()},
             "equivalence/credit_structure_index": float(index),
         }
 
@@ -259,8 +305,8 @@ class Learner:
 def compare(left: nnx.State, right: nnx.State) -> dict[str, Float[Array, ""]]:
     """Cosine and relative error |left - right| / |right| of two gradients; 1 and 0 where both vanish."""
     dot = sum((a * b).sum() for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
-    norms = optax.global_norm(left), optax.global_norm(right)
-    gap = optax.global_norm(jax.tree.map(jnp.subtract, left, right))
+    norms = optax.tree.norm(left), optax.global_norm(right)
+    gap = optax.tree.norm(jax.tree.map(jnp.subtract, left, right))
     product = norms[0] * norms[1]
     both_vanish = (norms[0] == 0) & (norms[1] == 0)
     return {
