@@ -1,11 +1,12 @@
 """`rino check`: hold the degeneracy claim against small MDPs, exactly."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from console import print_table, track, write_json
-from mdp_theory import degeneracy, zoo
-from mdp_theory.policy import parse
+from console import InputError, print_table, track, write_json
+from mdp_theory import zoo
+from mdp_theory.report import report
 
 
 def check(
@@ -33,71 +34,95 @@ def check(
 
     Returns:
         0 when every identity that the problem's assumptions promise holds, 1 otherwise.
+
+    Raises:
+        InputError: no such problem, a file that is wrong, or a group of fewer than two responses.
     """
+    if num_generations < 2 or inner_steps < 0:
+        raise InputError(
+            f"num_generations is {num_generations} and inner_steps {inner_steps}; the rule is at least 2 and 0",
+            mend="a group needs two responses to be compared",
+        )
     names = [name for given in (problem, *others) for name in (zoo.ZOO if given == "all" else [given])]
-    options = {"num_generations": num_generations, "inner_steps": inner_steps, "learning_rate": learning_rate}
-    start, policy_seed = parse(policy)
+    problems = [zoo.load(name) for name in names]
     reports = []
-    for name in track(names, description="problems"):
-        mdp = zoo.load(name)
-        logits = start.logits(start.init(mdp, policy_seed), mdp)
-        reports.append(degeneracy.report(mdp, logits, seed=seed, policy=policy, **options))
-    for report in reports:
-        _show(report)
+    for loaded in problems:
+        reports.append(
+            report(
+                loaded,
+                num_generations=num_generations,
+                policy=policy,
+                inner_steps=inner_steps,
+                learning_rate=learning_rate,
+                seed=seed,
+                progress=partial(track, description=loaded.name),
+            )
+        )
+        _show(reports[-1])
     if json is not None:
         write_json(json, reports[0] if len(reports) == 1 else reports)
-    return 0 if all(report["verified"] for report in reports) else 1
+    return 0 if all(found["verified"] for found in reports) else 1
 
 
-def _show(report: dict[str, Any]) -> None:
-    """Tables for a person: the problem, the methods, the drift off-policy, the identities."""
-    size = report["num_generations"]
-    prompts = ", ".join(f"{prompt['text']!r} p = {prompt['p']:.3g}" for prompt in report["prompts"])
-    print(f"\n{report['problem']}: {report['responses']} responses, {report['prefixes']} states; {prompts}")
-    rows = [(name, fact["holds"], fact["evidence"]) for name, fact in report["assumptions"].items()]
-    print_table("Assumptions", ["assumption", "holds", "evidence"], rows)
-    columns = ["method", "c(p)", "c(p) without 1/L", "Φ(p) without 1/L", "η", "cosine to SFT", "relative error"]
-    methods = [
-        (
-            key,
-            _numbers(record["c"]),
-            _numbers(record["c_without_length"]),
-            _numbers(record["phi_without_length"]),
-            record["credit_structure_index"],
-            record["cosine"],
-            record["relative_error"],
-        )
-        for key, record in report["methods"].items()
-    ]
-    print_table(f"Methods, on-policy, G = {size} (– : not parallel to ∇p)", columns, methods)
-    curves = report["inner_steps"]["methods"]
-    drift = [
-        (
-            key,
-            *(
-                _number(curve[name][-1])
-                for name in ("cosine", "relative_error", "credit_structure_index", "clip_fraction")
-            ),
-        )
-        for key, curve in curves.items()
-    ]
-    last = len(next(iter(curves.values()))["step"]) - 1
+def _show(found: dict[str, Any]) -> None:
+    """Tables for a person: the problem, the methods, what inner steps do, the identities."""
     print_table(
-        f"After {last} more steps on the same batch",
-        ["method", "cosine to SFT", "relative error", "η", "clipped"],
-        drift,
+        f"{found['problem']}: prompts under the {found['policy']} policy",
+        ["prompt", "probability", "success p", "best response", "best policy"],
+        [
+            (prompt["text"], prompt["probability"], prompt["p"], plan, policy)
+            for prompt, plan, policy in zip(
+                found["prompts"], found["bandit"]["open_loop_value"], found["bandit"]["closed_loop_value"], strict=True
+            )
+        ],
     )
-    failed = [(check["name"], check["error"], check["tolerance"]) for check in report["checks"] if not check["holds"]]
+    rows = [(name, fact["holds"], fact["evidence"]) for name, fact in found["assumptions"].items()]
+    print_table("Assumptions", ["assumption", "holds", "evidence"], rows)
+    if found["methods"]:
+        _show_methods(found)
+    checks = found["checks"]
+    failed = [(check["name"], check["error"], check["tolerance"]) for check in checks if not check["holds"]]
     if failed:
-        print_table("Identities that FAIL", ["identity", "error", "tolerance"], failed)
+        print_table("Identities that FAIL", ["identity", "relative error", "tolerance"], failed)
+    elif checks:
+        worst = max(check["error"] for check in checks)
+        print(f"{len(checks)} identities hold; the largest relative error is {worst:.1e}.\n")
     else:
-        worst = max(check["error"] for check in report["checks"])
-        print(f"{len(report['checks'])} identities hold; the largest relative error is {worst:.1e}.")
+        print("The assumptions promise nothing for this problem: no token MDP has its responses and outcomes.\n")
+
+
+def _show_methods(found: dict[str, Any]) -> None:
+    print_table(
+        f"Methods, on-policy, G = {found['num_generations']} (– : not parallel to ∇p)",
+        ["method", "c(p)", "c(p) without 1/L", "Φ(p) without 1/L", "η", "cosine to SFT", "relative error"],
+        [
+            (
+                key,
+                _numbers(record["c"]),
+                _numbers(record["c_without_length"]),
+                _numbers(record["phi_without_length"]),
+                record["credit_structure_index"],
+                record["cosine"],
+                record["relative_error"],
+            )
+            for key, record in found["methods"].items()
+        ],
+    )
+    curves = found["inner_steps"]["methods"]
+    names = ("cosine", "relative_error", "credit_structure_index", "clip_fraction")
+    print_table(
+        f"The same after {next(iter(curves.values()))['step'][-1]} steps on one batch",
+        ["method", "cosine to SFT", "relative error", "η", "tokens clipped"],
+        [(key, *(curve[name][-1] for name in names)) for key, curve in curves.items()],
+    )
+    spread = found["variance"]
+    print_table(
+        "Variance of one sample's gradient, by what a token is credited with (mean over prompts)",
+        ["r", "r - V(prompt)", "r - V(state)", "A(state, token)"],
+        [[sum(values) / len(values) for values in spread.values()]],
+    )
 
 
 def _numbers(values: list[float | None]) -> str:
-    return " ".join(_number(value) for value in values[:4]) + (" …" if len(values) > 4 else "")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    shown = ["–" if value is None else f"{value:.4g}" for value in values[:4]]
+    return " ".join(shown) + (" …" if len(values) > 4 else "")

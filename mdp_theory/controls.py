@@ -71,7 +71,8 @@ class Control:
         now[self.start] = True
         rows = [now]
         for _ in range(self.horizon - 1):
-            rows.append((self.transition[rows[-1]] > 0).any(axis=(0, 1)))
+            now = np.any(self.transition[now] > 0, axis=(0, 1))
+            rows.append(now)
         return np.stack(rows)
 
 

@@ -1,10 +1,11 @@
 """How far a problem and a method are from the degenerate form: outcome-weighted supervised fine-tuning on a bandit.
 
-Three kinds of evidence: the structure of the problem (histories per state, rewards before the end, randomness), exact
-population gradients, and gradients of the losses themselves on a probe batch.
+Evidence about a problem is its structure (histories for each state, rewards before the end, randomness) and the two
+ways to compute its value and gradient. Evidence about a method is its exact population gradient, and the gradient of
+its loss on a probe batch.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from jaxtyping import Float
 
 from mdp_theory import population, tree
 from mdp_theory.catalogue import METHODS
+from mdp_theory.controls import Control, closed_loop_values, open_loop_values, unroll
 from mdp_theory.mdp import TokenMDP, flatten
 from mdp_theory.objectives import Objective
-from mdp_theory.probe import Probe, batch, compare, draw_probe, inner_step_curve
+from mdp_theory.probe import Probe, batch, compare
 from mdp_theory.tree import EdgeLevels
 
 PARALLEL = 1e-9
@@ -24,45 +26,47 @@ PARALLEL = 1e-9
 IDENTITY = 1e-12
 """Relative tolerance of the identities."""
 
-INNER_STEP_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
-"""Methods whose curves against inner steps are reported: the last one has no ratio, and so no drift."""
 
-
-def assumptions(mdp: TokenMDP) -> dict[str, dict[str, Any]]:
-    """Which assumptions of the degeneracy claim hold, and on what evidence."""
-    inside = max(float(np.abs(r[..., ~mdp.ends(d)]).max(initial=0.0)) for d, r in enumerate(mdp.rewards))
+def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
+    """Which assumptions of the degeneracy claim hold for a problem, and on what evidence."""
+    if isinstance(problem, TokenMDP):
+        histories = states = problem.num_prefixes
+        inside = max(float(np.abs(r[..., ~problem.ends(d)]).max(initial=0.0)) for d, r in enumerate(problem.rewards))
+        discount, chance = 1.0, 1.0
+    else:
+        reached = problem.reachable()
+        states = int(reached.sum())
+        m = len(problem.vocabulary) - 1
+        histories = len(problem.prompts) * sum(m**depth for depth in range(problem.horizon))
+        on_the_way = np.abs(problem.reward[:-1, :, :-1]) * reached[:-1, :, None]
+        inside = float(on_the_way.max(initial=0.0))
+        discount, chance = problem.discount, float(problem.transition.max(axis=2).min())
     return {
         "A1_states_are_histories": {
-            "holds": True,
-            "evidence": f"{mdp.num_prefixes} states, {mdp.num_prefixes} histories: each state has one history",
+            "holds": states >= histories,
+            "evidence": f"{histories} histories of tokens lead to {states} (time, state) pairs",
         },
         "A2_terminal_reward": {"holds": inside == 0, "evidence": f"largest reward before the end: {inside:g}"},
-        "undiscounted": {"holds": True, "evidence": "discount 1"},
-        "deterministic": {"holds": True, "evidence": "the next state is the prefix and the token"},
+        "undiscounted": {"holds": discount == 1, "evidence": f"discount {discount:g}"},
+        "deterministic": {
+            "holds": chance == 1,
+            "evidence": f"the likeliest next state has probability {chance:g} or more",
+        },
     }
 
 
-def bandit_reduction(mdp: TokenMDP, logits: EdgeLevels) -> dict[str, Any]:
-    """The value and the gradient as a sequential problem and as a bandit over whole responses (theorem T1)."""
-    probability = tree.policy(logits)
-    action, state = tree.expectation(probability, mdp.rewards)
-    sequential = tree.logit_gradient(probability, action)
-    chance, reward = flatten(tree.response_probability(probability)), mdp.response_rewards
-    value = (chance * reward).sum(axis=1)
-    arm = [weight * r for weight, r in zip(tree.response_probability(probability), mdp.rewards, strict=True)]
-    as_bandit = _score_sum(probability, tuple(arm))
-    best = [_best(mdp.rewards, x) for x in range(len(mdp.prompts))]
-    gap = tree.inner(*[tuple(a - b for a, b in zip(sequential, as_bandit, strict=True))] * 2)
-    norm = tree.inner(sequential, sequential)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(np.where(norm > 0, gap / norm, 0.0))
-    return {
-        "value_sequential": state[0][:, 0].tolist(),
-        "value_bandit": value.tolist(),
-        "gradient_relative_error": error.tolist(),
-        "closed_loop_value": best,
-        "open_loop_value": reward.max(axis=1).tolist(),
-    }
+def bandit_reduction(problem: TokenMDP | Control, logits: EdgeLevels | None) -> dict[str, Any]:
+    """A problem as a sequence of choices and as a bandit whose arms are whole responses (theorems T1, T2).
+
+    `logits` are a policy on the tree, or None where there is none (stochastic transitions): then the optimal values
+    alone, of the best response (open loop) and of the best policy (closed loop).
+    """
+    if isinstance(problem, TokenMDP):
+        views = {} if logits is None else _two_views(problem.rewards, 1.0, logits)
+        return views | _optima_of_tree(problem)
+    views = {} if logits is None else _two_views(unroll(problem).step_reward, problem.discount, logits)
+    closed, opened = closed_loop_values(problem), open_loop_values(problem)
+    return views | {"closed_loop_value": closed.tolist(), "open_loop_value": opened.tolist()}
 
 
 def method_report(
@@ -90,6 +94,31 @@ def method_report(
     return record | compare(objective, batch(probe, logits, logits), probe.drawn, logits).numbers()
 
 
+def identities(
+    facts: Mapping[str, Mapping[str, Any]], bandit: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What the assumptions that hold promise, each with its measured relative error."""
+    found: list[tuple[str, float]] = []
+
+    def difference(left: str, right: str) -> float:
+        a, b = np.asarray(bandit[left]), np.asarray(bandit[right])
+        return float(np.abs(a - b).max() / max(1.0, np.abs(b).max()))
+
+    if facts["deterministic"]["holds"]:
+        found.append(("the value equals the bandit's", difference("value_sequential", "value_bandit")))
+        found.append(("the best response is worth the best policy", difference("open_loop_value", "closed_loop_value")))
+        if facts["undiscounted"]["holds"]:
+            found.append(("the gradient equals the bandit's", max(bandit["gradient_relative_error"])))
+            if facts["A2_terminal_reward"]["holds"]:
+                found.append(("every token's return-to-go is the response's reward", bandit["return_to_go_gap"]))
+    for key, record in methods.items():
+        objective = METHODS[key].objective
+        if objective.kl is None and objective.advantage.estimator == "outcome" and record["cosine"] is not None:
+            error = max(record["relative_error"], record["credit_structure_index"])
+            found.append((f"{key}: the on-policy gradient is that of outcome-weighted SFT", error))
+    return [{"name": name, "error": error, "tolerance": IDENTITY, "holds": error <= IDENTITY} for name, error in found]
+
+
 def fitted(objective: Objective, mdp: TokenMDP) -> Objective:
     """The objective with the horizon as its limit on completion length, where it has one."""
     if objective.aggregation == "sequence-mean-token-sum-norm":
@@ -97,140 +126,69 @@ def fitted(objective: Objective, mdp: TokenMDP) -> Objective:
     return objective
 
 
-def report(
-    mdp: TokenMDP,
-    logits: EdgeLevels,
-    *,
-    num_generations: int,
-    policy: str = "",
-    inner_steps: int = 8,
-    learning_rate: float = 1.0,
-    seed: int = 0,
-    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
-) -> dict[str, Any]:
-    """Everything `rino check` writes, ready for JSON; the fields are documented in docs/json.md."""
-    probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
-    p = population.success_probability(mdp, logits)
-    methods = {
-        key: method_report(METHODS[key].objective, mdp, logits, probe, num_generations=num_generations)
-        for key in progress(tuple(METHODS))
-    }
-    curves = {
-        key: inner_step_curve(METHODS[key].objective, probe, logits, steps=inner_steps, learning_rate=learning_rate)
-        for key in INNER_STEP_METHODS
-    }
-    bandit = bandit_reduction(mdp, logits)
-    checks = _checks(mdp, bandit, methods)
+def _two_views(step_reward: EdgeLevels, discount: float, logits: EdgeLevels) -> dict[str, Any]:
+    probability = tree.policy(logits)
+    chance = tree.response_probability(probability)
+    total = tree.returns(step_reward, discount=discount)
+    arms = tuple(c * r for c, r in zip(chance, total, strict=True))
+    as_bandit = _score_sum(probability, arms)
+    action, state = tree.expectation(probability, step_reward, discount=discount)
+    to_go = tree.logit_gradient(probability, action)
     return {
-        "problem": mdp.name,
-        "policy": policy,
-        "num_generations": num_generations,
-        "seed": seed,
-        "responses": mdp.num_responses,
-        "prefixes": mdp.num_prefixes,
-        "reward_levels": mdp.reward_levels.tolist(),
-        "prompts": [
-            {"text": text, "p": float(q), "probability": float(chance)}
-            for text, q, chance in zip(mdp.prompts, p, mdp.prompt_probability, strict=True)
-        ],
-        "assumptions": assumptions(mdp),
-        "bandit": bandit,
-        "methods": methods,
-        "inner_steps": {"learning_rate": learning_rate, "methods": curves},
-        "curves": coefficient_curves(num_generations),
-        "tree": drawing(mdp, logits),
-        "checks": checks,
-        "verified": all(check["holds"] for check in checks),
+        "value_sequential": state[0][:, 0].tolist(),
+        "value_bandit": flatten(arms).sum(axis=1).tolist(),
+        "gradient_relative_error": _relative(to_go, as_bandit).tolist(),
+        "return_to_go_gap": _return_to_go_gap(step_reward, total, discount),
+        "reward_to_go_split_error": _relative(_split_to_go(probability, total), as_bandit).tolist(),
     }
 
 
-def coefficient_curves(num_generations: int, points: int = 99) -> dict[str, Any]:
-    """c(p) and Φ(p) of every on-policy method with outcome advantages, and of GRPO at several group sizes."""
-    p = np.arange(1, points + 1) / (points + 1)
-    methods = {}
-    for key, method in METHODS.items():
-        if method.objective.advantage.estimator == "outcome" and not method.static:
-            methods[key] = _curve(method.objective, p, num_generations)
-    grpo = METHODS["grpo"].objective
-    sizes = {str(size): _curve(grpo, p, size) for size in (2, 4, 8, 16, 64)}
-    limit = {"c": (1 / np.sqrt(p * (1 - p))).tolist(), "phi": (2 * np.arcsin(np.sqrt(p))).tolist()}
-    return {
-        "p": p.tolist(),
-        "num_generations": num_generations,
-        "methods": methods,
-        "grpo": sizes | {"infinity": limit},
-    }
+def _split_to_go(probability: EdgeLevels, total: EdgeLevels) -> EdgeLevels:
+    """The gradient when each token gets r / L and is credited with what is still to come: (L - t) / L of the reward."""
+    share = tuple(level / (depth + 1) for depth, level in enumerate(total))
+    whole, part = tree.expectation(probability, total)[0], tree.expectation(probability, share)[0]
+    return tree.logit_gradient(probability, tuple(q - t * s for t, (q, s) in enumerate(zip(whole, part, strict=True))))
 
 
-def drawing(mdp: TokenMDP, logits: EdgeLevels, *, max_nodes: int = 64) -> dict[str, Any] | None:
-    """The first prompt's tree, for a figure: every node with its parent and probability; None if it is too large."""
-    nodes = [{"id": 0, "parent": None, "token": None, "depth": 0, "probability": 1.0, "reward": None}]
-    parents = [0]
-    if 1 + sum(level[0].size for level in mdp.rewards) > max_nodes:
-        return None
-    reach = tree.visits(tree.policy(logits))
-    for depth, chosen in enumerate(tree.policy(logits)):
-        children = []
-        for prefix, parent in enumerate(parents):
-            for token, ends in enumerate(mdp.ends(depth)):
-                if not ends:
-                    children.append(len(nodes))
-                nodes.append(
-                    {
-                        "id": len(nodes),
-                        "parent": parent,
-                        "token": mdp.vocabulary[token],
-                        "depth": depth + 1,
-                        "probability": float(reach[depth][0, prefix] * chosen[0, prefix, token]),
-                        "reward": float(mdp.rewards[depth][0, prefix, token]) if ends else None,
-                    }
-                )
-        parents = children
-    return {"prompt": mdp.prompts[0], "nodes": nodes}
-
-
-def _curve(objective: Objective, p: Float[np.ndarray, " points"], num_generations: int) -> dict[str, list[float]]:
-    return {
-        "c": population.coefficient(objective, p, num_generations=num_generations).tolist(),
-        "phi": population.effective_objective(objective, p, num_generations=num_generations).tolist(),
-    }
-
-
-def _checks(mdp: TokenMDP, bandit: Mapping[str, Any], methods: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The identities that A1, A2, γ = 1 and determinism promise, each with its measured error."""
-    scale = max(1.0, float(np.abs(mdp.reward_levels).max()))
-
-    def difference(left: str, right: str) -> float:
-        return float(np.abs(np.subtract(bandit[left], bandit[right])).max()) / scale
-
-    found = [
-        ("the value equals the bandit's", difference("value_sequential", "value_bandit")),
-        ("the gradient equals the bandit's", max(bandit["gradient_relative_error"])),
-        ("the best plan is worth the best policy", difference("open_loop_value", "closed_loop_value")),
-    ]
-    for key, record in methods.items():
-        objective = METHODS[key].objective
-        if objective.kl is None and objective.advantage.estimator == "outcome" and record["cosine"] is not None:
-            error = max(record["relative_error"], record["credit_structure_index"])
-            found.append((f"{key}: on-policy gradient equals outcome-weighted SFT", error))
-    return [{"name": name, "error": error, "tolerance": IDENTITY, "holds": error <= IDENTITY} for name, error in found]
-
-
-def _score_sum(probability: EdgeLevels, terminal: EdgeLevels) -> EdgeLevels:
-    """Σ_y f(y) ∇ log π(y) by adding up the responses below every edge: no values, no recursion on rewards."""
-    below: list[Any] = list(terminal)
-    for depth in reversed(range(len(terminal) - 1)):
+def _score_sum(probability: EdgeLevels, arms: EdgeLevels) -> EdgeLevels:
+    """Σ_y f(y) ∇ log π(y) by adding up the responses below every edge: whole responses, no values of states."""
+    below: list[Any] = list(arms)
+    for depth in reversed(range(len(arms) - 1)):
         inside = below[depth + 1].sum(axis=-1).reshape(*below[depth].shape[:2], -1)
         below[depth] = np.concatenate([inside, below[depth][..., -1:]], axis=-1)
     return tuple(b - p * b.sum(axis=-1, keepdims=True) for b, p in zip(below, probability, strict=True))
 
 
-def _best(rewards: EdgeLevels, prompt: int) -> float:
-    """The optimal value by backward induction over states."""
+def _return_to_go_gap(step_reward: EdgeLevels, total: EdgeLevels, discount: float) -> float:
+    """The largest |return-to-go - return of the response| over responses and tokens, relative to the largest return."""
+    gap, largest = 0.0, max(float(np.abs(level).max()) for level in total)
+    to_go: list[Any] = []  # for each response that has passed: its return-to-go at this depth, and its return
+    for depth in reversed(range(len(total))):
+        level = step_reward[depth]
+        prompts, prefixes, tokens = level.shape
+        own = slice(None) if depth + 1 == len(total) else slice(-1, None)
+        here = [(level[..., own], total[depth][..., own])]
+        for later, whole in to_go:
+            grouped = later.reshape(prompts, prefixes, tokens - 1, -1)
+            now = level[..., :-1, None] + discount * grouped
+            here.append((now.reshape(prompts, prefixes, -1), whole.reshape(prompts, prefixes, -1)))
+        gap = max([gap, *(float(np.abs(now - whole).max()) for now, whole in here)])
+        to_go = here
+    return gap / max(largest, 1.0)
+
+
+def _optima_of_tree(mdp: TokenMDP) -> dict[str, list[float]]:
+    """The best policy by backward induction, the best response by looking at all."""
     value: Any = None
-    for depth in reversed(range(len(rewards))):
-        action = rewards[depth][prompt]
+    for reward in reversed(mdp.rewards):
+        action = reward
         if value is not None:
-            action = np.concatenate([value.reshape(len(action), -1), action[:, -1:]], axis=1)
-        value = action.max(axis=1)
-    return float(value[0])
+            action = np.concatenate([value.reshape(*reward.shape[:2], -1), reward[..., -1:]], axis=-1)
+        value = action.max(axis=-1)
+    return {"closed_loop_value": value[:, 0].tolist(), "open_loop_value": mdp.response_rewards.max(axis=1).tolist()}
+
+
+def _relative(left: EdgeLevels, right: EdgeLevels) -> Float[np.ndarray, " prompts"]:
+    gap = tuple(a - b for a, b in zip(left, right, strict=True))
+    norm = tree.inner(right, right)
+    return np.sqrt(np.where(norm > 0, tree.inner(gap, gap) / np.where(norm > 0, norm, 1.0), 0.0))

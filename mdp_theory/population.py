@@ -11,6 +11,7 @@ Nothing here knows a method by name: advantages come from `objectives.assign_cre
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -71,7 +72,7 @@ def outcome_table(
     _check_outcome_only(objective, groups)
     size = num_generations
     counts = compositions(size, len(levels))
-    advantage, kept = _group_rule(objective, levels, counts)
+    advantage, kept = _group_rule(_bare(objective), tuple(levels.tolist()), size)
     lengths = np.arange(1, joint.shape[2] + 1)
     by_token = objective.aggregation == "token-mean"
     measure = lengths if by_token else np.ones_like(lengths)
@@ -288,25 +289,37 @@ def compositions(total: int, parts: int) -> Int[np.ndarray, "compositions parts"
     return np.concatenate([rows, (total - rows.sum(axis=1))[:, None]], axis=1)
 
 
+def _bare(objective: Objective) -> Objective:
+    """What of an objective decides advantages and who is kept, so that methods that agree in it share the result."""
+    advantage = objective.advantage
+    if advantage.estimator == "gae":
+        advantage = Advantage(threshold=advantage.threshold)
+    return Objective(
+        advantage=advantage, surrogate="log-likelihood", aggregation="sequence-mean-token-sum", keep=objective.keep
+    )
+
+
+@lru_cache(maxsize=256)
 @in_float64
 def _group_rule(
-    objective: Objective, levels: Float[np.ndarray, " levels"], counts: Int[np.ndarray, "compositions levels"]
+    rule: Objective, levels: tuple[float, ...], size: int
 ) -> tuple[Float[np.ndarray, "compositions levels"], Bool[np.ndarray, "compositions levels"]]:
     """Advantage of a member on each level, and whether it is kept, for a group of each composition."""
-    rule = replace(without_length(objective), kl=None)
-    if rule.advantage.estimator == "gae":
-        rule = replace(rule, advantage=Advantage(threshold=rule.advantage.threshold))
-    size = int(counts[0].sum())
+    counts = compositions(size, len(levels))
     rewards = np.repeat(np.tile(levels, len(counts)), counts.ravel()).reshape(len(counts), size)
     first = np.minimum(np.cumsum(counts, axis=1) - counts, size - 1)
-    token = jnp.zeros((size, 1))
 
     def one(reward: jax.Array, at: jax.Array) -> tuple[jax.Array, jax.Array]:
+        token = jnp.zeros((size, 1))
         batch = Batch(token, token, token, jnp.ones_like(token), reward, jnp.zeros(size, dtype=jnp.int32))
         credit = assign_credit(rule, batch)
         return credit.advantage[at, 0], credit.scale[at, 0] > 0
 
-    return jax.lax.map(lambda row: one(*row), (jnp.asarray(rewards), jnp.asarray(first)), batch_size=256)
+    many = jax.jit(jax.vmap(one))
+    # In blocks, for each group holds a few [size, size] arrays.
+    blocks = [many(rewards[i : i + 256], first[i : i + 256]) for i in range(0, len(counts), 256)]
+    advantage, kept = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*blocks, strict=True))
+    return advantage, kept
 
 
 def _sum_compositions(

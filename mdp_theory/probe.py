@@ -4,11 +4,11 @@ The gradients come from autodiff of the losses themselves, so they check the clo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -16,6 +16,7 @@ from mdp_theory import population, tree
 from mdp_theory.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.mdp import TokenMDP
 from mdp_theory.objectives import (
+    KL,
     Batch,
     Objective,
     assign_credit,
@@ -27,6 +28,8 @@ from mdp_theory.objectives import (
 )
 from mdp_theory.precision import in_float64
 from mdp_theory.tree import EdgeLevels, Sample, StateLevels
+
+Estimator: TypeAlias = Literal["k1", "k2", "k3"]
 
 GROUPS = 8
 _WIDTH = 16
@@ -83,7 +86,8 @@ def batch(probe: Probe, logits: EdgeLevels, old_logits: EdgeLevels, ref_logits: 
     policies = (logits, old_logits, probe.ref_logits if ref_logits is None else ref_logits)
     logp, old, ref = (_pad(tree.along(tree.log_policy(x), probe.drawn)) for x in policies)
     value = _pad(tree.along_states(probe.value, probe.drawn))
-    return Batch(logp, old, ref, _pad(probe.drawn.mask), probe.reward, probe.group, value)
+    fields: list[Any] = [logp, old, ref, _pad(probe.drawn.mask), probe.reward, probe.group, value]
+    return Batch(*fields)
 
 
 @dataclass(frozen=True)
@@ -146,21 +150,18 @@ def pull_back(weight: Float[np.ndarray, "batch time"], drawn: Sample, logits: Ed
 def inner_step_curve(
     objective: Objective, probe: Probe, logits: EdgeLevels, *, steps: int, learning_rate: float
 ) -> dict[str, list[Any]]:
-    """Reuse one batch for several steps of gradient ascent; before each, compare with the supervised gradient.
+    """Reuse one batch for `steps` steps of gradient ascent, and compare before each and after the last.
 
-    Step 0 is on-policy. `kl` is the mean of KL(π_old ‖ π) per token, estimated on the batch by k3.
+    Step 0 is on-policy. `kl` is KL(π_old ‖ π) per token, estimated on the batch by k3.
     """
-    curve: dict[str, list[Any]] = {"step": [], "kl": []}
+    points: list[dict[str, Any]] = []
     now = logits
-    for step in range(steps):
+    for step in range(steps + 1):
         samples = batch(probe, now, logits)
         found = compare(objective, samples, probe.drawn, now)
-        curve["step"].append(step)
-        curve["kl"].append(_mean_kl(samples))
-        for name, number in found.numbers().items():
-            curve.setdefault(name, []).append(number)
+        points.append({"step": step, "kl": _mean_kl(samples), **found.numbers()})
         now = tuple(level + learning_rate * slope for level, slope in zip(now, found.gradient, strict=True))
-    return curve
+    return _columns(points)
 
 
 def drift_curve(
@@ -169,20 +170,44 @@ def drift_curve(
     """Move every logit by `distance` times one fixed draw of normal noise, and compare there."""
     rng = np.random.default_rng(seed)
     noise = tuple(rng.standard_normal(level.shape) for level in logits)
-    curve: dict[str, list[Any]] = {"distance": [float(d) for d in distances], "kl": []}
+    points: list[dict[str, Any]] = []
     for distance in distances:
         now = tuple(level + distance * step for level, step in zip(logits, noise, strict=True))
         samples = batch(probe, now, logits)
-        curve["kl"].append(_mean_kl(samples))
-        for name, number in compare(objective, samples, probe.drawn, now).numbers().items():
-            curve.setdefault(name, []).append(number)
-    return curve
+        found = compare(objective, samples, probe.drawn, now)
+        points.append({"distance": distance, "kl": _mean_kl(samples), **found.numbers()})
+    return _columns(points)
+
+
+def penalty_curve(
+    objective: Objective, probe: Probe, logits: EdgeLevels, *, estimator: Estimator, betas: Sequence[float]
+) -> dict[str, list[Any]]:
+    """Add a KL term to the loss with coefficient β and compare, on-policy, with the supervised gradient without it."""
+    samples = batch(probe, logits, logits)
+    points: list[dict[str, Any]] = []
+    for beta in betas:
+        penalised = replace(objective, kl=KL(beta=beta, estimator=estimator))
+        points.append({"beta": beta, **compare(penalised, samples, probe.drawn, logits).numbers()})
+    return _columns(points)
+
+
+def _columns(points: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [point[name] for point in points] for name in points[0]}
 
 
 @in_float64
 def _differentiate(objective: Objective, samples: Batch) -> tuple[Any, Any, Any, Any]:
-    """-d loss / d logp of the objective and of its counterpart, η, and the clipped share; all on-device work."""
-    samples = jax.tree.map(jnp.asarray, samples)
+    """-d loss / d logp of the objective and of its counterpart, η, and the clipped share."""
+    if objective.kl is None:
+        return _compiled(objective, samples, 0.0)
+    # One compilation serves all coefficients.
+    return _compiled(replace(objective, kl=replace(objective.kl, beta=1.0)), samples, objective.kl.beta)
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled(objective: Objective, samples: Batch, beta: float) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    if objective.kl is not None:
+        objective = replace(objective, kl=replace(objective.kl, beta=beta))
     credit = assign_credit(objective, samples)
     spread = outcome_credit(credit, samples.mask)
     counterpart = supervised_counterpart(objective)

@@ -1,0 +1,160 @@
+"""The report of `rino check`, as plain data for JSON; docs/json.md documents its fields."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mdp_theory import population, tree
+from mdp_theory.catalogue import METHODS
+from mdp_theory.controls import Control, unroll
+from mdp_theory.degeneracy import (
+    assumptions,
+    bandit_reduction,
+    fitted,
+    identities,
+    method_report,
+)
+from mdp_theory.mdp import TokenMDP
+from mdp_theory.objectives import Objective
+from mdp_theory.policy import parse
+from mdp_theory.probe import draw_probe, drift_curve, inner_step_curve, penalty_curve
+from mdp_theory.tree import EdgeLevels
+from mdp_theory.variance import variances
+
+CURVE_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
+"""Methods with curves against inner steps and drift. The last has no ratio, and so nothing to lose by drifting."""
+
+DRIFTS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
+BETAS = (0.0, 0.001, 0.01, 0.04, 0.1, 0.3, 1.0)
+GROUP_SIZES = (2, 4, 8, 16, 64)
+
+
+def report(
+    problem: TokenMDP | Control,
+    *,
+    num_generations: int = 8,
+    policy: str = "uniform",
+    inner_steps: int = 8,
+    learning_rate: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[Sequence[str]], Iterable[str]] = iter,
+) -> dict[str, Any]:
+    """Hold the degeneracy claim against one problem.
+
+    For a control the methods see its unrolled tree, with the undiscounted sum of rewards as the outcome; a problem with
+    stochastic transitions has none, so its report stops at the optimal values.
+    """
+    facts = assumptions(problem)
+    head = {"problem": problem.name, "policy": policy, "num_generations": num_generations, "seed": seed}
+    if isinstance(problem, Control) and not problem.deterministic:
+        prompts = _prompts(problem, [None] * len(problem.prompts))
+        bandit = bandit_reduction(problem, None)
+        return head | {"prompts": prompts, "assumptions": facts, "bandit": bandit, "methods": {}} | _verdict([])
+    mdp = unroll(problem).mdp if isinstance(problem, Control) else problem
+    family, policy_seed = parse(policy)
+    logits = family.logits(family.init(mdp, policy_seed), mdp)
+    bandit = bandit_reduction(problem, logits)
+    probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
+    methods = {
+        key: method_report(METHODS[key].objective, mdp, logits, probe, num_generations=num_generations)
+        for key in progress(tuple(METHODS))
+    }
+    return {
+        **head,
+        "responses": mdp.num_responses,
+        "prefixes": mdp.num_prefixes,
+        "reward_levels": mdp.reward_levels.tolist(),
+        "prompts": _prompts(mdp, population.success_probability(mdp, logits).tolist()),
+        "assumptions": facts,
+        "bandit": bandit,
+        "methods": methods,
+        "variance": {name: total.tolist() for name, total in variances(mdp, logits).totals().items()},
+        "inner_steps": {
+            "learning_rate": learning_rate,
+            "methods": {
+                key: inner_step_curve(
+                    _objective(key, mdp), probe, logits, steps=inner_steps, learning_rate=learning_rate
+                )
+                for key in CURVE_METHODS
+            },
+        },
+        "drift": {
+            key: drift_curve(_objective(key, mdp), probe, logits, distances=DRIFTS, seed=seed) for key in CURVE_METHODS
+        },
+        "kl": {
+            estimator: penalty_curve(_objective("grpo", mdp), probe, logits, estimator=estimator, betas=BETAS)
+            for estimator in ("k1", "k2", "k3")
+        },
+        "curves": coefficient_curves(num_generations),
+        "tree": drawing(mdp, logits),
+        **_verdict(identities(facts, bandit, methods)),
+    }
+
+
+def coefficient_curves(num_generations: int, points: int = 99) -> dict[str, Any]:
+    """c(p) and Φ(p) of every on-policy method with outcome advantages, and of GRPO at several group sizes."""
+    p = np.arange(1, points + 1) / (points + 1)
+    methods = {
+        key: _curve(method.objective, p, num_generations)
+        for key, method in METHODS.items()
+        if method.objective.advantage.estimator == "outcome" and not method.static
+    }
+    sizes = {str(size): _curve(METHODS["grpo"].objective, p, size) for size in GROUP_SIZES}
+    limit = {"c": (1 / np.sqrt(p * (1 - p))).tolist(), "phi": (2 * np.arcsin(np.sqrt(p))).tolist()}
+    return {
+        "p": p.tolist(),
+        "num_generations": num_generations,
+        "methods": methods,
+        "grpo": sizes | {"infinity": limit},
+    }
+
+
+def drawing(mdp: TokenMDP, logits: EdgeLevels, *, max_nodes: int = 64) -> dict[str, Any] | None:
+    """The first prompt's tree, for a figure: every node with its parent and probability; None if it is too large."""
+    if 1 + sum(level[0].size for level in mdp.rewards) > max_nodes:
+        return None
+    nodes: list[dict[str, Any]] = [
+        {"id": 0, "parent": None, "token": None, "depth": 0, "probability": 1.0, "reward": None}
+    ]
+    parents = [0]
+    probability = tree.policy(logits)
+    for depth, (reach, chosen) in enumerate(zip(tree.visits(probability), probability, strict=True)):
+        children = []
+        for prefix, parent in enumerate(parents):
+            for token, ends in enumerate(mdp.ends(depth)):
+                if not ends:
+                    children.append(len(nodes))
+                nodes.append(
+                    {
+                        "id": len(nodes),
+                        "parent": parent,
+                        "token": mdp.vocabulary[token],
+                        "depth": depth + 1,
+                        "probability": float(reach[0, prefix] * chosen[0, prefix, token]),
+                        "reward": float(mdp.rewards[depth][0, prefix, token]) if ends else None,
+                    }
+                )
+        parents = children
+    return {"prompt": mdp.prompts[0], "nodes": nodes}
+
+
+def _prompts(problem: TokenMDP | Control, success: Sequence[float | None]) -> list[dict[str, Any]]:
+    rows = zip(problem.prompts, success, problem.prompt_probability, strict=True)
+    return [{"text": text, "p": p, "probability": float(chance)} for text, p, chance in rows]
+
+
+def _objective(key: str, mdp: TokenMDP) -> Objective:
+    return fitted(METHODS[key].objective, mdp)
+
+
+def _curve(objective: Objective, p: Float[np.ndarray, " points"], num_generations: int) -> dict[str, list[float]]:
+    return {
+        "c": population.coefficient(objective, p, num_generations=num_generations).tolist(),
+        "phi": population.effective_objective(objective, p, num_generations=num_generations).tolist(),
+    }
+
+
+def _verdict(checks: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"checks": checks, "verified": all(check["holds"] for check in checks)}

@@ -1,0 +1,69 @@
+"""What uniform credit costs: exact variances of per-sample policy gradients with tabular logits (theorem T12).
+
+Every estimator here has the form Σ_t X_t ∇ log π(a_t | s_t) and mean ∇J; they differ in what a token is credited with.
+A state of the tree is visited at most once, so the second moment in the logit of (s, b) is
+d(s) Σ_a π(a|s) E[X² | s, a] (1[a = b] - π(b|s))², and everything follows from backward passes for E[r] and E[r²].
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mdp_theory import tree
+from mdp_theory.mdp import TokenMDP
+from mdp_theory.tree import EdgeLevels
+
+
+class Variances(NamedTuple):
+    """Variance of each estimator in every logit, by what a token is credited with.
+
+    Attributes:
+        reward: the reward of the response, r.
+        baseline: r - V(prompt): uniform credit with the best constant a group mean can estimate.
+        state_baseline: r - V(s_t): the outcome against what the prefix promised.
+        state_advantage: A(s_t, a_t): credit for the token alone.
+    """
+
+    reward: EdgeLevels
+    baseline: EdgeLevels
+    state_baseline: EdgeLevels
+    state_advantage: EdgeLevels
+
+    def totals(self) -> dict[str, Float[np.ndarray, " prompts"]]:
+        """The trace of each covariance, for each prompt."""
+        return {
+            name: sum(level.sum(axis=(1, 2)) for level in levels)
+            for name, levels in zip(self._fields, self, strict=True)
+        }
+
+
+def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
+    """Exact variances of one sample's gradient, given the prompt."""
+    probability = tree.policy(logits)
+    action, state = tree.expectation(probability, mdp.rewards)
+    square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards))[0]
+    mean = tree.logit_gradient(probability, action)
+    reach = tree.visits(probability)
+    start = state[0][:, :1, None]
+
+    def around(centre: EdgeLevels) -> EdgeLevels:
+        """E[(r - v)² | s, a]."""
+        return tuple(q2 - 2 * v * q + v**2 for q2, q, v in zip(square, action, centre, strict=True))
+
+    def spread(second: EdgeLevels) -> EdgeLevels:
+        """Variance in every logit, from E[X² | s, a]."""
+        levels = []
+        for d, pi, x2, g in zip(reach, probability, second, mean, strict=True):
+            mass = pi * x2
+            others = mass.sum(axis=-1, keepdims=True) - mass
+            levels.append(d[..., None] * (mass * (1 - pi) ** 2 + pi**2 * others) - g**2)
+        return tuple(levels)
+
+    values = tuple(v[..., None] for v in state)
+    return Variances(
+        reward=spread(square),
+        baseline=spread(around(tuple(start for _ in action))),
+        state_baseline=spread(around(values)),
+        state_advantage=spread(tuple((q - v) ** 2 for q, v in zip(action, values, strict=True))),
+    )
