@@ -200,9 +200,6 @@ class RunConfig:
     method: str
     options: RunOptions
 
-    def __post_init__(self) -> None:
-        validate(self.options)
-
     @property
     def resolved(self) -> Method:
         """The method with this run's departures applied to its objective."""

@@ -24,7 +24,7 @@ from flax import nnx
 from tensorboardX import SummaryWriter
 
 from console import progress_bar
-from llm_exps.config import RunConfig, RunOptions
+from llm_exps.config import RunConfig, RunOptions, validate
 from llm_exps.evaluation import evaluate
 from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
@@ -58,6 +58,7 @@ class Progress(NamedTuple):
 
 def prepare(model: str, task: str, options: RunOptions) -> Setup:
     """Load model (`default` is the embedded one), tokenizer and task; mistakes in any of them are seen here."""
+    validate(options)
     loaded_task = load_task(
         task,
         data=options.data,
