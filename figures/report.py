@@ -15,7 +15,7 @@ from console import write_text
 from figures.heatmap import Pair, weights_html
 from figures.registry import THEORY, TRAINING
 from figures.render import Drawn, Rendering
-from figures.runs import Results, panels
+from figures.runs import Results, Row, panels
 from figures.statistics import CONFIDENCE
 from figures.tables import Table
 from figures.verdicts import Verdict
@@ -47,7 +47,7 @@ def compose(results: Results, rendering: Rendering, out: Path) -> str:
     """The report in Markdown; pictures are named relative to `out`."""
     parts = ["# Is it RL in name only?", _inputs(results), "## In short", *_summary(rendering), _READING]
     if results.proof is not None:
-        parts += ["## Proofs", _proofs(results).to_markdown()]
+        parts += ["## Proofs", *_proofs(results.proof["theorems"])]
     if results.checks:
         parts += [f"## {THEORY}", _assumptions(results).to_markdown(), *_figures(rendering, THEORY, out)]
     if results.runs:
@@ -116,24 +116,37 @@ def _summary(rendering: Rendering) -> list[str]:
     return ["\n".join(lines)] if lines else ["Nothing here was decided by the data."]
 
 
-def _proofs(results: Results) -> Table:
-    assert results.proof is not None
+def _proofs(theorems: Sequence[Row]) -> list[str]:
+    """A table of the theorems, their statements, and what the witnesses computed."""
+
+    def share(parts: Sequence[Row]) -> str:
+        return f"{sum(bool(part['verified']) for part in parts)}/{len(parts)}"
+
     rows = tuple(
         (
             str(theorem["id"]),
-            str(theorem["statement"]),
-            "**verified**" if theorem["verified"] else "**failed**",
-            *(
-                f"{sum(bool(part['verified']) for part in theorem[name])}/{len(theorem[name])}"
-                for name in ("steps", "witnesses")
-            ),
+            str(theorem.get("title", "")),
+            "verified" if theorem["verified"] else "**failed**",
+            share(theorem["steps"]),
+            share(theorem["witnesses"]),
             str(theorem.get("symbolic", "–")),
             str(theorem.get("enumerated", "–")),
         )
-        for theorem in results.proof["theorems"]
+        for theorem in theorems
     )
-    columns = ("theorem", "statement", "result", "steps", "witnesses", "symbolic", "value by value")
-    return Table("Proofs", columns, rows)
+    columns = ("theorem", "", "result", "steps", "witnesses", "symbolic", "value by value")
+    witnesses = tuple(
+        (str(theorem["id"]), str(witness.get("dropped", "")), str(witness.get("numbers", "")))
+        for theorem in theorems
+        for witness in theorem["witnesses"]
+    )
+    return [
+        Table("Proofs", columns, rows).to_markdown(),
+        "\n".join(f"- **{theorem['id']}.** {theorem['statement']}" for theorem in theorems),
+        "<details><summary>What happens without each assumption</summary>",
+        Table("Witnesses", ("theorem", "assumption", "with it; without it"), witnesses).to_markdown(),
+        "</details>",
+    ]
 
 
 def _assumptions(results: Results) -> Table:

@@ -207,7 +207,7 @@ def weights(results: Results) -> list[Verdict]:
         says = (
             "all tokens of a response weigh alike" if outcome == "equal" else "tokens of one response differ in weight"
         )
-        text = f"{arm.label}: {says} in {len(samples)} sampled responses (largest spread {spread:.1e} of the weight)."
+        text = f"{arm.label}: {says} in {len(samples)} sampled response{"s" * (len(samples) != 1)} (largest spread {spread:.1e} of the weight)."
         found.append(Verdict(arm.label, outcome, text))
     if not found:
         raise MissingData("no samples with token weights")

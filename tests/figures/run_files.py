@@ -153,3 +153,88 @@ def make_results(directory: Path, *, seeds: int = 3, finals: Mapping[str, float]
         for seed in range(seeds):
             make_run(directory / "runs" / method / f"seed-{seed}", method=method, seed=seed, final=final)
     return directory
+
+
+def make_check(directory: Path, problem: str = "tiny-words", *, relative_error: float = 2e-16) -> Path:
+    """A report of `rino check`: two tokens, an end token, horizon 2; `ppo` is not parallel to ∇p."""
+    p = np.linspace(0.05, 0.95, 19)
+    constants = {"reinforce": 1.0, "f-isft-pos": 1.0, "f-isft-pm": 2.0}
+    curves = {key: {"c": np.full(19, c).tolist(), "phi": (c * p).tolist()} for key, c in constants.items()}
+    curves["grpo"] = {"c": (1 / np.sqrt(p * (1 - p))).tolist(), "phi": (2 * np.arcsin(np.sqrt(p))).tolist()}
+    methods = {
+        key: {
+            "c": [None if key == "grpo" else c],
+            "c_without_length": [c],
+            "phi": [None],
+            "phi_without_length": [0.25 * c],
+            "credit_structure_index": 0.0,
+            "cosine": 1.0,
+            "relative_error": relative_error,
+            "clip_fraction": 0.0,
+        }
+        for key, c in {**constants, "grpo": float(1 / np.sqrt(0.25 * 0.75))}.items()
+    }
+    methods["ppo"] = methods["grpo"] | {"c_without_length": [None], "cosine": 0.9, "relative_error": 0.2}
+    drift = {
+        "grpo": {"step": [0, 1, 2], "cosine": [1.0, 0.99, 0.7], "relative_error": [0.0, 0.05, 0.8]},
+        "f-isft-pm": {"step": [0, 1, 2], "cosine": [1.0, 1.0, 1.0], "relative_error": [0.0, 0.0, 0.0]},
+    }
+    for curve in drift.values():
+        curve |= {"credit_structure_index": curve["relative_error"], "clip_fraction": [0.0, 0.0, None]}
+    nodes = [{"id": 0, "parent": None, "token": None, "depth": 0, "probability": 1.0, "reward": None}]
+    for parent, tokens in ((0, ("a", "b", "<eos>")), (1, ("a", "b", "<eos>")), (2, ("a", "b", "<eos>"))):
+        for token in tokens:
+            depth = 1 if parent == 0 else 2
+            nodes.append(
+                {
+                    "id": len(nodes),
+                    "parent": parent,
+                    "token": token,
+                    "depth": depth,
+                    "probability": 3.0**-depth,
+                    "reward": None if depth == 1 and token != "<eos>" else float(len(nodes) == 5),
+                }
+            )
+    report = {
+        "problem": problem,
+        "policy": "uniform",
+        "num_generations": 8,
+        "reward_levels": [0.0, 1.0],
+        "prompts": [{"text": "x", "p": 0.25, "probability": 1.0}],
+        "assumptions": {"A1_states_are_histories": {"holds": True, "evidence": "3 states, 3 histories"}},
+        "methods": methods,
+        "inner_steps": {"learning_rate": 1.0, "methods": drift},
+        "curves": {
+            "p": p.tolist(),
+            "num_generations": 8,
+            "methods": curves,
+            "grpo": {"8": curves["grpo"], "infinity": curves["grpo"]},
+        },
+        "tree": {"prompt": "x", "nodes": nodes},
+        "checks": [{"name": "values agree", "error": 1e-16, "tolerance": 1e-12, "holds": relative_error < 1e-12}],
+        "verified": relative_error < 1e-12,
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{problem}.json"
+    path.write_text(json.dumps(report, allow_nan=False))
+    return path
+
+
+def make_proof(path: Path, *, broken: bool = False) -> Path:
+    """Two theorems as `rino prove` writes them; the second fails one step if `broken`."""
+    theorems = [
+        {
+            "id": name,
+            "title": f"title of {name}",
+            "statement": "a = b.",
+            "verified": not (broken and name == "T4"),
+            "symbolic": "group size G",
+            "enumerated": "nothing",
+            "steps": [{"claim": "", "verified": not (broken and name == "T4" and i == 1)} for i in range(steps)],
+            "witnesses": [{"dropped": "on-policy", "numbers": "ρ = 1: 2 = 2; ρ = 2: 2 ≠ 4", "verified": True}],
+            "seconds": 0.1,
+        }
+        for name, steps in (("T3", 6), ("T4", 3))
+    ]
+    path.write_text(json.dumps({"theorems": theorems}))
+    return path

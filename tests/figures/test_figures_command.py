@@ -1,0 +1,111 @@
+"""`rino figures` end to end: files, reasons, the report, and that it needs no jax."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_files import make_check, make_proof, make_run
+
+from figures.command import figures
+from figures.registry import PLOTS, TABLES
+
+
+@pytest.fixture(scope="module")
+def drawn(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """Everything drawn once, in png and pdf."""
+    out = tmp_path_factory.mktemp("drawn")
+    assert figures(directory, out=out, json=out / "summary.json") == 0
+    return out, json.loads((out / "summary.json").read_text())
+
+
+def test_everything_is_drawn_in_every_format(drawn: tuple[Path, dict]) -> None:
+    out, summary = drawn
+    assert summary["skipped"] == {}
+    assert {item["id"] for item in summary["figures"]} == {plot.id for plot in PLOTS}
+    assert {item["id"] for item in summary["tables"]} == {entry.id for entry in TABLES}
+    for item in summary["figures"]:
+        assert [Path(file).suffix for file in item["files"]] == [".png", ".pdf"]
+        assert all(Path(file).stat().st_size > 5000 for file in item["files"])
+    assert (out / "tables" / "final-results.tex").read_text().startswith(r"\begin{table}")
+
+
+def test_the_report_shows_every_figure_and_states_verdicts(drawn: tuple[Path, dict]) -> None:
+    out, summary = drawn
+    text = (out / "report.md").read_text()
+    shown = set(re.findall(r"\]\((figures/[^)]+\.png)\)", text))
+    assert shown == {f"figures/{path.name}" for path in (out / "figures").glob("*.png")}
+    assert "**Verified.** 2 of 2 theorems, every step and witness." in text
+    for verdict in summary["verdicts"]:
+        if verdict["figure"] != "proofs":
+            assert verdict["text"] in text
+    assert "Not shown" not in text
+
+
+def test_the_html_report_needs_no_other_file(drawn: tuple[Path, dict]) -> None:
+    out, summary = drawn
+    page = (out / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == len(summary["figures"])
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert '<table class="weights">' in page
+    assert "<details>" in page
+
+
+def test_drawing_again_gives_the_same_bytes(drawn: tuple[Path, dict], directory: Path, tmp_path: Path) -> None:
+    out, _ = drawn
+    figures(directory, out=tmp_path, formats=("png", "pdf"))
+    for file in out.rglob("*.*"):
+        if file.name != "summary.json":
+            assert (tmp_path / file.relative_to(out)).read_bytes() == file.read_bytes(), file.name
+
+
+def test_missing_inputs_are_skipped_with_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_check(tmp_path / "check")
+    assert figures(tmp_path, formats=("svg",), json=tmp_path / "summary.json") == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert {item["id"] for item in summary["figures"]} == {"mdp-and-bandit", "effective-objective", "inner-steps"}
+    assert summary["skipped"]["accuracy"] == "no training runs"
+    assert summary["skipped"]["proofs"] == "no prove.json"
+    assert "skipped: no training runs" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "effective-objective.svg").exists()
+    assert "| accuracy | no training runs |" in (tmp_path / "report.md").read_text()
+
+
+def test_a_single_run_directory_is_enough(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", probe=False)
+    (run / "samples.jsonl").unlink()
+    assert figures(run, json=tmp_path / "summary.json") == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "accuracy" in {item["id"] for item in summary["figures"]}
+    assert summary["skipped"]["probe"].startswith("no run records equivalence/cosine")
+    assert summary["skipped"]["differences"] == "no two arms share a seed and an evaluation step"
+    assert not any(item["figure"] == "accuracy" for item in summary["verdicts"])
+
+
+def test_proofs_alone_make_a_report(tmp_path: Path) -> None:
+    make_proof(tmp_path / "prove.json", broken=True)
+    assert figures(tmp_path) == 0
+    assert "**Failed.** 1 of 2 theorems; not T4." in (tmp_path / "report.md").read_text()
+
+
+def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", steps=50)
+    figures(tmp_path)
+    assert "**Not finished:** GRPO seed 0 (40 of 50 steps)" in (tmp_path / "report.md").read_text()
+
+
+def test_models_and_tasks_are_panels_and_files(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", model="small")
+    make_run(tmp_path / "b", model="large")
+    make_run(tmp_path / "c", task="data/gsm8k.jsonl")
+    figures(tmp_path)
+    names = {path.name for path in (tmp_path / "figures").glob("accuracy*.png")}
+    assert names == {"accuracy-countdown-small.png", "accuracy-gsm8k-jsonl.png"}
+
+
+def test_no_jax_is_imported() -> None:
+    code = "import sys, figures.command; print('jax' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["False", "False"]

@@ -1,0 +1,119 @@
+"""Figures of exact computation, heat map and scaled advantages: contents, not pixels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_files import make_run
+
+from figures.curves import MissingData
+from figures.heatmap import draw_weights, visible, weight_pairs, weights_html
+from figures.length import draw_scaled_advantages, scaled_advantages
+from figures.runs import Results, read_results
+from figures.style import NEGATIVE, POSITIVE, looks
+from figures.theory import coefficients, draw_coefficients, inner_steps
+from figures.tree import draw_tree, trees
+
+
+def test_methods_of_equal_c_share_a_line(results: Results) -> None:
+    c, phi, sizes = coefficients(results)[""]
+    lines = [curve for curve in c.curves if not curve.points]
+    assert [curve.label for curve in lines] == ["reinforce = F-ISFT⁺", "F-ISFT±", "GRPO"]
+    # The line of methods of which one was trained has that method's colour.
+    assert lines[0].look == "F-ISFT⁺"
+    assert [curve.label for curve in sizes.curves] == ["8", "∞"]
+    np.testing.assert_allclose(phi.curves[2].y, 2 * np.arcsin(np.sqrt(phi.curves[2].x)))
+
+
+def test_measured_coefficients_lie_on_the_lines(results: Results) -> None:
+    c, _, _ = coefficients(results)[""]
+    points = [curve for curve in c.curves if curve.points]
+    assert [(curve.x.tolist(), curve.look) for curve in points] == [
+        ([0.25], "F-ISFT⁺"),
+        ([0.25], "F-ISFT±"),
+        ([0.25], "GRPO"),
+    ]
+    figure = draw_coefficients(coefficients(results)[""], looks(results.labels))
+    assert len(figure.axes[0].lines) == 3
+    assert len(figure.axes[0].collections) == 3
+
+
+def test_inner_steps_leave_gaps_where_nothing_was_measured(results: Results) -> None:
+    rows = inner_steps(results)["tiny-words"]
+    clipped = rows[1][1]
+    assert clipped.ylabel == "clipped tokens"
+    assert np.isnan(clipped.curves[0].y[-1])
+    assert rows[0][0].curves[0].label == "GRPO"
+    assert rows[0][0].curves[0].y.tolist() == [1.0, 0.99, 0.7]
+
+
+def test_the_tree_has_a_row_and_an_arm_for_every_response(results: Results) -> None:
+    (tree,) = trees(results).values()
+    figure = draw_tree(tree, {})
+    left, right = figure.axes
+    bars = right.patches
+    assert len(bars) == 7
+    assert sum(bar.get_width() for bar in bars) == pytest.approx(1.0)
+    words = [text.get_text().strip() for text in right.texts]
+    assert sorted(words) == ["<eos>", "a <eos>", "a a", "a b", "b <eos>", "b a", "b b"]
+    # Each response is in the same row of both halves.
+    rows = {round(bar.get_y() + bar.get_height() / 2) for bar in bars}
+    assert rows == set(range(7))
+    assert "3 states" in left.get_title(loc="left")
+    colors = [bar.get_facecolor() for bar in bars]
+    assert len(set(colors)) == 2
+
+
+def test_the_heat_map_pairs_the_same_responses(results: Results) -> None:
+    pair = weight_pairs(results)[""]
+    assert pair.labels == ("GRPO", "F-ISFT±")
+    assert pair.same
+    assert [(row[0].correct, len(row[0].tokens)) for row in pair.rows] == [
+        (True, 6),
+        (True, 22),
+        (False, 4),
+        (False, 14),
+    ]
+    assert all(left.tokens == right.tokens for left, right in pair.rows)
+    figure = draw_weights(pair, {})
+    boxes = [patch for ax in figure.axes[:-1] for patch in ax.patches]
+    assert len(boxes) == 2 * (6 + 22 + 4 + 14)
+    # Correct tokens are blue (pushed up), wrong ones red, and the shortest response is the darkest.
+    up, down = figure.axes[0].patches[0].get_facecolor(), figure.axes[4].patches[0].get_facecolor()
+    assert up[2] > up[0]
+    assert down[0] > down[2]
+
+
+def test_the_heat_map_never_pairs_a_method_with_itself(tmp_path: Path) -> None:
+    for passes in (1, 2):
+        make_run(tmp_path / str(passes), num_iterations=passes)
+    with pytest.raises(MissingData, match="no two methods have samples"):
+        weight_pairs(read_results(tmp_path))
+
+
+def test_html_weights_escape_tokens(results: Results) -> None:
+    pair = weight_pairs(results)[""]
+    response = replace(pair.rows[0][0], tokens=("<script>", "$x$", "a&b", "\n"), weights=(1.0, -1.0, 0.0, 0.5))
+    text = weights_html(replace(pair, rows=((response, response),)))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert 'title="-1.000e+00"' in text
+    draw_weights(replace(pair, rows=((response, response),)), {}).canvas.draw()
+
+
+@pytest.mark.parametrize(("token", "shown"), [("Ġthe", " the"), ("a\n", "a⏎"), ("Ċ", "⏎"), ("", "∅"), ("x", "x")])
+def test_white_space_of_tokens_is_visible(token: str, shown: str) -> None:
+    assert visible(token) == shown
+
+
+def test_scaled_advantages_are_a_over_l(results: Results) -> None:
+    arms = scaled_advantages(results)[""]
+    grpo = arms[0]
+    np.testing.assert_allclose(grpo.weight * grpo.length, np.where(grpo.correct, 1.0, -1.0))
+    figure = draw_scaled_advantages(arms, {})
+    assert [ax.get_title() for ax in figure.axes] == ["GRPO", "F-ISFT±", "F-ISFT⁻", "F-ISFT⁺"]
+    right, wrong = figure.axes[0].collections
+    assert len(right.get_offsets()) == grpo.correct.sum()
+    assert len(wrong.get_offsets()) == (1 - grpo.correct).sum()
+    assert POSITIVE != NEGATIVE

@@ -1,0 +1,160 @@
+"""Verdicts follow from numbers: a real difference, none, too few seeds, a broken identity."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_files import PROMPTS, make_check, make_proof, make_results, make_run, write_lines
+
+from figures import verdicts
+from figures.comparison import GREEDY, PASS, compare
+from figures.curves import MissingData
+from figures.runs import Arm, read_results
+
+
+def arms(path: Path, success: dict[str, list[float]], *, prompts: int = 200) -> list[Arm]:
+    """One run a method and seed whose only evaluation has exactly this greedy accuracy, right on the first prompts."""
+    for method, rates in success.items():
+        for seed, rate in enumerate(rates):
+            run = make_run(path / method / f"seed-{seed}", method=method, seed=seed)
+            correct = [int(i < round(rate * prompts)) for i in range(prompts)]
+            row = {"step": 40, GREEDY: sum(correct) / prompts, "eval/greedy_correct": correct}
+            write_lines(run / "eval.jsonl", [row])
+    return list(read_results(path).arms)
+
+
+def test_a_real_difference_is_distinguished(tmp_path: Path) -> None:
+    arms(tmp_path, {"grpo": [0.50, 0.52, 0.51], "f-isft-pos": [0.40, 0.41, 0.42]})
+    (verdict,) = verdicts.success(read_results(tmp_path))
+    assert verdict.outcome == "distinguished"
+    assert "F-ISFT⁺ is lower by 0.100" in verdict.text
+    assert "(3 seeds, 200 prompts)" in verdict.text
+    assert verdict.headline
+
+
+def test_no_real_difference_is_not_called_equal(tmp_path: Path) -> None:
+    arms(tmp_path, {"grpo": [0.50, 0.53, 0.47], "f-isft-pm": [0.48, 0.50, 0.53]})
+    (verdict,) = verdicts.success(read_results(tmp_path))
+    assert verdict.outcome == "not distinguished"
+    assert "equal" not in verdict.text
+    assert "not distinguished at 3 seeds, 200 prompts" in verdict.text
+    # 0.0033 ± t(0.975, 2) · s/√3 with differences −0.02, −0.03, 0.06.
+    half = 4.30265 * np.std([-0.02, -0.03, 0.06], ddof=1) / np.sqrt(3)
+    assert f"differences up to {0.01 / 3 + half:.3f} remain possible" in verdict.text
+
+
+def test_a_difference_between_seeds_that_few_prompts_carry_is_not_distinguished(tmp_path: Path) -> None:
+    # Every seed agrees that one prompt in ten differs: the seeds are sure, the prompts are not.
+    left, right = arms(tmp_path, {"grpo": [0.5, 0.5, 0.5], "f-isft-pm": [0.6, 0.6, 0.6]}, prompts=10)
+    comparison = compare(left, right, GREEDY)
+    assert comparison.over_seeds.excludes_zero
+    assert not comparison.over_prompts.excludes_zero
+    assert not comparison.distinguished
+
+
+def test_one_seed_speaks_of_these_models_alone(tmp_path: Path) -> None:
+    arms(tmp_path, {"grpo": [0.5], "f-isft-pos": [0.2]})
+    (verdict,) = verdicts.success(read_results(tmp_path))
+    assert verdict.outcome == "distinguished"
+    assert "for these two trained models alone" in verdict.text
+    assert "1 seed," in verdict.text
+
+
+def test_one_seed_without_prompts_decides_nothing(tmp_path: Path) -> None:
+    for method, rate in (("grpo", 0.9), ("f-isft-pos", 0.1)):
+        run = make_run(tmp_path / method, method=method)
+        write_lines(run / "eval.jsonl", [{"step": 40, GREEDY: rate}])
+    (verdict,) = verdicts.success(read_results(tmp_path))
+    assert verdict.outcome == "not distinguished"
+    assert "remain possible" not in verdict.text
+
+
+def test_seeds_are_paired(tmp_path: Path) -> None:
+    # The seeds differ far more than the methods do; only pairing sees the difference.
+    left, right = arms(tmp_path, {"grpo": [0.2, 0.5, 0.8], "f-isft-pm": [0.25, 0.56, 0.85]})
+    comparison = compare(left, right, GREEDY)
+    assert comparison.over_seeds.excludes_zero
+    assert comparison.over_seeds.mean == pytest.approx(0.16 / 3)
+
+
+def test_arms_without_a_common_seed_are_not_compared(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", seed=0)
+    make_run(tmp_path / "b", method="f-isft-pm", seed=1)
+    with pytest.raises(MissingData, match="no two methods share a seed"):
+        verdicts.success(read_results(tmp_path))
+
+
+def test_pass_at_1_comes_by_prompt_from_the_counts(tmp_path: Path) -> None:
+    left, right = read_results(make_results(tmp_path, seeds=2, finals={"grpo": 0.5, "f-isft-neg": 0.1})).arms
+    comparison = compare(left, right, PASS)
+    counts = [np.mean([run.evaluations[-1]["eval/correct_counts"] for run in arm.runs]) / 8 for arm in (left, right)]
+    assert comparison.over_prompts.count == PROMPTS
+    assert comparison.over_prompts.mean == pytest.approx(counts[1] - counts[0])
+
+
+def test_proofs_count_steps_and_witnesses(tmp_path: Path) -> None:
+    make_proof(tmp_path / "prove.json", broken=True)
+    t3, t4 = verdicts.proofs(read_results(tmp_path))
+    assert (t3.outcome, t4.outcome) == ("verified", "failed")
+    assert t3.text == "T3 verified: 6/6 steps, 1/1 witnesses. Symbolic: group size G."
+    assert "2/3 steps" in t4.text
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "says"), [(2e-16, "equal", "2.0e-16 → equal"), (1e-9, "different", "1e-09")]
+)
+def test_equality_is_decided_by_the_relative_error(tmp_path: Path, error: float, outcome: str, says: str) -> None:
+    make_check(tmp_path / "check", relative_error=error)
+    found = verdicts.identities(read_results(tmp_path))
+    assert found[0].outcome == ("verified" if outcome == "equal" else "failed")
+    assert found[1].outcome == outcome
+    assert says in found[1].text
+    assert found[-1].outcome == "different"
+    assert "On-policy ppo" in found[-1].text
+
+
+def test_the_end_of_equality_off_policy_is_located(tmp_path: Path) -> None:
+    make_check(tmp_path / "check")
+    grpo, isft = verdicts.off_policy(read_results(tmp_path))
+    assert "ends at inner step 1 (relative error 0.05); at step 2 the relative error is 0.8, cosine 0.700" in grpo.text
+    assert (isft.outcome, "at all 3 inner steps" in isft.text) == ("equal", True)
+
+
+def test_directions_are_counted(tmp_path: Path) -> None:
+    make_check(tmp_path / "check")
+    (verdict,) = verdicts.directions(read_results(tmp_path))
+    assert (
+        "gradient of 4 of 5 methods is c(p) ∇p on every prompt; with their own aggregation, that of 3" in verdict.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "dtype", "outcome"),
+    [(1e-6, "float32", "equal"), (1e-3, "float32", "different"), (1e-3, "bfloat16", "equal")],
+)
+def test_the_probe_is_judged_by_the_precision_of_training(
+    tmp_path: Path, error: float, dtype: str, outcome: str
+) -> None:
+    run = make_run(tmp_path / "run", dtype=dtype)
+    rows = [{"step": 1, "equivalence/relative_error": error, "equivalence/cosine": 1.0}]
+    write_lines(run / "metrics.jsonl", rows)
+    (verdict,) = verdicts.probes(read_results(tmp_path))
+    assert verdict.outcome == outcome
+
+
+def test_length_changes_have_intervals(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", seed=0, length=10.0)
+    make_run(tmp_path / "b", seed=1, length=10.2)
+    (verdict,) = verdicts.lengths(read_results(tmp_path))
+    assert verdict.outcome == "changed"
+    assert "rose by +4.0" in verdict.text
+
+
+def test_unequal_token_weights_are_seen(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    row = {"step": 0, "prompt": "p", "completion": "c", "tokens": ["a", "b"], "reward": 1.0}
+    (run / "samples.jsonl").write_text(json.dumps(row | {"weights": [0.5, 0.4]}) + "\n")
+    (verdict,) = verdicts.weights(read_results(tmp_path))
+    assert verdict.outcome == "different"
+    assert "differ in weight in 1 sampled response" in verdict.text
