@@ -17,6 +17,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from llm_exps.distribution import keep_rows_split
 from llm_exps.models.cache import Cache
 from llm_exps.models.config import DecoderConfig
 
@@ -219,7 +220,7 @@ class Decoder(nnx.Module):
 
     def _embed(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch time hidden"]:
         # Rows first, then the cast: nnx.Embed casts the whole table, which for Qwen's vocabulary is most of the model.
-        return jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype)
+        return keep_rows_split(jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype))
 
     def _rotation(self, positions: Int[Array, "batch time"]) -> Rotation:
         angles = positions[:, :, None, None].astype(jnp.float32) * rotary_frequencies(self.config)

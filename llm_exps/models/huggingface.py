@@ -103,6 +103,11 @@ def save(
     parameters = [(path, variable[...]) for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param))]
     total = sum(array.size for _, array in parameters) * stored.itemsize
     shards = _shards(parameters, stored.itemsize)
+    if jax.process_index() > 0:
+        # Only the first process writes, but all take part in gathering what is spread over them.
+        for path, array in parameters:
+            _to_published(path, array, stored)
+        return
     with _room_for(directory, total):
         (directory / "config.json").unlink(missing_ok=True)
         index: dict[str, str] = {}
