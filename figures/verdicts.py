@@ -204,10 +204,9 @@ def weights(results: Results) -> list[Verdict]:
             continue
         spread = max(float(np.ptp(row)) / max(float(np.abs(row).max()), 1e-300) for row in samples)
         outcome: Outcome = "equal" if spread <= TRAINED["float32"] else "different"
-        says = (
-            "all tokens of a response weigh alike" if outcome == "equal" else "tokens of one response differ in weight"
-        )
-        text = f"{arm.label}: {says} in {len(samples)} sampled response{"s" * (len(samples) != 1)} (largest spread {spread:.1e} of the weight)."
+        says = "all tokens of a response weigh alike" if outcome == "equal" else "tokens of a response differ in weight"
+        responses = f"{len(samples)} sampled response{'s' * (len(samples) != 1)}"
+        text = f"{arm.label}: {says} in {responses} (largest spread {spread:.1e} of the weight)."
         found.append(Verdict(arm.label, outcome, text))
     if not found:
         raise MissingData("no samples with token weights")
