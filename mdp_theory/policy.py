@@ -8,11 +8,14 @@ claims are also tested where a step at one history moves the probabilities at al
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from console import InputError
 from mdp_theory.mdp import TokenMDP
+from mdp_theory.precision import in_float64
 from mdp_theory.tree import Array, EdgeLevels
 
 
@@ -82,6 +85,15 @@ class SharedPolicy:
                 child = xp.tanh((hidden @ params.recurrent)[:, :, None, :] + params.embedding)
                 hidden = child.reshape(len(mdp.prompts), -1, self.width)
         return tuple(levels)
+
+
+@in_float64
+def parameter_gradient(policy: Policy, params: Any, mdp: TokenMDP, gradient: EdgeLevels) -> Any:
+    """The gradient in the parameters, from one in the logits given each prompt: mixed over prompts, pulled back."""
+    chance = mdp.prompt_probability[:, None, None]
+    mixed = tuple(jnp.asarray(chance * level) for level in gradient)
+    _, pull = jax.vjp(lambda q: policy.logits(q, mdp), jax.tree.map(jnp.asarray, params))
+    return pull(mixed)[0]
 
 
 def parse(text: str) -> tuple[TabularPolicy, int | None]:

@@ -1,18 +1,22 @@
 """The closed forms against brute force: every group enumerated, the loss itself differentiated."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from console import InputError
 from mdp_theory import population, tree
 from mdp_theory.catalogue import METHODS
 from mdp_theory.mdp import TokenMDP
 from mdp_theory.objectives import KL, Advantage, Batch, Clip, Objective, loss
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.policy import SharedPolicy, TabularPolicy, parameter_gradient
 from mdp_theory.precision import in_float64
 
 ON_POLICY = tuple(METHODS)
@@ -31,6 +35,10 @@ def small_mdp(levels, *, prompts: int = 1, horizon: int = 2, letters: int = 2, s
         reward=lambda prompt, tokens: float(rng.choice(levels)),
         probability={"p0": 0.3, "p1": 0.7} if prompts == 2 else None,
     )
+
+
+def binomial(k, n, p):
+    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
 
 
 def prepared(objective: Objective, mdp: TokenMDP) -> Objective:
@@ -153,3 +161,206 @@ def test_two_groups_with_different_prompts_equal_brute_force(key):
     exact = population.expected_gradient(objective, mdp, logits, num_generations=2, groups=2)
     brute = enumerated_gradient(objective, mdp, logits, size=2, groups=2)
     assert_same(exact, brute, mdp)
+
+
+def table_of_theorem_5(p, size):
+    """c(p) as the theory states it, with ∇p from the plain definition of each rule; independent of compositions."""
+    root = sum(binomial(k, size, p) * math.sqrt(k * (size - k)) for k in range(size + 1))
+    grpo = root / (size * p * (1 - p))
+    return {
+        "reinforce": 1.0,
+        "rloo": 1.0,
+        "psr": 1.0,
+        "nsr": 1.0,
+        "w-reinforce": 1.1,
+        "raft": 1.0,
+        "f-isft-pos": 1.0,
+        "f-isft-neg": 1.0,
+        "f-isft-pm": 2.0,
+        "dr-grpo": (size - 1) / size,
+        "grpo": grpo,
+        "gspo": grpo,
+        "dapo": grpo,
+        "cispo": grpo,
+        "f-isft-pos-adv": 1 - p ** (size - 1),
+        "f-isft-neg-adv": 1 - (1 - p) ** (size - 1),
+        "f-isft-pm-adv": 0.5 * (1 - p ** (size - 1)) + 0.5 * (1 - (1 - p) ** (size - 1)),
+        "mean-positive": (1 - (1 - p) ** size) / p,
+        "maxrl": (1 - (1 - p) ** (size - 1)) / p,
+        "reinforce-rej": 2 - p ** (size - 1) - (1 - p) ** (size - 1),
+    }
+
+
+@pytest.mark.parametrize("size", [2, 3, 8, 64])
+def test_coefficients_are_those_of_the_table(size):
+    p = np.array([1e-4, 0.05, 0.3, 0.5, 0.9, 0.999])
+    tables = [table_of_theorem_5(x, size) for x in p]
+    for key in tables[0]:
+        actual = population.coefficient(METHODS[key].objective, p, num_generations=size)
+        np.testing.assert_allclose(actual, [table[key] for table in tables], rtol=2e-12, err_msg=key)
+
+
+@pytest.mark.parametrize("size", [2, 8, 64])
+def test_effective_objectives_are_those_of_theorem_6(size):
+    p = np.array([0.02, 0.4, 0.97])
+    expected = {
+        "reinforce": p,
+        "dr-grpo": p * (size - 1) / size,
+        "mean-positive": sum((1 - (1 - p) ** j) / j for j in range(1, size + 1)),
+        "f-isft-pos-adv": p - p**size / size,
+    }
+    for key, phi in expected.items():
+        actual = population.effective_objective(METHODS[key].objective, p, num_generations=size)
+        np.testing.assert_allclose(actual, phi, rtol=1e-12, err_msg=key)
+
+
+def test_grpo_tends_to_the_arcsine():
+    p = np.array([0.1, 0.5, 0.8])
+    limit = 2 * np.arcsin(np.sqrt(p))
+    gaps = [
+        np.abs(population.effective_objective(METHODS["grpo"].objective, p, num_generations=size) - limit).max()
+        for size in (4, 16, 64, 256)
+    ]
+    assert all(later < 0.6 * earlier for earlier, later in itertools.pairwise(gaps))
+
+
+@pytest.mark.parametrize("p", [0.07, 0.5])
+def test_weights_of_theorem_9(p):
+    size, lengths = 5, np.array([[0.1, 0.2, 0.7], [0.6, 0.1, 0.3]])
+    joint = (np.array([1 - p, p])[:, None] * lengths)[None]
+    table = population.outcome_table(METHODS["grpo"].objective, np.array([0.0, 1.0]), joint, num_generations=size)
+    others = range(size)
+    right = sum(binomial(k, size - 1, p) * math.sqrt((size - 1 - k) / (k + 1)) for k in others)
+    wrong = -sum(binomial(k, size - 1, p) * math.sqrt(k / (size - k)) for k in others)
+    np.testing.assert_allclose(table.weight[0, 1], right / np.array([1, 2, 3]), rtol=1e-12)
+    np.testing.assert_allclose(table.weight[0, 0], wrong / np.array([1, 2, 3]), rtol=1e-12)
+    assert p * right + (1 - p) * wrong == pytest.approx(0, abs=1e-14)
+
+
+WITHOUT_LENGTH = ["grpo", "rloo", "maxrl", "f-isft-pm-adv", "dapo", "reinforce-rej", "sft"]
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.integers(2, 6),
+    letters=st.integers(1, 3),
+    horizon=st.integers(2, 4),
+    key=st.sampled_from(WITHOUT_LENGTH),
+)
+def test_binary_rewards_leave_one_direction(seed, size, letters, horizon, key):
+    objective = population.without_length(METHODS[key].objective)
+    mdp = small_mdp([0.0, 1.0], letters=letters, horizon=horizon, seed=seed)
+    assume(len(mdp.reward_levels) == 2)
+    logits = TabularPolicy().init(mdp, seed)
+    gradient = population.expected_gradient(objective, mdp, logits, num_generations=size)
+    found = population.direction(gradient, population.success_gradient(mdp, logits))
+    p = population.success_probability(mdp, logits)
+    c = population.coefficient(objective, p, num_generations=size)
+    np.testing.assert_allclose(found.coefficient, c, rtol=1e-10)
+    assert found.residual.max() < 1e-10
+
+
+@pytest.mark.parametrize("key", WITHOUT_LENGTH)
+def test_a_third_reward_level_loses_the_direction(key):
+    mdp = small_mdp([0.0, 0.1, 1.0], horizon=3, seed=6)
+    assert len(mdp.reward_levels) == 3
+    logits = TabularPolicy().init(mdp, 6)
+    objective = population.without_length(METHODS[key].objective)
+    gradient = population.expected_gradient(objective, mdp, logits, num_generations=4)
+    residual = population.direction(gradient, population.success_gradient(mdp, logits)).residual
+    if key == "sft":  # correct responses alone take part, and weigh the same: partial credit is never seen
+        assert residual.max() < 1e-12
+    else:
+        assert residual.min() > 1e-3
+
+
+def test_shared_parameters_get_the_pulled_back_gradient():
+    mdp = small_mdp([0.0, 1.0], prompts=2, seed=4)
+    policy = SharedPolicy(width=3)
+    params = policy.init(mdp, 2)
+    objective = METHODS["grpo"].objective
+    levels = population.expected_gradient(objective, mdp, policy.logits(params, mdp), num_generations=2)
+    actual = parameter_gradient(policy, params, mdp, levels)
+    brute = shared_enumerated_gradient(objective, mdp, policy, params, size=2)
+    for left, right in zip(actual, brute, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-11, atol=1e-14)
+
+
+@in_float64
+def shared_enumerated_gradient(objective, mdp, policy, params, *, size):
+    """-∇ E[loss] in shared parameters, by finite sums over groups and autodiff through the network."""
+    drawn = all_responses(mdp)
+    per_prompt = len(drawn.prompt) // len(mdp.prompts)
+    batches = np.array(
+        [
+            rows
+            for x in range(len(mdp.prompts))
+            for rows in itertools.product(range(x * per_prompt, (x + 1) * per_prompt), repeat=size)
+        ]
+    )
+    old = tree.along(tree.log_policy(policy.logits(params, mdp)), drawn)
+    chance = np.exp(old.sum(axis=1))[batches].prod(axis=1) * mdp.prompt_probability[drawn.prompt[batches[:, 0]]]
+    reward = jnp.asarray(mdp.response_rewards.ravel())
+
+    def total(q):
+        logp = tree.along(tree.log_policy(policy.logits(q, mdp)), drawn)
+
+        def one(rows):
+            old_logp = jnp.asarray(old)[rows]
+            mask = jnp.asarray(drawn.mask)[rows]
+            group = jnp.zeros(size, dtype=int)
+            return loss(objective, Batch(logp[rows], old_logp, old_logp, mask, reward[rows], group))
+
+        return -(chance * jax.lax.map(one, jnp.asarray(batches), batch_size=512)).sum()
+
+    return jax.jit(jax.grad(total))(jax.tree.map(jnp.asarray, params))
+
+
+def test_compositions_are_all_there_once():
+    found = population.compositions(5, 3)
+    assert len(found) == len({tuple(row) for row in found}) == math.comb(7, 2)
+    assert (found.sum(axis=1) == 5).all()
+    assert (found >= 0).all()
+    with pytest.raises(InputError, match="the limit is 200,000"):
+        population.compositions(64, 10)
+
+
+def test_what_does_not_depend_on_outcomes_alone_is_refused():
+    mdp = small_mdp([0.0, 1.0])
+    logits = TabularPolicy().init(mdp, 0)
+    in_reward = replace(METHODS["grpo"].objective, kl=KL(beta=0.1, placement="reward"))
+    with pytest.raises(InputError, match="inside the reward"):
+        population.expected_gradient(in_reward, mdp, logits, num_generations=2)
+    coupled = replace(METHODS["grpo"].objective, advantage=Advantage(baseline="group-mean", scale="batch-std"))
+    with pytest.raises(InputError, match="couples 2 groups"):
+        population.expected_gradient(coupled, mdp, logits, num_generations=2, groups=2)
+    moved = TabularPolicy().init(mdp, 1)
+    with pytest.raises(InputError, match="critic"):
+        population.expected_gradient(METHODS["ppo"].objective, mdp, logits, num_generations=2, old_logits=moved)
+
+
+def test_token_mean_over_many_groups_stays_accurate():
+    # 300 groups of 4 responses of up to 20 tokens: denominators up to 24,000 with 512 quadrature nodes.
+    p, horizon, size, groups = 0.3, 20, 4, 300
+    rng = np.random.default_rng(0)
+    lengths = rng.dirichlet(np.ones(horizon), size=2)
+    joint = (np.array([1 - p, p])[:, None] * lengths)[None]
+    table = population.outcome_table(
+        METHODS["cispo"].objective, np.array([0.0, 1.0]), joint, num_generations=size, groups=groups
+    )
+    # Naive: the distribution of the total length of the others, by convolution; one composition of the own group.
+    rest = np.array([1.0])
+    one = joint[0].sum(axis=0)
+    for _ in range(size * (groups - 1)):
+        rest = np.convolve(rest, np.concatenate([[0.0], one]))
+    expected = 0.0
+    for k in range(size):  # correct ones among the others of a correct member
+        others = np.array([binomial(k, size - 1, p)])
+        for j in range(size - 1):
+            others = np.convolve(others, np.concatenate([[0.0], lengths[int(j < k)]]))
+        total = np.convolve(others, rest)
+        mean = (k + 1) / size
+        advantage = (1 - mean) / math.sqrt(mean * (1 - mean)) if k + 1 < size else 0.0
+        expected += advantage * (total / (np.arange(len(total)) + 7)).sum()
+    assert table.weight[0, 1, 6] == pytest.approx(size * groups * expected, rel=1e-11)
