@@ -60,7 +60,7 @@ def render(
         for plot in PLOTS:
             try:
                 for suffix, data in plot.prepare(results).items():
-                    path = out / "figures" / _name(plot.id, suffix)
+                    path = out / "figures" / file_name(plot.id, suffix)
                     drawn.append(Drawn(plot, suffix, tuple(save(plot.draw(data, known), path, formats)), data))
                 if plot.judge:
                     verdicts[plot.id] = tuple(plot.judge(results))
@@ -72,8 +72,8 @@ def render(
     for entry in TABLES:
         try:
             for suffix, table in entry.prepare(results).items():
-                path = out / "tables" / _name(entry.id, suffix)
-                files = path.with_name(path.name + ".md"), path.with_name(path.name + ".tex")
+                path = out / "tables" / file_name(entry.id, suffix)
+                files = path.withfile_name(path.name + ".md"), path.withfile_name(path.name + ".tex")
                 write_text(files[0], f"**{table.title}**\n\n{table.to_markdown()}")
                 write_text(files[1], table.to_latex())
                 written.append(Written(entry, table, files))
@@ -83,7 +83,7 @@ def render(
     return Rendering(tuple(drawn), tuple(written), skipped, verdicts)
 
 
-def _name(identifier: str, suffix: str) -> str:
+def file_name(identifier: str, suffix: str) -> str:
     """A file name without the signs that file systems or LaTeX's \\includegraphics dislike."""
     name = f"{identifier}-{suffix}" if suffix else identifier
     return "".join(sign if sign.isalnum() or sign in "-_" else "-" for sign in name)

@@ -10,7 +10,12 @@ import pytest
 from run_files import make_check, make_proof, make_run
 
 from figures.command import figures
+from figures.curves import draw_panels
 from figures.registry import PLOTS, TABLES
+from figures.render import file_name
+from figures.runs import Results, read_results
+from figures.style import looks, paper_style, save
+from figures.training import ACCURACY, against_step
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +58,13 @@ def test_the_html_report_needs_no_other_file(drawn: tuple[Path, dict]) -> None:
     assert "<details>" in page
 
 
-def test_drawing_again_gives_the_same_bytes(drawn: tuple[Path, dict], directory: Path, tmp_path: Path) -> None:
-    out, _ = drawn
-    figures(directory, out=tmp_path, formats=("png", "pdf"))
-    for file in out.rglob("*.*"):
-        if file.name != "summary.json":
-            assert (tmp_path / file.relative_to(out)).read_bytes() == file.read_bytes(), file.name
+def test_drawing_again_gives_the_same_bytes(results: Results, tmp_path: Path) -> None:
+    rows = against_step(results, ACCURACY)[""]
+    with paper_style():
+        first, second = (
+            save(draw_panels(rows, looks(results.labels)), tmp_path / name, ("png", "pdf", "svg")) for name in "ab"
+        )
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_missing_inputs_are_skipped_with_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,13 +102,16 @@ def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
     assert "**Not finished:** GRPO seed 0 (40 of 50 steps)" in (tmp_path / "report.md").read_text()
 
 
-def test_models_and_tasks_are_panels_and_files(tmp_path: Path) -> None:
+def test_models_are_panels_and_tasks_are_files(tmp_path: Path) -> None:
     make_run(tmp_path / "a", model="small")
     make_run(tmp_path / "b", model="large")
     make_run(tmp_path / "c", task="data/gsm8k.jsonl")
-    figures(tmp_path)
-    names = {path.name for path in (tmp_path / "figures").glob("accuracy*.png")}
-    assert names == {"accuracy-countdown-small.png", "accuracy-gsm8k-jsonl.png"}
+    found = against_step(read_results(tmp_path), ACCURACY)
+    assert list(found) == ["countdown-small", "gsm8k.jsonl"]
+    assert [[panel.title for panel in row] for row in found["countdown-small"]] == [
+        ["countdown-small · small", "countdown-small · large"]
+    ] * len(ACCURACY)
+    assert file_name("accuracy", "gsm8k.jsonl") == "accuracy-gsm8k-jsonl"
 
 
 def test_no_jax_is_imported() -> None:
