@@ -73,7 +73,7 @@ def render(
         try:
             for suffix, table in entry.prepare(results).items():
                 path = out / "tables" / file_name(entry.id, suffix)
-                files = path.withfile_name(path.name + ".md"), path.withfile_name(path.name + ".tex")
+                files = path.with_name(path.name + ".md"), path.with_name(path.name + ".tex")
                 write_text(files[0], f"**{table.title}**\n\n{table.to_markdown()}")
                 write_text(files[1], table.to_latex())
                 written.append(Written(entry, table, files))
