@@ -30,7 +30,7 @@ from llm_exps.tasks.templates import template
 
 HUB_NAME = "Jiayi-Pan/Countdown-Tasks-3to4"
 TRAIN_SIZE, EVALUATION_SIZE = 7936, 1024  # the paper's experiments: the first 7,936 rows, then the next 1,024
-SMALL_MAXIMUM, SMALL_TARGETS, SMALL_EVALUATION_SIZE = 15, range(1, 100), 512
+SMALL_MAXIMUM, SMALL_TARGETS, SMALL_EVALUATION_SIZE = 12, range(1, 100), 512
 
 _EXPRESSION = re.compile(r"[-(0-9][-+*/×÷·−()0-9\s]*")
 
@@ -56,18 +56,17 @@ def task(*, data: str = HUB_NAME, evaluation_data: str | None = None) -> Task:
 
 
 def small() -> Task:
-    """The embedded model's: three numbers of 1 … 15, `+`, `-` and `*` without parentheses, targets 1 … 99; 512 of all
-    such problems are held out.
+    """The embedded model's: three ascending numbers of 1 … 12, and a target of 1 … 99 that they reach with
+    `+`, `-` and `*` without parentheses. 512 of all 2,858 such problems are held out.
     """
     problems = [
         (numbers, target)
         for numbers in itertools.combinations_with_replacement(range(1, SMALL_MAXIMUM + 1), 3)
         for target in sorted({value for _, value in flat_expressions(numbers)} & set(SMALL_TARGETS))
     ]
-    rng = np.random.default_rng(0)  # not the run's seed: every run holds out the same problems
-    rows = Table.from_rows(
-        _row(rng.permutation(problems[i][0]).tolist(), problems[i][1]) for i in rng.permutation(len(problems))
-    )
+    # Not the run's seed: every run holds out the same problems.
+    order = np.random.default_rng(0).permutation(len(problems))
+    rows = Table.from_rows(_row(*problems[i]) for i in order)
     train, evaluation = rows.split(held_out=SMALL_EVALUATION_SIZE)
     return _task("countdown-small", train, evaluation, template("countdown-small"))
 
