@@ -58,7 +58,8 @@ def report(
     bandit = bandit_reduction(problem, logits)
     probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
     methods = {
-        key: method_report(METHODS[key].objective, mdp, logits, probe, num_generations=num_generations)
+        key: {"title": METHODS[key].title}
+        | method_report(METHODS[key].objective, mdp, logits, probe, num_generations=num_generations)
         for key in progress(tuple(METHODS))
     }
     return {
