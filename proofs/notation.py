@@ -10,7 +10,7 @@ from sympy import Expr, Function, Sum, Symbol, binomial, symbols
 p, q = symbols("p q", positive=True)
 α, β, ε, ρ = symbols("alpha beta epsilon rho", positive=True)
 A = Symbol("A", real=True)
-G, L = symbols("G L", integer=True, positive=True)
+G, L, N = symbols("G L N", integer=True, positive=True)
 i, j, k, t, u, y = symbols("i j k t u y", integer=True)
 m, n = symbols("m n", integer=True, nonnegative=True)
 

@@ -18,7 +18,7 @@ def text(report: Report) -> str:
     lines += ["", *_wrap(f"Symbolic: {theorem.symbolic}."), *_wrap(f"Enumerated: {theorem.enumerated}."), "", "Derivation"]
     for number, (step, outcome) in enumerate(zip(theorem.steps, report.steps, strict=True), start=1):
         lines += ["", *_wrap(step.claim, f"{number:3}. "), "", *_equation(step), "", *_wrap(step.rule, "     by: ")]
-        if step.given:
+        if step.why_given:
             lines += _wrap(step.why_given, "     given: ")
         lines.append(f"     {_verdict(outcome)}")
     lines += ["", "Witnesses: the conclusion with an assumption, and without it"]
@@ -67,7 +67,7 @@ def latex_theorem(report: Report) -> str:
     ]
     for step in theorem.steps:
         lines += [rf"\item {_prose(step.claim)}", *_display(step), rf"\emph{{By:}} {_prose(step.rule)}"]
-        if step.given:
+        if step.why_given:
             lines.append(rf"\emph{{Given:}} {_prose(step.why_given)}.")
     lines += [r"\qedhere", r"\end{enumerate}", r"\end{proof}", r"\begin{witnesses}"]
     for witness, outcome in zip(theorem.witnesses, report.witnesses, strict=True):

@@ -45,7 +45,10 @@ def carry_out(expression: Expr) -> Expr:
     if isinstance(done, Sum):
         closed = done if done.has(binomial) else done.doit(deep=False)
         return done if closed.has(Piecewise) else closed
-    return done.doit(deep=False) if isinstance(done, Derivative | Integral | Limit | Subs) else done
+    if isinstance(done, Derivative | Integral | Limit | Subs):
+        result = done.doit(deep=False)
+        return result if result == done else carry_out(result)
+    return done
 
 
 def settle(expression: Expr, given: Mapping[Basic, Basic] | None = None) -> Expr:
@@ -77,13 +80,16 @@ def _merge(expression: Expr, sums: Hypotheses, anchor: Literal["none", "low", "h
     """Write sums over nearly the same range as one sum, simplify its summand, and use the hypotheses on what remains."""
     merged = _merge_sums(expression, anchor)
     for hypothesis, value in sums.items():
-        ((index, *_),), summand = _canonical(hypothesis, anchor)
+        (range_,), summand = _canonical(hypothesis, anchor)
+        multiple = S.Zero
         for term in Add.make_args(merged):
             total = _sum_in(term)
-            if total is not None and len(total.limits) == 1:
-                multiple = simplify(_quotient(term / total * total.function.subs(total.limits[0][0], index), summand))
-                if not multiple.has(index):
-                    merged = _merge_sums(merged - multiple * (hypothesis - value), anchor)
+            if total is not None and len(total.limits) == 1 and _span(total.limits[0]) == _span(range_):
+                function = term / total * total.function.subs(total.limits[0][0], range_[0])
+                whole = _quotient(factor(function), summand)
+                parts = [whole] if not whole.has(range_[0]) else [_quotient(f, summand) for f in Add.make_args(expand(function))]
+                multiple += Add(*(part for part in parts if not part.has(range_[0])))
+        merged = _merge_sums(merged - multiple * (hypothesis - value), anchor) if multiple != 0 else merged
     return merged
 
 
@@ -101,8 +107,7 @@ def _merge_sums(expression: Expr, anchor: str) -> Expr:
             rest.append(term)
         else:
             ranges, summand = _canonical(total, anchor)
-            key = tuple((index, low - low.as_coeff_Add()[0], high - high.as_coeff_Add()[0]) for index, low, high in ranges)
-            summands[key].append((ranges, summand * term / total))
+            summands[tuple(map(_span, ranges))].append((ranges, summand * term / total))
     merged = S.Zero
     for members in summands.values():
         if len(members[0][0]) > 1 and len({ranges for ranges, _ in members}) == 1:
@@ -145,8 +150,15 @@ def _common_range(members: list[tuple[tuple, Expr]]) -> tuple[Expr, Expr]:
     return _sum(_divide_out(Add(*(summand for _, summand in members))), ((index, low, high),)), Add(*ends)
 
 
+def _span(range_: tuple) -> tuple[Expr, Expr]:
+    """The ends of a range without the numbers in them: ranges of one span overlap but for a known number of terms."""
+    _, low, high = range_
+    return low - low.as_coeff_Add()[0], high - high.as_coeff_Add()[0]
+
+
 def _sum(summand: Expr, ranges: tuple) -> Expr:
-    return S.Zero if summand == 0 else Sum(summand, *ranges)
+    index, low, high = ranges[0]
+    return Sum(summand, *ranges) if summand.has(index) or len(ranges) > 1 else summand * (high - low + 1)
 
 
 def _simplify(expression: Expr) -> Expr:

@@ -98,7 +98,6 @@ def theorem() -> Theorem:
                 "ρ",
                 1,
                 Rational(11, 10),
-                ">",
             ),
             Witness(
                 "ρ = 1 (beyond the clip range)",
@@ -108,7 +107,6 @@ def theorem() -> Theorem:
                 "ρ",
                 1,
                 Rational(13, 10),
-                "<",
             ),
             Witness(
                 "β = 0",
@@ -118,7 +116,6 @@ def theorem() -> Theorem:
                 "β",
                 0,
                 Rational(1, 10),
-                "<",
             ),
             Witness(
                 "A2: the advantage does not depend on t",
@@ -128,7 +125,6 @@ def theorem() -> Theorem:
                 "δ",
                 0,
                 Rational(1, 3),
-                "<",
             ),
         ),
         remark=(

@@ -99,7 +99,6 @@ def theorem() -> Theorem:
                 "floor",
                 0,
                 Rational(1, 10),
-                "<",
             ),
             Witness(
                 "rewards are 0 or 1",
@@ -109,7 +108,6 @@ def theorem() -> Theorem:
                 "c",
                 0,
                 Rational(1, 2),
-                ">",
             ),
         ),
     )

@@ -271,7 +271,6 @@ def _witnesses() -> tuple[Witness, ...]:
             "λ",
             0,
             1,
-            "<",
         ),
         Witness(
             "rewards are 0 or 1",
@@ -281,7 +280,6 @@ def _witnesses() -> tuple[Witness, ...]:
             "c",
             0,
             Rational(1, 10),
-            "<",
         ),
         Witness(
             "ρ = 1",
@@ -292,6 +290,5 @@ def _witnesses() -> tuple[Witness, ...]:
             "δ",
             0,
             Rational(1, 4),
-            "<",
         ),
     )

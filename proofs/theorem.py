@@ -23,6 +23,8 @@ from proofs.settle import carry_out, settle
 
 Relation = Literal["=", "≥", ">"]
 
+_NEGATION: Mapping[Relation, str] = {"=": "≠", "≥": "<", ">": "≤"}
+
 TIME_LIMIT = 20.0
 """Seconds that one step or witness may take. What SymPy has not settled by then counts as not proved."""
 
@@ -37,8 +39,9 @@ class Step:
         right: The result.
         rule: The rule of mathematics that leads from left to right.
         relation: How the sides compare.
-        given: Hypotheses `expression: its value`, put into both sides before and after the operations are carried out.
-        why_given: Where the hypotheses come from.
+        given: Hypotheses `expression: its value`, true for all values of the variables, so that they may be put in anywhere.
+        where: Abbreviations `expression: its letter`, put in only after derivatives and limits are done: a letter has no derivative.
+        why_given: Where the hypotheses come from and what the letters mean.
         name: Set on results: makes the step part of the statement, and lets tests find it.
     """
 
@@ -48,26 +51,27 @@ class Step:
     rule: str
     relation: Relation = "="
     given: Mapping[Basic, Basic] = field(default_factory=dict)
+    where: Mapping[Basic, Basic] = field(default_factory=dict)
     why_given: str = ""
     name: str = ""
 
     def difference(self) -> Expr:
         """`left - right`, carried out under the hypotheses and simplified; 0 if and only if the sides are seen to be equal."""
         left, right = (self._carry_out(sympify(side)) for side in (self.left, self.right))
-        return settle(left - right, self.given)
+        return settle(left - right, {**self.given, **self.where})
 
     def check(self) -> "Outcome":
         """Let SymPy verify the step."""
 
         def verdict() -> tuple[bool, str]:
             difference = self.difference()
-            holds = {"=": difference == 0, "≥": difference.is_nonnegative, ">": difference.is_positive}[self.relation]
-            return bool(holds), f"left − right = {difference}"
+            return _holds(self.relation, difference) is True, f"left − right = {difference}"
 
         return _timed(self.claim, verdict)
 
     def _carry_out(self, side: Expr) -> Expr:
-        return carry_out(carry_out(side.subs(self.given)).subs(self.given)) if self.given else carry_out(side)
+        done = carry_out(side.subs(self.given))
+        return carry_out(done.subs({**self.given, **self.where}, simultaneous=True)) if self.given or self.where else done
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Witness:
         knob: Name of the knob.
         intact: Value of the knob at which the assumption holds.
         broken: Value of the knob at which it does not.
-        fails_by: How the conclusion fails: the sides differ, or the left one gets larger or smaller than the right one.
+        relation: How the conclusion compares the sides.
     """
 
     dropped: str
@@ -92,29 +96,25 @@ class Witness:
     knob: str
     intact: Expr | int
     broken: Expr | int
-    fails_by: Literal["≠", ">", "<"] = "≠"
-
-    def numbers(self, value: Expr | int) -> tuple[Expr, Expr]:
-        """Both sides of the conclusion, exact, at this value of the knob."""
-        left, right = self.sides(sympify(value))
-        return sympify(left), sympify(right)
+    relation: Relation = "="
 
     def check(self) -> "Outcome":
         """Compute the conclusion with the assumption (it must hold) and without it (it must fail)."""
 
         def verdict() -> tuple[bool, str]:
-            (left, right), (left_broken, right_broken) = self.numbers(self.intact), self.numbers(self.broken)
-            control = settle(left - right) == 0
-            gap = settle(left_broken - right_broken)
-            fails = {"≠": gap.is_zero is False, ">": gap.is_positive is True, "<": gap.is_negative is True}
-            numbers = (
-                f"{self.knob} = {self.intact}: {_number(left)} {'=' if control else '≠'} {_number(right)};  "
-                f"{self.knob} = {self.broken}: {_number(left_broken)} "
-                f"{self.fails_by if fails[self.fails_by] else 'not ' + self.fails_by} {_number(right_broken)}"
+            intact, broken = (self._compare(value) for value in (self.intact, self.broken))
+            numbers = ";  ".join(
+                f"{self.knob} = {value}: {_number(left)} {self.relation if holds else _NEGATION[self.relation]} {_number(right)}"
+                for value, (left, right, holds) in ((self.intact, intact), (self.broken, broken))
             )
-            return control and fails[self.fails_by], numbers
+            return intact[2] is True and broken[2] is False, numbers
 
         return _timed(self.dropped, verdict)
+
+    def _compare(self, value: Expr | int) -> tuple[Expr, Expr, bool | None]:
+        """Both sides at this value of the knob, and whether the conclusion holds there; None if SymPy cannot tell."""
+        left, right = map(sympify, self.sides(sympify(value)))
+        return left, right, _holds(self.relation, settle(left - right))
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,12 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise OutOfTime
 
 
+def _holds(relation: Relation, difference: Expr) -> bool | None:
+    """Whether `difference relation 0`, or None where SymPy does not know the sign."""
+    known: bool | None = {"=": difference.is_zero, "≥": difference.is_nonnegative, ">": difference.is_positive}[relation]
+    return known
+
+
 def _timed(claim: str, verdict: Callable[[], tuple[bool, str]]) -> Outcome:
     start = time.perf_counter()
     try:
@@ -219,6 +225,8 @@ def _timed(claim: str, verdict: Callable[[], tuple[bool, str]]) -> Outcome:
             verified, detail = verdict()
     except OutOfTime:
         verified, detail = False, f"no answer within {TIME_LIMIT:g} s"
+    except Exception as error:  # SymPy raises all kinds where it cannot decide; none of them is a proof.
+        verified, detail = False, f"no answer: {type(error).__name__}: {error}"
     return Outcome(claim, verified, detail, time.perf_counter() - start)
 
 
