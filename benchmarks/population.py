@@ -1,10 +1,10 @@
-"""Time and memory of the exact GRPO gradient against the size of the tree, beside a plain numpy pass over as many bytes.
+"""Time and memory of the exact GRPO gradient against the size of the tree, beside a numpy pass over as many bytes.
 
     python benchmarks/population.py [--json benchmarks/results/population.json]
 
 The problem is parity: vocabulary {a, b, <eos>}, reward 1 for an even number of b; two more steps of the horizon make
-four times the responses. The pass beside it reads one array of the tree's size and writes another (`y = 2 x`): the least
-that any computation on the tree could cost. The ratio of the two must not grow.
+four times the responses. The pass beside it reads one array of the tree's size and writes another (`y = 2 x`): the
+least that any computation on the tree could cost. The ratio of the two must not grow.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from console import InputError
-from mdp_theory import population, tree
+from mdp_theory import population, rules, tree
 from mdp_theory.catalogue import METHODS
 from mdp_theory.mdp import TokenMDP
 from mdp_theory.objectives import KL, Advantage, Batch, Clip, Objective, loss
@@ -228,7 +228,8 @@ def test_grpo_tends_to_the_arcsine():
 def test_weights_of_theorem_9(p):
     size, lengths = 5, np.array([[0.1, 0.2, 0.7], [0.6, 0.1, 0.3]])
     joint = (np.array([1 - p, p])[:, None] * lengths)[None]
-    table = population.outcome_table(METHODS["grpo"].objective, np.array([0.0, 1.0]), joint, num_generations=size)
+    rule = rules.rule_of(METHODS["grpo"].objective, np.array([0.0, 1.0]), 3, num_generations=size)
+    table = rules.outcome_table(rule, joint, num_generations=size)
     others = range(size)
     right = sum(binomial(k, size - 1, p) * math.sqrt((size - 1 - k) / (k + 1)) for k in others)
     wrong = -sum(binomial(k, size - 1, p) * math.sqrt(k / (size - k)) for k in others)
@@ -318,12 +319,12 @@ def shared_enumerated_gradient(objective, mdp, policy, params, *, size):
 
 
 def test_compositions_are_all_there_once():
-    found = population.compositions(5, 3)
+    found = rules.compositions(5, 3)
     assert len(found) == len({tuple(row) for row in found}) == math.comb(7, 2)
     assert (found.sum(axis=1) == 5).all()
     assert (found >= 0).all()
     with pytest.raises(InputError, match="the limit is 200,000"):
-        population.compositions(64, 10)
+        rules.compositions(64, 10)
 
 
 def test_what_does_not_depend_on_outcomes_alone_is_refused():
@@ -346,9 +347,9 @@ def test_token_mean_over_many_groups_stays_accurate():
     rng = np.random.default_rng(0)
     lengths = rng.dirichlet(np.ones(horizon), size=2)
     joint = (np.array([1 - p, p])[:, None] * lengths)[None]
-    table = population.outcome_table(
-        METHODS["cispo"].objective, np.array([0.0, 1.0]), joint, num_generations=size, groups=groups
-    )
+    options = {"num_generations": size, "groups": groups}
+    rule = rules.rule_of(METHODS["cispo"].objective, np.array([0.0, 1.0]), horizon, **options)
+    table = rules.outcome_table(rule, joint, **options)
     # Naive: the distribution of the total length of the others, by convolution; one composition of the own group.
     rest = np.array([1.0])
     one = joint[0].sum(axis=0)
