@@ -1,7 +1,8 @@
 """The key-value cache: one slot per token, the same slot for every row.
 
-Prompts are padded on the left, so that the next token of every row goes to the same slot: a step then writes one
-contiguous slice instead of scattering, and XLA updates it in place.
+Prompts are padded on the left, so that the next token of every row goes to the same slot: a step writes a slice instead
+of scattering, and XLA updates it in place. Heads come before slots, the order in which the products of attention read
+them: the other way round, every step would first transpose the whole cache.
 """
 
 from dataclasses import dataclass
@@ -19,20 +20,20 @@ from llm_exps.models.config import DecoderConfig
 class Cache:
     """Keys and values of the tokens so far, a pytree.
 
-    keys, values: one `[batch, slots, kv_heads, head_dim]` array per layer; keys are already rotated to their positions.
+    keys, values: one `[batch, kv_heads, slots, head_dim]` array per layer; keys are already rotated to their positions.
     valid: False on padding and on slots that are not filled yet.
     filled: the number of slots written, of every row alike.
     """
 
-    keys: tuple[Float[Array, "batch slots kv_heads head_dim"], ...]
-    values: tuple[Float[Array, "batch slots kv_heads head_dim"], ...]
+    keys: tuple[Float[Array, "batch kv_heads slots head_dim"], ...]
+    values: tuple[Float[Array, "batch kv_heads slots head_dim"], ...]
     valid: Bool[Array, "batch slots"]
     filled: Int[Array, ""]
 
     @classmethod
     def create(cls, config: DecoderConfig, *, batch: int, slots: int, dtype: DTypeLike) -> "Cache":
         """An empty cache for `batch` rows of `slots` tokens."""
-        empty = jnp.zeros((batch, slots, config.num_kv_heads, config.head_dim), dtype)
+        empty = jnp.zeros((batch, config.num_kv_heads, slots, config.head_dim), dtype)
         layers = (empty,) * config.num_layers
         return cls(keys=layers, values=layers, valid=jnp.zeros((batch, slots), bool), filled=jnp.zeros((), jnp.int32))
 
@@ -40,12 +41,37 @@ class Cache:
         """Repeat every row `copies` times, neighbours together, with `extra_slots` empty slots appended to each."""
 
         def spread(x: Array) -> Array:
-            padding = [(0, 0), (0, extra_slots), *[(0, 0)] * (x.ndim - 2)]
+            padding = [(0, 0), (0, 0), (0, extra_slots), (0, 0)]
             return jnp.pad(jnp.repeat(x, copies, axis=0), padding)
 
         return Cache(
             keys=tuple(map(spread, self.keys)),
             values=tuple(map(spread, self.values)),
-            valid=spread(self.valid),
+            valid=jnp.pad(jnp.repeat(self.valid, copies, axis=0), [(0, 0), (0, extra_slots)]),
             filled=self.filled,
         )
+
+
+def write(
+    cached: Float[Array, "batch kv_heads slots head_dim"],
+    new: Float[Array, "batch time kv_heads head_dim"],
+    slot: Int[Array, ""] | int,
+) -> Float[Array, "batch kv_heads slots head_dim"]:
+    """The cached keys, or values, of one layer with new ones from `slot` on."""
+    return jax.lax.dynamic_update_slice_in_dim(cached, jnp.swapaxes(new, 1, 2).astype(cached.dtype), slot, axis=2)
+
+
+def attend(
+    query: Float[Array, "batch time heads head_dim"],
+    keys: Float[Array, "batch kv_heads slots head_dim"],
+    values: Float[Array, "batch kv_heads slots head_dim"],
+    mask: Bool[Array, "batch 1 time slots"],
+) -> Float[Array, "batch time heads head_dim"]:
+    """Grouped-query attention to a cache: jax.nn.dot_product_attention, which wants slots before heads."""
+    batch, time, heads, head_dim = query.shape
+    grouped = query.reshape(batch, time, keys.shape[1], -1, head_dim)
+    scores = jnp.einsum("btkgd,bksd->bkgts", grouped, keys, preferred_element_type=jnp.float32) / head_dim**0.5
+    # Finite, so that a padded query, which may see nothing at all, does not become NaN.
+    scores = jnp.where(mask[:, :, None], scores, jnp.finfo(scores.dtype).min)
+    weights = jax.nn.softmax(scores).astype(values.dtype)
+    return jnp.einsum("bkgts,bksd->btkgd", weights, values).reshape(batch, time, heads, head_dim)

@@ -18,13 +18,13 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.distribution import keep_rows_split
-from llm_exps.models.cache import Cache
+from llm_exps.models.cache import Cache, attend, write
 from llm_exps.models.config import DecoderConfig
 
 __all__ = ["Cache", "Decoder", "DecoderConfig", "segment_positions"]
 
 Rotation = tuple[Float[Array, "batch time 1 half"], Float[Array, "batch time 1 half"]]
-KeyValue = tuple[Float[Array, "batch slots kv_heads head_dim"], Float[Array, "batch slots kv_heads head_dim"]]
+KeyValue = tuple[Float[Array, "batch kv_heads slots head_dim"], Float[Array, "batch kv_heads slots head_dim"]]
 
 
 def segment_positions(segments: Int[Array, "batch time"]) -> Int[Array, "batch time"]:
@@ -74,7 +74,7 @@ class Attention(nnx.Module):
         mask: Bool[Array, "batch 1 time slots"],
         past: KeyValue | None,
         slot: Int[Array, ""] | int,
-    ) -> tuple[Float[Array, "batch time hidden"], KeyValue]:
+    ) -> tuple[Float[Array, "batch time hidden"], KeyValue | None]:
         query, key, value = (
             projection(x).reshape(*x.shape[:2], -1, self.head_dim)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -82,13 +82,13 @@ class Attention(nnx.Module):
         if self.q_norm is not None and self.k_norm is not None:
             query, key = self.q_norm(query), self.k_norm(key)
         query, key = _rotate(query, rotation), _rotate(key, rotation)
-        if past is not None:
-            key, value = (
-                jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), slot, axis=1)
-                for old, new in zip(past, (key, value), strict=True)
-            )
-        attended = jax.nn.dot_product_attention(query, key, value, mask=mask)
-        return self.o_proj(attended.reshape(*x.shape[:2], -1)), (key, value)
+        if past is None:
+            present = None
+            attended = jax.nn.dot_product_attention(query, key, value, mask=mask)
+        else:
+            present = write(past[0], key, slot), write(past[1], value, slot)
+            attended = attend(query, *present, mask)
+        return self.o_proj(attended.reshape(*x.shape[:2], -1)), present
 
 
 class MLP(nnx.Module):
@@ -119,7 +119,7 @@ class Layer(nnx.Module):
         mask: Bool[Array, "batch 1 time slots"],
         past: KeyValue | None = None,
         slot: Int[Array, ""] | int = 0,
-    ) -> tuple[Float[Array, "batch time hidden"], KeyValue]:
+    ) -> tuple[Float[Array, "batch time hidden"], KeyValue | None]:
         attended, present = self.self_attn(self.input_layernorm(x), rotation, mask, past, slot)
         x = x + attended
         return x + self.mlp(self.post_attention_layernorm(x)), present

@@ -168,3 +168,15 @@ def test_prompts_are_padded_on_the_left() -> None:
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Sampling(max_new_tokens=1, **wrong)
+
+
+def test_the_cache_is_in_memory_once() -> None:
+    """The loop updates the cache in place: no copy of it per step, none for another layout."""
+    config = dataclasses.replace(CONFIG, num_heads=4, num_kv_heads=2, head_dim=16)
+    graph, state = nnx.split(Decoder(config, rngs=nnx.Rngs(0)))
+    prompts = jnp.ones((8, 8), jnp.int32), jnp.ones((8, 8), bool)
+    options = Sampling(max_new_tokens=256, num_generations=8)
+    program = sample.lower(graph, state, *prompts, row_keys(jax.random.key(0), jnp.arange(64)), options).compile()
+    slots = 8 + 256 - 1
+    cache = 64 * slots * 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+    assert program.memory_analysis().temp_size_in_bytes < 1.25 * cache
