@@ -77,10 +77,17 @@ class Control:
 
 
 class Unrolled(NamedTuple):
-    """A deterministic control as a tree: the outcome (undiscounted sum of rewards) and the reward of every edge."""
+    """A deterministic control as a tree.
+
+    Attributes:
+        mdp: the same responses, with the undiscounted sum of rewards as the outcome.
+        step_reward: the reward of every edge.
+        state: the number of the (time, state) pair that each prefix leads to; equal for histories that recombine.
+    """
 
     mdp: TokenMDP
     step_reward: EdgeLevels
+    state: tuple[Int[np.ndarray, "prompts prefixes"], ...]
 
 
 def unroll(control: Control) -> Unrolled:
@@ -93,12 +100,13 @@ def unroll(control: Control) -> Unrolled:
     tokens, horizon = len(control.vocabulary), control.horizon
     levels = empty_levels(len(control.prompts), tokens, horizon, max_responses=2_000_000, name=control.name)
     successor = control.transition.argmax(axis=2)
-    state = control.start[:, None]
+    state, pairs = control.start[:, None], []
     for depth, level in enumerate(levels):
         level[...] = control.reward[depth][state]
+        pairs.append(depth * len(successor) + state)
         state = successor[state].reshape(len(control.prompts), -1)
     mdp = TokenMDP(control.name, control.prompts, control.prompt_probability, control.vocabulary, tree.returns(levels))
-    return Unrolled(mdp, levels)
+    return Unrolled(mdp, levels, tuple(pairs))
 
 
 def closed_loop_values(control: Control) -> Float[np.ndarray, " prompts"]:

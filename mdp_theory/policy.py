@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from console import InputError
 from mdp_theory.mdp import TokenMDP
@@ -45,6 +45,25 @@ class TabularPolicy:
     def logits(self, params: EdgeLevels, mdp: TokenMDP) -> EdgeLevels:
         """The parameters themselves."""
         return params
+
+
+@dataclass(frozen=True)
+class StatePolicy:
+    """Logits shared by all histories that lead to the same state, for problems whose states recombine.
+
+    `state` numbers the state of every prefix (`controls.Unrolled.state`); the parameters are `[states, tokens]`.
+    """
+
+    state: tuple[Int[np.ndarray, "prompts prefixes"], ...]
+
+    def init(self, mdp: TokenMDP, seed: int | None) -> Float[np.ndarray, "states tokens"]:
+        """Zeros (uniform over tokens) for `seed=None`, otherwise independent standard normal logits."""
+        shape = (1 + max(int(level.max()) for level in self.state), len(mdp.vocabulary))
+        return np.zeros(shape) if seed is None else np.random.default_rng(seed).standard_normal(shape)
+
+    def logits(self, params: Float[Array, "states tokens"], mdp: TokenMDP) -> EdgeLevels:
+        """Every prefix looks up its state."""
+        return tuple(params[level] for level in self.state)
 
 
 class Recurrent(NamedTuple):
