@@ -28,6 +28,7 @@ class Scale:
         methods: trained; the first is what the others are compared with.
         seeds: of the comparison.
         steps: of each run.
+        num_prompts: prompts per step, each with eight completions.
         learning_rates: tried for every method; none for the default rate.
         sweep_steps: steps of the runs that choose the rate.
         eval_prompts: held-out prompts.
@@ -48,9 +49,10 @@ class Scale:
         "f-isft-pm-adv",
     )
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 120
+    steps: int = 100
+    num_prompts: int = 16
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
-    sweep_steps: int = 60
+    sweep_steps: int = 40
     eval_prompts: int = 256
     eval_every: int = 20
     probe_every: int = 10
@@ -60,7 +62,7 @@ class Scale:
 QUICK = Scale(
     methods=("grpo", "f-isft-pos", "f-isft-pm", "f-isft-pm-adv"),
     seeds=(0, 1),
-    steps=40,
+    steps=30,
     learning_rates=(),
     eval_prompts=128,
     eval_every=10,
@@ -138,6 +140,9 @@ def _compare(scale: Scale, out: Path) -> int:
 
     options = RunOptions(
         steps=scale.steps,
+        num_prompts=scale.num_prompts,
+        # Completions are sorted by length into micro-batches: without them all would be padded like the longest.
+        optimiser=OptimiserOptions(micro_batch_size=32),
         probe_every=scale.probe_every,
         evaluation=EvaluationOptions(eval_every=scale.eval_every, eval_prompts=scale.eval_prompts),
     )
@@ -150,7 +155,7 @@ def _compare(scale: Scale, out: Path) -> int:
     )
     print_comparison(compare(plan, model="default", task=DEFAULT_TASK, options=options, setup=setup, out=out))
     # What several passes over one batch do to the equivalence: on-policy it is exact, later it is not.
-    optimiser: OptimiserOptions = dataclasses.replace(options.optimiser, num_iterations=scale.inner_iterations)
+    optimiser = dataclasses.replace(options.optimiser, num_iterations=scale.inner_iterations)
     config = RunConfig(
         model="default",
         task=DEFAULT_TASK,

@@ -132,15 +132,16 @@ def evaluate(
         json: write the result here.
     """
     setup, options = prepare_run(model, task, options)
-    result = evaluate_model(
-        _actor(setup, options),
-        setup.params,
-        setup.task,
-        setup.task.evaluation_problems(options.evaluation.eval_prompts or None),
-        samples=options.evaluation.eval_samples,
-        seed=options.seed,
-        rows=options.num_prompts * options.sampling.num_generations,
-    )
+    with setup.on_devices():
+        result = evaluate_model(
+            _actor(setup, options),
+            setup.params,
+            setup.task,
+            setup.task.evaluation_problems(options.evaluation.eval_prompts or None),
+            samples=options.evaluation.eval_samples,
+            seed=options.seed,
+            rows=options.num_prompts * options.sampling.num_generations,
+        )
     _show(f"{model} on {task}", result)
     if json:
         write_json(json, result)
@@ -176,13 +177,14 @@ def generate(
         texts += [line for line in file.read_text(encoding="utf-8").splitlines() if line]
     problems = None if texts else setup.task.evaluation_problems(num)
     copies = options.sampling.num_generations
-    completions = _actor(setup, options).complete(
-        setup.params,
-        problems.prompts if problems else texts,
-        step_key(options.seed, 0, _GENERATE_STREAM),
-        copies=copies,
-        greedy=greedy,
-    )
+    with setup.on_devices():
+        completions = _actor(setup, options).complete(
+            setup.params,
+            problems.prompts if problems else texts,
+            step_key(options.seed, 0, _GENERATE_STREAM),
+            copies=copies,
+            greedy=greedy,
+        )
     asked = [text for text in (problems.prompts if problems else texts) for _ in range(copies)]
     grades: list[float | None] = [None] * len(asked)
     if problems:

@@ -75,7 +75,7 @@ def sweep_runs(comparison: Comparison, model: str, task: str, options: RunOption
         options,
         steps=comparison.sweep_steps,
         probe_every=0,
-        evaluation=dataclasses.replace(options.evaluation, eval_every=0),
+        evaluation=dataclasses.replace(options.evaluation, eval_every=0, eval_prompts=16),
     )
     for method in comparison.methods:
         for rate in comparison.learning_rates:

@@ -149,6 +149,7 @@ class RunOptions:
         dtype: of the computation; master weights are float32.
         remat: recompute activations in the backward pass: less memory, more time.
         logprob_chunk: tokens whose logits are held at once.
+        model_axis: devices that share one copy of the model's layers; the others split the batch.
     """
 
     seed: int = 0
@@ -163,6 +164,7 @@ class RunOptions:
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
     logprob_chunk: int = 1024
+    model_axis: int = 1
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)

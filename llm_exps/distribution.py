@@ -110,6 +110,12 @@ def shard_rows(batch: Tree, mesh: Mesh) -> Tree:
     return jax.tree.map(place, batch)
 
 
+def split_rows(batch: Tree) -> Tree:
+    """`shard_rows` over the mesh that is set, if one is; the batch as it is otherwise."""
+    mesh = jax.sharding.get_mesh()
+    return batch if mesh.empty else shard_rows(batch, mesh)
+
+
 def to_host(tree: Tree) -> Tree:
     """Whole numpy arrays, in every process, of arrays that may lie on devices of others."""
     if jax.process_count() == 1:

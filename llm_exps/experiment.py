@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from tensorboardX import SummaryWriter
 
 from console import progress_bar
 from llm_exps.config import RunConfig, RunOptions, validate
+from llm_exps.distribution import make_mesh, parameter_placement
 from llm_exps.evaluation import evaluate
 from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
@@ -47,6 +49,11 @@ class Setup:
     tokenizer: Any
     stop_tokens: tuple[int, ...]
     task: Task
+    mesh: Mesh | None = None
+
+    def on_devices(self) -> AbstractContextManager[Any]:
+        """Within it, batches are split over the devices; there is nothing to split over one."""
+        return nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
 
 
 class Progress(NamedTuple):
@@ -68,9 +75,11 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
     )
     source = str(EMBEDDED_MODEL) if model == "default" else model
     tokenizer = load_tokenizer(source)
-    decoder, _ = load(source, dtype=jnp.dtype(options.dtype), remat=options.remat)
+    mesh = make_mesh(model=options.model_axis) if jax.device_count() > 1 else None
+    placement = None if mesh is None else parameter_placement(mesh)
+    decoder, _ = load(source, dtype=jnp.dtype(options.dtype), remat=options.remat, placement=placement)
     graph, params = nnx.split(decoder)
-    return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task)
+    return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task, mesh)
 
 
 def train(config: RunConfig, out: Path, *, setup: Setup | None = None, description: str = "training") -> dict[str, Any]:
@@ -83,7 +92,7 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
     setup = setup or prepare(config.model, config.task, config.options)
     run.begin(config.to_json(), provenance=provenance())
     experiment = Experiment(config, setup, run)
-    with progress_bar() as bar:
+    with setup.on_devices(), progress_bar() as bar:
         task = bar.add_task(description, total=config.options.steps)
         if run.finished:
             bar.update(task, completed=config.options.steps)

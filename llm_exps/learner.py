@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.config import OptimiserOptions
+from llm_exps.distribution import split_rows
 from llm_exps.logprobs import token_logprobs
 from llm_exps.sampling import length_bin
 from mdp_theory.counterpart import outcome_credit, supervised_counterpart
@@ -142,7 +143,7 @@ class Learner:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            logps[index, :time], _, values[index, :time] = self._forward(weights, part)
+            logps[index, :time], _, values[index, :time] = self._forward(weights, split_rows(part))
         return logps, values
 
     def update(
@@ -220,8 +221,9 @@ class Learner:
         total = None
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            rows = [None if field is None else field[index, :time] for field in (*evidence, *credit)]
-            result = self._micro_gradient(objective, weights, part, Evidence(*rows[:3]), Credit(*rows[3:]))
+            seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
+            share = Credit(*(np.asarray(field)[index, :time] for field in credit))
+            result = self._micro_gradient(objective, weights, *split_rows((part, seen, share)))
             total = result if total is None else _add(total, result)
         assert total is not None
         return total

@@ -1,0 +1,188 @@
+"""Runs on the embedded model, through the real command line where it matters: equal reruns, resuming, every method."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import rino
+from console import InputError
+from llm_exps.command import prepare_run
+from llm_exps.config import EvaluationOptions, OptimiserOptions, RunConfig, RunOptions, SamplingOptions
+from llm_exps.experiment import train
+from llm_exps.run_directory import RunDirectory
+from mdp_theory.catalogue import METHODS
+
+LOGS = ("metrics.jsonl", "eval.jsonl", "samples.jsonl")
+FLAGS = "--steps 6 --num-prompts 4 --num-generations 4 --eval-every 3 --eval-prompts 8 --eval-samples 4 --save-every 2"
+
+
+def options(**changes):
+    return RunOptions(
+        **{
+            "steps": 6,
+            "num_prompts": 4,
+            "save_every": 2,
+            "probe_every": 2,
+            "sampling": SamplingOptions(num_generations=4),
+            "evaluation": EvaluationOptions(eval_every=3, eval_prompts=8, eval_samples=4),
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def setup():
+    return prepare_run("default", "countdown-small", options())
+
+
+def config(setup, method="grpo", **changes):
+    resolved = prepare_resolved(setup, options(**changes))
+    return RunConfig(model="default", task="countdown-small", method=method, options=resolved)
+
+
+def prepare_resolved(setup, given):
+    from llm_exps.config import resolve
+
+    return resolve(given, parameters=100_000, context=96)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(setup, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "grpo"
+    train(config(setup), out, setup=setup[0])
+    return out
+
+
+def test_run_directory_holds_what_figures_need(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["method"] == "grpo"
+    assert config["objective"]["aggregation"] == "sequence-mean-token-mean"
+    assert {"versions", "hardware", "seed", "learning_rate", "model", "task"} <= set(config)
+    metrics = lines(finished / "metrics.jsonl")
+    assert [line["step"] for line in metrics] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines(finished / "eval.jsonl")] == [0, 3, 6]
+    probed = [line for line in metrics if "equivalence/cosine" in line]
+    assert len(probed) == 3
+    assert all(line["equivalence/relative_error"] < 1e-5 or line["grad_norm"] == 0 for line in probed)
+    sample = lines(finished / "samples.jsonl")[0]
+    assert len(sample["tokens"]) == len(sample["weights"])
+    assert RunDirectory(finished).finished
+    assert not (finished / "checkpoints").exists()
+
+
+def test_trained_model_is_an_ordinary_model_directory(finished):
+    setup, _ = prepare_run(str(finished / "model"), "countdown-small", options())
+    assert setup.stop_tokens
+
+
+def test_rerun_is_equal_bit_for_bit(setup, finished, tmp_path):
+    train(config(setup), tmp_path / "again", setup=setup[0])
+    for log in LOGS:
+        assert (tmp_path / "again" / log).read_bytes() == (finished / log).read_bytes(), log
+
+
+def test_other_options_in_the_same_directory_are_refused(setup, finished):
+    with pytest.raises(InputError, match="learning_rate is"):
+        train(config(setup, optimiser=OptimiserOptions(learning_rate=1e-5)), finished, setup=setup[0])
+
+
+def test_killed_run_resumes_to_equal_bytes(finished, tmp_path):
+    """SIGKILL at a moment that is not chosen; the run goes on from its newest whole checkpoint."""
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "rino", "train", "--out", str(out), "--probe-every", "2", *FLAGS.split()]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics, deadline = out / "metrics.jsonl", time.monotonic() + 240
+    while not metrics.exists() or metrics.read_text().count("\n") < 3:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not RunDirectory(out).finished
+    assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    for log in LOGS:
+        assert (out / log).read_bytes() == (finished / log).read_bytes(), log
+    weights = "model/model.safetensors"
+    assert (out / weights).read_bytes() == (finished / weights).read_bytes()
+
+
+def test_told_to_stop_leaves_a_checkpoint_after_the_step_under_way(setup, tmp_path):
+    given = config(setup, save_every=0)
+    timer = tmp_path / "run"
+
+    def interrupt():
+        while not (timer / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    import threading
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        train(given, timer, setup=setup[0])
+    assert list((timer / "checkpoints").iterdir())
+    before = lines(timer / "metrics.jsonl")
+    train(given, timer, setup=setup[0])
+    assert lines(timer / "metrics.jsonl")[: len(before)] == before
+    assert len(lines(timer / "metrics.jsonl")) == 6
+
+
+@pytest.mark.parametrize("method", [key for key in METHODS if key != "grpo"])
+def test_every_method_trains(setup, method, tmp_path):
+    brief = config(
+        setup,
+        method,
+        steps=2,
+        probe_every=1,
+        save_every=0,
+        evaluation=EvaluationOptions(eval_every=0, eval_prompts=4, eval_samples=4),
+    )
+    train(brief, tmp_path / "run", setup=setup[0])
+    metrics = lines(tmp_path / "run" / "metrics.jsonl")
+    assert len(metrics) == 2
+    assert metrics[-1]["skipped_updates"] == 0
+
+
+def test_staleness_lets_the_ratio_leave_one(setup, tmp_path):
+    stale = config(setup, optimiser=OptimiserOptions(refresh_every=3, learning_rate=3e-3), probe_every=1)
+    train(stale, tmp_path / "stale", setup=setup[0])
+    deviation = [line["ratio_deviation"] for line in lines(tmp_path / "stale" / "metrics.jsonl")]
+    assert deviation[0] < 1e-5
+    assert deviation[3] < 1e-5, "step 4 samples from the refreshed policy"
+    assert min(deviation[1], deviation[2]) > 1e-3
+
+
+def test_compare_through_the_command_line(tmp_path, capsys):
+    out = tmp_path / "comparison"
+    command = ["compare", "--methods", "grpo", "f-isft-pm", "--seeds", "0", "1", "--out", str(out), *FLAGS.split()]
+    assert rino.run([*command, "--list"]) == 0
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rino train")]
+    assert len(listed) == 4
+    assert rino.run([*command, "--json", str(tmp_path / "result.json")]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [row["key"] for row in result["methods"]] == ["grpo", "f-isft-pm"]
+    assert result["paired"][0]["baseline"] == "grpo"
+    low, high = result["paired"][0]["interval"]
+    assert low <= result["paired"][0]["difference"] <= high
+    prompts = [
+        [line["prompt"] for line in lines(out / "runs" / method / "seed-0" / "samples.jsonl")][:1]
+        for method in ("grpo", "f-isft-pm")
+    ]
+    assert prompts[0] == prompts[1], "every method sees the same prompts"
+
+
+def test_evaluate_and_generate(tmp_path, capsys):
+    common = ["--num-generations", "2", "--json", str(tmp_path / "result.json")]
+    assert rino.run(["evaluate", "--eval-prompts", "8", "--eval-samples", "2", "--num-prompts", "4", *common]) == 0
+    assert 0 <= json.loads((tmp_path / "result.json").read_text())["eval/pass@1"] <= 1
+    assert rino.run(["generate", "--num", "2", *common]) == 0
+    assert len(json.loads((tmp_path / "result.json").read_text())) == 4
