@@ -114,7 +114,7 @@ def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         ax.set_yscale("log")
     if panel.log_x:
         ax.set_xscale("log", base=panel.log_x)
-        ticks = sorted({float(x) for curve in panel.curves for x in curve.x})
+        ticks = sorted({float(x) for curve in panel.curves for x in curve.x if x > 0})
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
     ax.margins(x=0.01)

@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from figures import tables, theory, training, verdicts
+from figures.credit import credit_variances, draw_credit_variances
 from figures.curves import draw_panels
 from figures.heatmap import draw_weights, weight_pairs
 from figures.length import draw_scaled_advantages, scaled_advantages
@@ -69,7 +70,7 @@ PLOTS = (
         "with one arm a response, in the same rows. Edges are as wide as the prefix is likely.",
         prepare=trees,
         draw=draw_tree,
-        judge=verdicts.identities,
+        judge=verdicts.reductions,
     ),
     Plot(
         id="effective-objective",
@@ -91,6 +92,26 @@ PLOTS = (
         prepare=theory.inner_steps,
         draw=draw_panels,
         judge=verdicts.off_policy,
+    ),
+    Plot(
+        id="departures",
+        section=THEORY,
+        title="What else ends the equality",
+        caption="Above: the policy moves away from the one that sampled, by noise on every logit. Below: a KL term "
+        "with coefficient β in GRPO's loss, on-policy, in its three estimators. Both against outcome-weighted SFT. "
+        "Errors of 0 have no place on a logarithmic axis.",
+        prepare=theory.departures,
+        draw=theory.draw_departures,
+    ),
+    Plot(
+        id="credit-variance",
+        section=THEORY,
+        title="What uniform credit costs",
+        caption="Exact variance of one response's gradient, summed over all logits and prompts, relative to that of "
+        "crediting each token with its own advantage A(s, a). All four have the same mean.",
+        prepare=credit_variances,
+        draw=draw_credit_variances,
+        judge=verdicts.credit,
     ),
     Plot(
         id="accuracy",
@@ -201,6 +222,7 @@ PLOTS = (
 )
 
 TABLES = (
+    TableEntry("exact", tables.exact),
     TableEntry("final-results", tables.final_results),
     TableEntry("differences", tables.differences),
     TableEntry("hyperparameters", tables.hyperparameters),

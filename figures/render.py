@@ -11,7 +11,7 @@ from figures.registry import PLOTS, TABLES, Plot, TableEntry
 from figures.runs import Results
 from figures.style import Format, looks, paper_style, save
 from figures.tables import Table
-from figures.verdicts import Verdict, proofs
+from figures.verdicts import Verdict, identities, proofs
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Rendering:
-    """All that was made. `skipped` gives the reason by id; `verdicts` are by id of their figure, and `proofs`."""
+    """All that was made: `skipped` gives the reason by id; `verdicts` are by figure, or of `proofs`, `identities`."""
 
     drawn: tuple[Drawn, ...]
     written: tuple[Written, ...]
@@ -52,10 +52,11 @@ def render(
     skipped: dict[str, str] = {}
     verdicts: dict[str, tuple[Verdict, ...]] = {}
     known = looks(results.labels)
-    try:
-        verdicts["proofs"] = tuple(proofs(results))
-    except MissingData as reason:
-        skipped["proofs"] = str(reason)
+    for name, judge in (("proofs", proofs), ("identities", identities)):
+        try:
+            verdicts[name] = tuple(judge(results))
+        except MissingData as reason:
+            skipped[name] = str(reason)
     with paper_style():
         for plot in PLOTS:
             try:

@@ -49,7 +49,7 @@ def compose(results: Results, rendering: Rendering, out: Path) -> str:
     if results.proof is not None:
         parts += ["## Proofs", *_proofs(results.proof["theorems"])]
     if results.checks:
-        parts += [f"## {THEORY}", _assumptions(results).to_markdown(), *_figures(rendering, THEORY, out)]
+        parts += [f"## {THEORY}", *_exact(results, rendering), *_figures(rendering, THEORY, out)]
     if results.runs:
         tables = {name: [item.table for item in rendering.written if item.entry.id == name] for name in _TABLE_ORDER}
         parts += [f"## {TRAINING}", _setup(results)]
@@ -149,13 +149,26 @@ def _proofs(theorems: Sequence[Row]) -> list[str]:
     ]
 
 
-def _assumptions(results: Results) -> Table:
+def _exact(results: Results, rendering: Rendering) -> list[str]:
+    """The assumptions that hold on each problem, the identities they promise, and all methods in folded tables."""
+    names = list(dict.fromkeys(name for check in results.checks.values() for name in check.get("assumptions", {})))
+
+    def cell(fact: Row | None) -> str:
+        if fact is None:
+            return "–"
+        return "holds" if fact["holds"] else f"**does not hold**: {fact['evidence']}"
+
     rows = tuple(
-        (problem, name.replace("_", " "), "holds" if fact["holds"] else "**does not hold**", str(fact["evidence"]))
+        (problem, *(cell(check.get("assumptions", {}).get(name)) for name in names))
         for problem, check in results.checks.items()
-        for name, fact in check.get("assumptions", {}).items()
     )
-    return Table("Assumptions", ("problem", "assumption", "", "evidence"), rows)
+    columns = ("problem", *(name.replace("_", " ") for name in names))
+    parts = [Table("Assumptions", columns, rows).to_markdown()]
+    parts += _lines(rendering.verdicts.get("identities", ()))
+    for item in rendering.written:
+        if item.entry.id == "exact":
+            parts += [f"<details><summary>{item.table.title}</summary>", item.table.to_markdown(), "</details>"]
+    return parts
 
 
 def _setup(results: Results) -> str:
@@ -188,15 +201,19 @@ def _figures(rendering: Rendering, section: str, out: Path) -> list[str]:
     parts = []
     for plot in dict.fromkeys(item.plot for item in rendering.drawn if item.plot.section == section):
         parts += [f"### {plot.title}", plot.caption]
-        for item in rendering.drawn:
-            if item.plot is plot:
-                picture = next(path for path in item.files if path.suffix == ".png")
-                name = f"{plot.title}: {item.suffix}" if item.suffix else plot.title
-                parts.append(f"![{name}]({picture.relative_to(out).as_posix()})")
-                if isinstance(item.data, Pair):
-                    parts.append(_place(item))
+        pictures = [_picture(item, out) for item in rendering.drawn if item.plot is plot]
+        parts.append(pictures[0])
+        if pictures[1:]:
+            parts += [f"<details><summary>{len(pictures) - 1} more</summary>", *pictures[1:], "</details>"]
         parts += _lines(rendering.verdicts.get(plot.id, ()))
     return parts
+
+
+def _picture(item: Drawn, out: Path) -> str:
+    name = f"{item.plot.title}: {item.suffix}" if item.suffix else item.plot.title
+    picture = next(path for path in item.files if path.suffix == ".png")
+    shown = f"![{name}]({picture.relative_to(out).as_posix()})"
+    return f"{shown}\n\n{_place(item)}" if isinstance(item.data, Pair) else shown
 
 
 def _place(item: Drawn) -> str:

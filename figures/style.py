@@ -13,7 +13,9 @@ from typing import Any, Literal
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from console import atomic_path
 
@@ -139,6 +141,13 @@ def _legend_width(labels: Sequence[str], columns: int) -> float:
     """Inches: about 15 characters each at the legend's font size, and 8 for a handle and the gap beside it."""
     parts = np.array_split(np.array([len(label) + 8 for label in labels]), columns)
     return sum(int(part.max()) for part in parts if part.size) / 15
+
+
+def few_decades(axis: Axis) -> None:
+    """Plain numbers at 1, 2, 5, 10, ... on a logarithmic axis that spans a decade or two."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def save(figure: Figure, path: Path, formats: Sequence[Format]) -> list[Path]:

@@ -129,6 +129,38 @@ def differences(results: Results) -> Mapping[str, Table]:
     return tables
 
 
+def exact(results: Results) -> Mapping[str, Table]:
+    """What `rino check` found for every method, one table a problem; of many prompts the first three.
+
+    Raises:
+        MissingData: no check of a problem with methods.
+    """
+    tables = {}
+    for problem, check in results.checks.items():
+        rows = tuple(
+            (
+                results.titles[key],
+                *(_numbers(entry[name]) for name in ("c", "c_without_length", "phi_without_length")),
+                *(_number(entry[name]) for name in ("credit_structure_index", "cosine", "relative_error")),
+            )
+            for key, entry in check["methods"].items()
+        )
+        if rows:
+            prompts = ", ".join(f"{prompt['p']:.3g}" for prompt in check["prompts"][:3])
+            more = ", …" if len(check["prompts"]) > 3 else ""
+            note = (
+                f"Success probabilities of the prompts: {prompts}{more}; groups of {check['num_generations']}, "
+                f"{check.get('policy', '')} policy. c and Φ by prompt; – where the expected gradient is not parallel "
+                "to ∇p. η, cosine and relative error: the on-policy loss, by autodiff on sampled groups, against "
+                "outcome-weighted SFT."
+            )
+            columns = ("method", "c(p)", "c(p) without 1/L", "Φ(p) without 1/L", "η", "cosine", "relative error")
+            tables[problem] = Table(f"Methods on {problem}", columns, rows, note)
+    if not tables:
+        raise MissingData("no check/*.json with methods")
+    return tables
+
+
 def hyperparameters(results: Results) -> Mapping[str, Table]:
     """What all runs share, and what they differ in, from their configurations.
 
@@ -217,6 +249,14 @@ def _last_step(arm: Arm) -> int:
 
 def _suffix(groups: Mapping[Any, Any], task: str, model: str) -> str:
     return f"{task}-{model}" if len(groups) > 1 else ""
+
+
+def _numbers(values: Sequence[float | None]) -> str:
+    return "  ".join(map(_number, values[:3])) + (" …" if len(values) > 3 else "")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
 
 
 def _plain(value: Any) -> str:

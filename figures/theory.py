@@ -1,18 +1,17 @@
 """What exact computation on small MDPs found: c(p), Φ(p), and how the equivalence ends off-policy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from figures.curves import Curve, MissingData, Panel, Rows, draw_panel
+from figures.curves import Curve, MissingData, Panel, Rows, draw_panel, draw_panels
 from figures.runs import Results, Row
-from figures.style import PAGE, Look, add_legend, grid
+from figures.style import PAGE, Look, add_legend, few_decades, grid
 
-INNER_STEPS = (
+MEASURES = (
     ("cosine", "cosine with the\nSFT gradient"),
     ("relative_error", "relative error to the\nSFT gradient"),
     ("credit_structure_index", "credit-structure index η"),
@@ -47,9 +46,11 @@ def draw_coefficients(panels: tuple[Panel, Panel, Panel], looks: Mapping[str, Lo
         draw_panel(ax, panel, known)
         ax.set_title(panel.title)
         if panel.log_y:
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            ax.yaxis.set_minor_locator(NullLocator())
+            few_decades(ax.yaxis)
+            # Lines set the range: a problem that is hardly ever solved would stretch it over many decades.
+            values = np.concatenate([curve.y for curve in panel.curves if not curve.points])
+            ax.set_ylim(values.min() / 1.3, values.max() * 1.3)
+        ax.set_xlim(0, 1)
     axes[0, 2].legend(title="group size", loc="upper center", ncols=2, handlelength=1.6, columnspacing=1.0)
     add_legend(figure, list(axes[0, :2]))
     return figure
@@ -63,26 +64,52 @@ def inner_steps(results: Results) -> Mapping[str, Rows]:
     """
     found: dict[str, Rows] = {}
     for problem, check in results.checks.items():
-        curves = check.get("inner_steps", {}).get("methods", {})
+        curves = _titled(check.get("inner_steps", {}).get("methods", {}), results)
         panels = [
-            Panel(
-                problem,
-                "inner step on one batch",
-                label,
-                tuple(
-                    Curve(results.titles[key], *_pair(curve["step"], curve[name]))
-                    for key, curve in curves.items()
-                    if name in curve
-                ),
-                markers=True,
-            )
-            for name, label in INNER_STEPS
+            Panel(problem, "inner step on one batch", label, _curves(curves, "step", name), markers=True)
+            for name, label in MEASURES
         ]
         if any(panel.curves for panel in panels):
             found[problem] = [panels[:2], panels[2:]]
     if not found:
         raise MissingData("no check/*.json with curves against inner steps")
     return found
+
+
+def departures(results: Results) -> Mapping[str, Rows]:
+    """Cosine and relative error against the distance from the sampling policy, and against the KL coefficient.
+
+    Raises:
+        MissingData: no check has these curves.
+    """
+    found: dict[str, Rows] = {}
+    for problem, check in results.checks.items():
+        drift, penalties = _titled(check.get("drift", {}), results), check.get("kl", {})
+        rows = [
+            [
+                Panel(problem, xlabel, label, lines, log_x=10, log_y=name == "relative_error", markers=True)
+                for name, label in MEASURES[:2]
+                if (lines := _curves(curves, x, name, positive=True))
+            ]
+            for curves, x, xlabel in (
+                (drift, "distance", "noise on the logits after sampling"),
+                ({f"GRPO with {name}": curve for name, curve in penalties.items()}, "beta", "KL coefficient β"),
+            )
+        ]
+        if any(rows):
+            found[problem] = [row for row in rows if row]
+    if not found:
+        raise MissingData("no check/*.json with curves against drift or the KL coefficient")
+    return found
+
+
+def draw_departures(rows: Rows, looks: Mapping[str, Look]) -> Figure:
+    """Methods have their own looks, the three KL estimators looks of their own."""
+    labels = [curve.label for row in rows for panel in row for curve in panel.curves]
+    estimators = [label for label in dict.fromkeys(labels) if label not in looks]
+    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.8, len(estimators)))
+    markers = zip(estimators, shades, "osD^v", strict=False)
+    return draw_panels(rows, {**looks, **{label: Look(to_hex(shade), "-", sign) for label, shade, sign in markers}})
 
 
 def _coefficient_panels(curves: Row, results: Results) -> tuple[Panel, Panel, Panel]:
@@ -129,6 +156,17 @@ def _equal(methods: Mapping[str, Row]) -> list[list[str]]:
     return groups
 
 
-def _pair(x: Sequence[float], y: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays; missing values leave a gap."""
-    return np.array(x, dtype=float), np.array([np.nan if value is None else value for value in y])
+def _titled(curves: Mapping[str, Row], results: Results) -> dict[str, Row]:
+    return {results.titles[key]: curve for key, curve in curves.items()}
+
+
+def _curves(curves: Mapping[str, Row], x: str, name: str, *, positive: bool = False) -> tuple[Curve, ...]:
+    """A line for each; missing values leave a gap. `positive` drops x = 0, which a logarithmic axis cannot show."""
+    found = []
+    for label, curve in curves.items():
+        if curve.get(x):
+            places = np.array(curve[x], dtype=float)
+            values = np.array([np.nan if value is None else value for value in curve[name]], dtype=float)
+            shown = places > 0 if positive else np.full(places.shape, True)
+            found.append(Curve(label, places[shown], values[shown]))
+    return tuple(found)

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from figures.comparison import PRIMARY, Comparison, against_reference, change
+from figures.credit import credit_variances
 from figures.curves import MissingData
-from figures.runs import Results, Row
+from figures.runs import CLAIM, Results, Row
 from figures.statistics import Estimate
 from figures.tables import interval, measurement
 from figures.training import require_arms
@@ -69,22 +70,21 @@ def identities(results: Results) -> list[Verdict]:
             word: Outcome = "verified" if held == len(listed) else "failed"
             text = f"{problem}: {held} of {len(listed)} identities hold, the largest relative error is {worst:.1e}."
             found.append(Verdict(problem, word, text, headline=True))
-        errors = {key: entry["relative_error"] for key, entry in check["methods"].items()}
-        equal = [key for key, error in errors.items() if error is not None and error <= EXACT]
+        errors = {key: e for key, entry in check["methods"].items() if (e := entry["relative_error"]) is not None}
+        equal = {key: error for key, error in errors.items() if error <= EXACT}
+        other = {key: error for key, error in errors.items() if error > EXACT}
+        subject = f"{problem}, on-policy against outcome-weighted SFT"
         if equal:
-            worst = max(errors[key] for key in equal)
+            first = next((key for key in CLAIM if key in equal), next(iter(equal)))
+            more = f", and {len(equal) - 1} more of {len(errors)} methods at most {max(equal.values()):.1e}"
             text = (
-                f"On-policy {_names(results, equal)} against outcome-weighted SFT on {problem}: relative error at most "
-                f"{worst:.1e} → equal (tolerance {EXACT:g})."
+                f"{subject}: {results.titles[first]} has a relative error of {equal[first]:.1e}"
+                f"{more if len(equal) > 1 else ''} → equal (tolerance {EXACT:g})."
             )
             found.append(Verdict(problem, "equal", text))
-        for key, error in errors.items():
-            if error is not None and error > EXACT:
-                text = (
-                    f"On-policy {results.titles[key]} against outcome-weighted SFT on {problem}: relative error "
-                    f"{error:.2g} → different."
-                )
-                found.append(Verdict(problem, "different", text))
+        if other:
+            named = ", ".join(f"{results.titles[key]} {error:.2g}" for key, error in other.items())
+            found.append(Verdict(problem, "different", f"{subject}, relative error: {named} → different."))
     return found
 
 
@@ -93,6 +93,8 @@ def directions(results: Results) -> list[Verdict]:
     found = []
     for problem, check in _checks(results).items():
         methods = check["methods"]
+        if not methods:
+            continue
         kept = {
             field: sum(all(c is not None for c in entry[field]) for entry in methods.values())
             for field in ("c", "c_without_length")
@@ -105,6 +107,35 @@ def directions(results: Results) -> list[Verdict]:
         )
         found.append(Verdict(problem, "measured", text))
     return found
+
+
+def reductions(results: Results) -> list[Verdict]:
+    """Whether the best fixed response of every prompt is worth as much as the best policy: a bandit's answer is."""
+    found = []
+    for problem, check in _checks(results).items():
+        bandit = check.get("bandit", {})
+        if "open_loop_value" not in bandit:
+            continue
+        fixed, best = (np.array(bandit[name]) for name in ("open_loop_value", "closed_loop_value"))
+        gap = float((best - fixed).max())
+        outcome: Outcome = "equal" if gap <= EXACT else "different"
+        says = "worth the best policy on every prompt" if outcome == "equal" else f"worth up to {gap:.3g} less than it"
+        found.append(Verdict(problem, outcome, f"{problem}: the best fixed response is {says}."))
+    return found
+
+
+def credit(results: Results) -> list[Verdict]:
+    """How much more the gradient varies under uniform credit than under state advantages, on every problem."""
+    (ratios,) = credit_variances(results).values()
+    return [
+        Verdict(
+            problem,
+            "measured",
+            f"{problem}: crediting every token with reward − V(prompt) has {ratio['baseline']:.3g} times the variance "
+            f"of crediting it with its own advantage; with the bare reward {ratio['reward']:.3g} times.",
+        )
+        for problem, ratio in ratios.items()
+    ]
 
 
 def off_policy(results: Results) -> list[Verdict]:
@@ -278,10 +309,6 @@ def _checks(results: Results) -> Mapping[str, Row]:
 
 def _count(parts: Sequence[Row]) -> str:
     return f"{sum(bool(part.get('verified')) for part in parts)}/{len(parts)}"
-
-
-def _names(results: Results, keys: Sequence[str]) -> str:
-    return ", ".join(results.titles[key] for key in keys)
 
 
 def _seeds(count: int) -> str:

@@ -163,6 +163,7 @@ def make_check(directory: Path, problem: str = "tiny-words", *, relative_error: 
     curves["grpo"] = {"c": (1 / np.sqrt(p * (1 - p))).tolist(), "phi": (2 * np.arcsin(np.sqrt(p))).tolist()}
     methods = {
         key: {
+            "title": TITLES[key],
             "c": [None if key == "grpo" else c],
             "c_without_length": [c],
             "phi": [None],
@@ -174,7 +175,12 @@ def make_check(directory: Path, problem: str = "tiny-words", *, relative_error: 
         }
         for key, c in {**constants, "grpo": float(1 / np.sqrt(0.25 * 0.75))}.items()
     }
-    methods["ppo"] = methods["grpo"] | {"c_without_length": [None], "cosine": 0.9, "relative_error": 0.2}
+    methods["ppo"] = methods["grpo"] | {
+        "title": "PPO",
+        "c_without_length": [None],
+        "cosine": 0.9,
+        "relative_error": 0.2,
+    }
     drift = {
         "grpo": {"step": [0, 1, 2], "cosine": [1.0, 0.99, 0.7], "relative_error": [0.0, 0.05, 0.8]},
         "f-isft-pm": {"step": [0, 1, 2], "cosine": [1.0, 1.0, 1.0], "relative_error": [0.0, 0.0, 0.0]},
@@ -203,7 +209,11 @@ def make_check(directory: Path, problem: str = "tiny-words", *, relative_error: 
         "prompts": [{"text": "x", "p": 0.25, "probability": 1.0}],
         "assumptions": {"A1_states_are_histories": {"holds": True, "evidence": "3 states, 3 histories"}},
         "methods": methods,
+        "bandit": {"open_loop_value": [1.0], "closed_loop_value": [1.0]},
+        "variance": {"reward": [0.4], "baseline": [0.3], "state_baseline": [0.2], "state_advantage": [0.1]},
         "inner_steps": {"learning_rate": 1.0, "methods": drift},
+        "drift": {"grpo": drift["grpo"] | {"distance": [0.0, 0.1, 1.0]}},
+        "kl": {"k3": drift["grpo"] | {"beta": [0.0, 0.01, 0.1]}},
         "curves": {
             "p": p.tolist(),
             "num_generations": 8,

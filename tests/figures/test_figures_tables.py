@@ -8,7 +8,7 @@ from run_files import make_check, make_run
 from figures.curves import MissingData
 from figures.runs import Results, read_results
 from figures.statistics import t_interval
-from figures.tables import Table, differences, final_results, hyperparameters, latex, signed
+from figures.tables import Table, differences, exact, final_results, hyperparameters, latex, signed
 
 
 def test_final_results_are_means_with_intervals(results: Results) -> None:
@@ -41,6 +41,13 @@ def test_hyperparameters_are_split_into_shared_and_differing(tmp_path: Path) -> 
     assert tables["by-method"].columns == ("setting", "GRPO", "F-ISFT±")
     assert tables["by-method"].rows == (("learning_rate", "0.0001", "0.0003"),)
     assert not any(row[0] in ("seed", "method", "versions.jax") for row in tables[""].rows)
+
+
+def test_exact_results_show_what_is_not_parallel_as_a_dash(results: Results) -> None:
+    table = exact(results)["tiny-words"]
+    grpo = next(row for row in table.rows if row[0] == "GRPO")
+    assert grpo == ("GRPO", "–", "2.309", "0.5774", "0", "1", "2e−16")
+    assert "Success probabilities of the prompts: 0.25" in table.note
 
 
 def test_tables_without_runs_say_so(tmp_path: Path) -> None:

@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 from run_files import make_run
 
+from figures.credit import credit_variances, draw_credit_variances
 from figures.curves import MissingData
 from figures.heatmap import draw_weights, visible, weight_pairs, weights_html
 from figures.length import draw_scaled_advantages, scaled_advantages
 from figures.runs import Results, read_results
 from figures.style import NEGATIVE, POSITIVE, looks
-from figures.theory import coefficients, draw_coefficients, inner_steps
+from figures.theory import coefficients, departures, draw_coefficients, draw_departures, inner_steps
 from figures.tree import draw_tree, trees
 
 
 def test_methods_of_equal_c_share_a_line(results: Results) -> None:
     c, phi, sizes = coefficients(results)[""]
     lines = [curve for curve in c.curves if not curve.points]
-    assert [curve.label for curve in lines] == ["reinforce = F-ISFT⁺", "F-ISFT±", "GRPO"]
+    assert [curve.label for curve in lines] == ["REINFORCE = F-ISFT⁺", "F-ISFT±", "GRPO"]
     # The line of methods of which one was trained has that method's colour.
     assert lines[0].look == "F-ISFT⁺"
     assert [curve.label for curve in sizes.curves] == ["8", "∞"]
@@ -46,6 +47,26 @@ def test_inner_steps_leave_gaps_where_nothing_was_measured(results: Results) -> 
     assert np.isnan(clipped.curves[0].y[-1])
     assert rows[0][0].curves[0].label == "GRPO"
     assert rows[0][0].curves[0].y.tolist() == [1.0, 0.99, 0.7]
+
+
+def test_departures_leave_out_zero_which_a_logarithmic_axis_cannot_show(results: Results) -> None:
+    drift, penalty = departures(results)["tiny-words"]
+    assert [panel.xlabel for panel in (*drift, *penalty)] == ["noise on the logits after sampling"] * 2 + [
+        "KL coefficient β"
+    ] * 2
+    assert drift[1].curves[0].x.tolist() == [0.1, 1.0]
+    assert drift[1].curves[0].y.tolist() == [0.05, 0.8]
+    figure = draw_departures([drift, penalty], looks(results.labels))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["GRPO", "GRPO with k3"]
+
+
+def test_variances_are_relative_to_state_advantages(results: Results) -> None:
+    ratios = credit_variances(results)[""]
+    assert ratios["tiny-words"] == pytest.approx(
+        {"reward": 4.0, "baseline": 3.0, "state_baseline": 2.0, "state_advantage": 1.0}
+    )
+    figure = draw_credit_variances(ratios, {})
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["tiny-words"]
 
 
 def test_the_tree_has_a_row_and_an_arm_for_every_response(results: Results) -> None:

@@ -101,17 +101,39 @@ def test_proofs_count_steps_and_witnesses(tmp_path: Path) -> None:
     assert "2/3 steps" in t4.text
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome", "says"), [(2e-16, "equal", "2.0e-16 → equal"), (1e-9, "different", "1e-09")]
-)
-def test_equality_is_decided_by_the_relative_error(tmp_path: Path, error: float, outcome: str, says: str) -> None:
-    make_check(tmp_path / "check", relative_error=error)
-    found = verdicts.identities(read_results(tmp_path))
-    assert found[0].outcome == ("verified" if outcome == "equal" else "failed")
-    assert found[1].outcome == outcome
-    assert says in found[1].text
-    assert found[-1].outcome == "different"
-    assert "On-policy ppo" in found[-1].text
+def test_exact_gradients_within_rounding_are_equal(tmp_path: Path) -> None:
+    make_check(tmp_path / "check", relative_error=2e-16)
+    held, equal, different = verdicts.identities(read_results(tmp_path))
+    assert held.outcome == "verified"
+    assert equal.outcome == "equal"
+    assert "GRPO has a relative error of 2.0e-16, and 3 more of 5 methods at most 2.0e-16 → equal" in equal.text
+    assert different.text.endswith("relative error: PPO 0.2 → different.")
+
+
+def test_exact_gradients_beyond_rounding_are_different(tmp_path: Path) -> None:
+    make_check(tmp_path / "check", relative_error=1e-9)
+    failed, different = verdicts.identities(read_results(tmp_path))
+    assert failed.outcome == "failed"
+    assert different.outcome == "different"
+    assert "grpo 1e-09" in different.text.lower()
+
+
+@pytest.mark.parametrize(("best", "outcome"), [(1.0, "equal"), (1.25, "different")])
+def test_a_policy_that_beats_every_fixed_response_is_no_bandit(tmp_path: Path, best: float, outcome: str) -> None:
+    path = make_check(tmp_path / "check")
+    report = json.loads(path.read_text())
+    report["bandit"]["closed_loop_value"] = [best]
+    path.write_text(json.dumps(report))
+    (verdict,) = verdicts.reductions(read_results(tmp_path))
+    assert verdict.outcome == outcome
+    assert ("worth up to 0.25 less" in verdict.text) == (outcome == "different")
+
+
+def test_the_cost_of_uniform_credit_is_a_ratio(tmp_path: Path) -> None:
+    make_check(tmp_path / "check")
+    (verdict,) = verdicts.credit(read_results(tmp_path))
+    assert "has 3 times the variance" in verdict.text
+    assert verdict.text.endswith("with the bare reward 4 times.")
 
 
 def test_the_end_of_equality_off_policy_is_located(tmp_path: Path) -> None:
