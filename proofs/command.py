@@ -10,9 +10,20 @@ from proofs import render
 from proofs.theorem import Report, Theorem
 
 MODULES: Mapping[str, str] = {
+    "T1": "proofs.t01_bandit",
+    "T2": "proofs.t02_uniform_split",
     "T3": "proofs.t03_per_sample",
     "T4": "proofs.t04_binary_advantages",
     "T5": "proofs.t05_one_direction",
+    "T6": "proofs.t06_effective_objective",
+    "T7": "proofs.t07_off_policy",
+    "T8": "proofs.t08_kl_terms",
+    "T9": "proofs.t09_length",
+    "T10": "proofs.t10_partial_credit",
+    "T11": "proofs.t11_credit_in_expectation",
+    "T12": "proofs.t12_variance",
+    "T13": "proofs.t13_equivalences",
+    "T14": "proofs.t14_amplification",
 }
 """Where each theorem is: a module with a function `theorem() -> Theorem`, imported when the command runs."""
 

@@ -91,6 +91,12 @@ def grpo(rewards: Group) -> list[Expr]:
     return [S.Zero if deviation == 0 else (r - mean) / deviation for r in rewards]
 
 
+def above_mean(rewards: Group) -> list[Expr]:
+    """F-ISFT⁺ in the advantage form: 1 above the group mean, 0 otherwise."""
+    mean = sum(rewards) / Integer(len(rewards))
+    return [Integer(bool(reward > mean)) for reward in rewards]
+
+
 def bandit(*arms: tuple[str, Expr, Expr | int]) -> Tree:
     """A tree whose responses are given as (tokens, probability, reward): the token probabilities follow."""
     policy: dict[str, dict[str, Expr]] = {}

@@ -56,6 +56,8 @@ def settle(expression: Expr, given: Mapping[Basic, Basic] | None = None) -> Expr
 
     `given` holds hypotheses `sum: its value`; they are subtracted from the expression in the multiple that cancels it.
     """
+    if expression.is_number and (expression.is_positive or expression.is_negative):
+        return expression
     sums = {left: right for left, right in (given or {}).items() if isinstance(left, Sum)}
     forms = [expression]
     for tactic in _TACTICS:
@@ -127,14 +129,26 @@ def _sum_in(term: Expr) -> Sum | None:
 
 def _canonical(total: Sum, anchor: str) -> tuple[tuple, Expr]:
     """The ranges and the summand of a sum, its indices renamed by position and moved to the anchor."""
-    summand, ranges = total.function, []
-    for position, (index, low, high) in enumerate(total.limits):
+    summand, limits = _flatten(total)
+    ranges: list[tuple] = []
+    for position, (index, low, high) in enumerate(limits):
         name = Dummy(f"k{position}", integer=True, dummy_index=position)
         offset = {"none": S.Zero, "low": low, "high": high.as_coeff_Add()[0]}[anchor]
         summand = summand.subs(index, name + offset)
         ranges = [(k, a.subs(index, name), b.subs(index, name)) for k, a, b in ranges]
         ranges.append((name, low - offset, high - offset))
     return tuple(ranges), summand
+
+
+def _flatten(total: Sum) -> tuple[Expr, tuple]:
+    """Write a sum over a multiple of a sum as one sum with more ranges."""
+    inner = _sum_in(total.function)
+    if inner is None:
+        return total.function, total.limits
+    summand, limits = _flatten(inner)
+    names = {index: Dummy(index.name, integer=True) for index, *_ in limits}
+    limits = tuple((names[index], low.xreplace(names), high.xreplace(names)) for index, low, high in limits)
+    return total.function / inner * summand.xreplace(names), (*limits, *total.limits)
 
 
 def _common_range(members: list[tuple[tuple, Expr]]) -> tuple[Expr, Expr]:
@@ -158,6 +172,8 @@ def _span(range_: tuple) -> tuple[Expr, Expr]:
 
 def _sum(summand: Expr, ranges: tuple) -> Expr:
     index, low, high = ranges[0]
+    if summand == 0:
+        return S.Zero
     return Sum(summand, *ranges) if summand.has(index) or len(ranges) > 1 else summand * (high - low + 1)
 
 

@@ -1,10 +1,8 @@
 """T10: with a third reward level, above the group mean is not correct, and the one direction of T5 is lost."""
 
-from collections.abc import Sequence
-
 from sympy import Derivative, Expr, Function, Integer, Rational, S, Sum, sqrt, symbols
 
-from proofs.instances import Rule, bandit, grpo, proportions, uniform
+from proofs.instances import Rule, above_mean, bandit, grpo, proportions, uniform
 from proofs.notation import G, i, p, θ
 from proofs.theorem import Step, Theorem, Witness
 
@@ -83,12 +81,6 @@ def theorem() -> Theorem:
         witnesses=_witnesses(),
         remark="The witnesses run backwards: they restore the binary reward (c = 0), for which the conclusions of T5 come back.",
     )
-
-
-def above_mean(rewards: Sequence[Expr]) -> list[Expr]:
-    """F-ISFT⁺ in the advantage form: 1 above the group mean, 0 otherwise."""
-    mean = sum(rewards) / Integer(len(rewards))
-    return [Integer(bool(reward > mean)) for reward in rewards]
 
 
 def _witnesses() -> tuple[Witness, ...]:

@@ -214,8 +214,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 def _holds(relation: Relation, difference: Expr) -> bool | None:
     """Whether `difference relation 0`, or None where SymPy does not know the sign."""
-    known: bool | None = {"=": difference.is_zero, "≥": difference.is_nonnegative, ">": difference.is_positive}[relation]
-    return known
+    if relation == "=":
+        return difference.is_zero if not (difference.is_positive or difference.is_negative) else False
+    return difference.is_nonnegative if relation == "≥" else difference.is_positive
 
 
 def _timed(claim: str, verdict: Callable[[], tuple[bool, str]]) -> Outcome:
