@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from console import InputError
 from mdp_theory import tree
+from mdp_theory.critics import Critic
 from mdp_theory.mdp import TokenMDP
 from mdp_theory.objectives import Batch, Objective, loss
 from mdp_theory.policy import Policy, TabularPolicy
@@ -114,36 +115,6 @@ def exact_runs(
         return Metrics(*(jnp.append(a, b) for a, b in zip(found, end, strict=True))), last
 
     return jax.jit(train)(rules, jnp.asarray(rate), jnp.asarray(refresh))
-
-
-@dataclass(frozen=True)
-class Critic:
-    """A table of values, one for each state, learned from the returns of the batch.
-
-    Attributes:
-        state: the number of the state of every prefix. Numbers of their own make a critic of histories; numbers shared
-            by recombining histories (`controls.Unrolled.state`) make one that learns from all of them.
-        learning_rate: how far a value moves to the mean return of its visits in the batch.
-    """
-
-    state: tuple[Int[np.ndarray, "prompts prefixes"], ...]
-    learning_rate: float = 0.5
-
-    @property
-    def size(self) -> int:
-        """The number of values."""
-        return 1 + max(int(level.max()) for level in self.state)
-
-
-def history_critic(mdp: TokenMDP, learning_rate: float = 0.5) -> Critic:
-    """One value for each prefix of each prompt."""
-    sizes = [reward[..., 0].size for reward in mdp.rewards]
-    offsets = np.cumsum([0, *sizes[:-1]])
-    state = tuple(
-        offset + np.arange(reward[..., 0].size).reshape(reward.shape[:2])
-        for offset, reward in zip(offsets, mdp.rewards, strict=True)
-    )
-    return Critic(state, learning_rate)
 
 
 @in_float64

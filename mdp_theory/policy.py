@@ -106,6 +106,39 @@ class SharedPolicy:
         return tuple(levels)
 
 
+class Hazard(NamedTuple):
+    """Parameters of `HazardPolicy`: logits of the first token, and the logit of ending at each later one."""
+
+    first: Float[Array, "prompts continuing"]
+    hazard: Float[Array, ""]
+
+
+@dataclass(frozen=True)
+class HazardPolicy:
+    """The first token is free and never the end; from then on a response ends with one probability h = σ(hazard).
+
+    The model of theorem T9: length is independent of what the first token decides.
+    """
+
+    def init(self, mdp: TokenMDP, seed: int | None) -> Hazard:
+        """h = ½ and equally likely first tokens for `seed=None`, otherwise standard normal logits."""
+        first = np.zeros((len(mdp.prompts), mdp.continuing))
+        if seed is None:
+            return Hazard(first, np.zeros(()))
+        rng = np.random.default_rng(seed)
+        return Hazard(rng.standard_normal(first.shape), np.asarray(rng.standard_normal()))
+
+    def logits(self, params: Hazard, mdp: TokenMDP) -> EdgeLevels:
+        """The tokens that go on share what ending leaves."""
+        xp = params.first.__array_namespace__()
+        never = xp.full((len(mdp.prompts), 1), -1e9)
+        levels = [xp.concatenate([params.first, never], axis=1)[:, None, :]]
+        end = xp.where(np.arange(mdp.continuing + 1) == mdp.continuing, params.hazard + np.log(mdp.continuing), 0.0)
+        for reward in mdp.rewards[1:]:
+            levels.append(xp.broadcast_to(end, reward.shape))
+        return tuple(levels)
+
+
 @in_float64
 def parameter_gradient(policy: Policy, params: Any, mdp: TokenMDP, gradient: EdgeLevels) -> Any:
     """The gradient in the parameters, from one in the logits given each prompt: mixed over prompts, pulled back."""

@@ -44,7 +44,6 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
     action, state = tree.expectation(probability, mdp.rewards)
     square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards))[0]
     mean = tree.logit_gradient(probability, action)
-    reach = tree.visits(probability)
     start = state[0][:, :1, None]
 
     def around(centre: EdgeLevels) -> EdgeLevels:
@@ -53,12 +52,7 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
 
     def spread(second: EdgeLevels) -> EdgeLevels:
         """Variance in every logit, from E[X² | s, a]."""
-        levels = []
-        for d, pi, x2, g in zip(reach, probability, second, mean, strict=True):
-            mass = pi * x2
-            others = mass.sum(axis=-1, keepdims=True) - mass
-            levels.append(d[..., None] * (mass * (1 - pi) ** 2 + pi**2 * others) - g**2)
-        return tuple(levels)
+        return tuple(m - g**2 for m, g in zip(_second_moment(probability, second), mean, strict=True))
 
     values = tuple(v[..., None] for v in state)
     return Variances(
@@ -67,3 +61,22 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
         state_baseline=spread(around(values)),
         state_advantage=spread(tuple((q - v) ** 2 for q, v in zip(action, values, strict=True))),
     )
+
+
+def squared_error(mdp: TokenMDP, logits: EdgeLevels, credit: EdgeLevels) -> Float[np.ndarray, " prompts"]:
+    """E‖Σ_t X(s_t, a_t) ∇ log π(a_t | s_t) - ∇J‖² for any credit X, bias included, given the prompt."""
+    probability = tree.policy(logits)
+    truth = tree.logit_gradient(probability, tree.expectation(probability, mdp.rewards)[0])
+    expected = tree.logit_gradient(probability, credit)
+    second = _second_moment(probability, tuple(x**2 for x in credit))
+    return sum((m - 2 * e * g + g**2).sum(axis=(1, 2)) for m, e, g in zip(second, expected, truth, strict=True))
+
+
+def _second_moment(probability: EdgeLevels, square: EdgeLevels) -> EdgeLevels:
+    """E of the squared estimator in every logit, from E[X² | s, a]."""
+    levels = []
+    for reach, pi, x2 in zip(tree.visits(probability), probability, square, strict=True):
+        mass = pi * x2
+        others = mass.sum(axis=-1, keepdims=True) - mass
+        levels.append(reach[..., None] * (mass * (1 - pi) ** 2 + pi**2 * others))
+    return tuple(levels)
