@@ -97,7 +97,7 @@ def pad_prompts(
 
 
 def length_bin(length: int) -> int:
-    """The least of 8, 12, 16, 24, 32, 48, ... that holds `length`: half a dozen compilations, padding below a half."""
+    """The least of 8, 12, 16, 24, 32, 48, ... that holds `length`: few compilations, and a third of padding at most."""
     power = 1 << max(length - 1, 7).bit_length()
     return power * 3 // 4 if length <= power * 3 // 4 and power > 8 else power
 
