@@ -15,7 +15,7 @@ from typing import Any
 
 from console import InputError, print_table, write_json
 
-PROBLEMS = ("two-letter-words", "countdown-mini", "three-level")
+PROBLEMS = ("two-letter-words", "countdown", "three-level")
 
 
 @dataclass(frozen=True, kw_only=True)
