@@ -38,7 +38,7 @@ from llm_exps.traces import (
     possible_attempts,
 )
 
-CONTEXT = 96  # tokens: a prompt of 8 and five attempts with their answer are 55; generation takes half of it by default
+CONTEXT = 80  # tokens: a prompt takes 8, four attempts and an answer 39; generation may use half of it by default
 
 
 def pretrain(
@@ -54,8 +54,8 @@ def pretrain(
     num_heads: int = 4,
     intermediate_size: int = 128,
     luck: float = 0.45,
-    resign: float = 0.15,
-    max_attempts: int = 4,
+    resign: float = 0.2,
+    max_attempts: int = 3,
     eval_prompts: int = 512,
     json: Path | None = None,
 ) -> int:
