@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 from llm_exps.config import OptimiserOptions
 from llm_exps.distribution import split_rows
 from llm_exps.logprobs import token_logprobs
+from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
 from mdp_theory.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.objectives import (
@@ -298,23 +299,9 @@ class Learner:
         by_token, _ = self.weights(weights.params, rollout, evidence)
         index = credit_structure_index(by_token, jnp.asarray(rollout.mask))
         return {
-            **{name: float(value) for name, value in compare(gradient.params, supervised.params).items()},
+            **{name: float(value) for name, value in compare_gradients(gradient.params, supervised.params).items()},
             "equivalence/credit_structure_index": float(index),
         }
-
-
-@jax.jit
-def compare(left: nnx.State, right: nnx.State) -> dict[str, Float[Array, ""]]:
-    """Cosine and relative error |left - right| / |right| of two gradients; 1 and 0 where both vanish."""
-    dot = sum((a * b).sum() for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
-    norms = optax.tree.norm(left), optax.global_norm(right)
-    gap = optax.tree.norm(jax.tree.map(jnp.subtract, left, right))
-    product = norms[0] * norms[1]
-    both_vanish = (norms[0] == 0) & (norms[1] == 0)
-    return {
-        "equivalence/cosine": jnp.where(product > 0, dot / jnp.where(product > 0, product, 1.0), both_vanish * 1.0),
-        "equivalence/relative_error": jnp.where(norms[1] > 0, gap / jnp.where(norms[1] > 0, norms[1], 1.0), gap),
-    }
 
 
 _assign = jax.jit(assign_credit, static_argnums=0)

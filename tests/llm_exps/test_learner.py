@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 
 from llm_exps.config import ObjectiveOptions, OptimiserOptions, customise
-from llm_exps.learner import Evidence, Learner, Rollout, Weights, compare
+from llm_exps.learner import Evidence, Learner, Rollout, Weights
 from llm_exps.models.decoder import Decoder, DecoderConfig
+from llm_exps.probe import compare_gradients
 from mdp_theory.catalogue import get
 from mdp_theory.objectives import Batch, assign_credit, loss
 
@@ -93,7 +94,7 @@ def test_gradient_is_that_of_the_theorys_loss(model, rollout, evidence, method):
             subject.objective, Batch(logp, near.old_logp, near.ref_logp, rollout.mask, rollout.reward, rollout.group)
         )
 
-    result = compare(gradient(subject, params, rollout, near), jax.grad(whole)(params))
+    result = compare_gradients(gradient(subject, params, rollout, near), jax.grad(whole)(params))
     assert result["equivalence/relative_error"] < 1e-5
 
 
@@ -107,7 +108,7 @@ def test_gradient_does_not_depend_on_the_micro_batch(model, rollout, evidence, a
     for size in (1, 4):
         small = dataclasses.replace(subject, options=dataclasses.replace(subject.options, micro_batch_size=size))
         part = gradient(small, model[1], rollout, evidence)
-        assert compare(part, whole)["equivalence/relative_error"] < 1e-5
+        assert compare_gradients(part, whole)["equivalence/relative_error"] < 1e-5
 
 
 def test_probe_on_policy_and_after_inner_steps(model, rollout):
@@ -116,6 +117,8 @@ def test_probe_on_policy_and_after_inner_steps(model, rollout):
     _, metrics = once.update(once.init(copy(params)), rollout, Evidence(None, None), probe=True)
     assert metrics["equivalence/cosine"] == pytest.approx(1, abs=1e-6)
     assert metrics["equivalence/relative_error"] < 1e-6
+    parts = {name.split("/")[1] for name in metrics if name.startswith("equivalence/") and name.count("/") == 2}
+    assert parts == {"embed_tokens", "layers.0", "norm"}
     assert metrics["equivalence/credit_structure_index"] < 1e-12  # float32 rounding, squared
     thrice = learner(model, "grpo", num_iterations=3, learning_rate=0.02)
     old = thrice.logprobs(params, rollout)
@@ -125,13 +128,26 @@ def test_probe_on_policy_and_after_inner_steps(model, rollout):
     assert later["clip_ratio/region_mean"] > 0
 
 
+def test_gradients_are_compared_part_by_part(model):
+    _, params = model
+    doubled = jax.tree.map(lambda x: 2 * x, params)
+    result = compare_gradients(doubled, params)
+    assert result["equivalence/cosine"] == pytest.approx(1)
+    assert result["equivalence/relative_error"] == pytest.approx(1)
+    turned = jax.tree_util.tree_map_with_path(lambda path, x: -x if "layers" in str(path) else x, params)
+    result = compare_gradients(turned, params)
+    assert result["equivalence/layers.0/cosine"] == pytest.approx(-1)
+    assert result["equivalence/embed_tokens/cosine"] == pytest.approx(1)
+    assert abs(result["equivalence/cosine"]) < 1
+
+
 def test_first_of_several_passes_equals_the_on_policy_shortcut(model, rollout):
     _, params = model
     subject = learner(model, "grpo")
     old = subject.logprobs(params, rollout)
     shortcut = gradient(subject, params, rollout, Evidence(None, None))
     explicit = gradient(subject, params, rollout, Evidence(old, None))
-    assert compare(shortcut, explicit)["equivalence/relative_error"] < 1e-5
+    assert compare_gradients(shortcut, explicit)["equivalence/relative_error"] < 1e-5
 
 
 def test_minibatches_update_once_each(model, rollout):
