@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from figures.runs import Arm
 from figures.statistics import t_half_width
@@ -24,7 +24,9 @@ class Curve:
     """A line.
 
     Attributes:
-        half: the half-width of the interval at every point; None for a single seed or an exact value.
+        half: the half-width of the interval at every point; None for exact values and for fewer than three seeds.
+        seeds: the values of each seed, drawn as thin lines in place of a band: of two seeds a t interval is so wide
+            that it would hide the lines.
         look: the label whose look it has; its own where empty.
         points: points without a line; they have no entry in the legend.
     """
@@ -33,6 +35,7 @@ class Curve:
     x: Float[np.ndarray, " points"]
     y: Float[np.ndarray, " points"]
     half: Float[np.ndarray, " points"] | None = None
+    seeds: Float[np.ndarray, "seeds points"] | None = None
     look: str = ""
     points: bool = False
 
@@ -54,7 +57,7 @@ Rows: TypeAlias = list[list[Panel]]
 
 
 def seed_curve(arm: Arm, name: str, *, smooth: bool = False) -> Curve | None:
-    """The mean over seeds of one measurement and its t interval; None where the seeds share no recorded step.
+    """The mean over seeds of one measurement against the step; None where the seeds share no recorded step.
 
     `smooth` takes a centred running mean of every seed first, over `smoothing_window` points.
     """
@@ -63,8 +66,13 @@ def seed_curve(arm: Arm, name: str, *, smooth: bool = False) -> Curve | None:
         return None
     if smooth:
         values = running_mean(values, smoothing_window(steps.size))
-    half = t_half_width(values) if len(values) > 1 else None
-    return Curve(arm.label, steps.astype(float), values.mean(axis=0), half)
+    return mean_curve(arm.label, steps.astype(float), values)
+
+
+def mean_curve(label: str, x: Float[np.ndarray, " points"], values: Float[np.ndarray, "seeds points"]) -> Curve:
+    """The mean over seeds with what is drawn beside it: a t interval, or the seeds themselves where they are two."""
+    half = t_half_width(values) if len(values) > 2 else None
+    return Curve(label, x, values.mean(axis=0), half, values if len(values) == 2 else None)
 
 
 def smoothing_window(points: int) -> int:
@@ -104,6 +112,8 @@ def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
             continue
         marker = look.marker if panel.markers else None
         ax.plot(curve.x, curve.y, label=curve.label, marker=marker, **look.line)
+        if curve.seeds is not None:
+            ax.plot(curve.x, curve.seeds.T, color=look.color, linewidth=0.5, alpha=0.6)
         if curve.half is not None:
             ax.fill_between(
                 curve.x, curve.y - curve.half, curve.y + curve.half, color=look.color, alpha=0.14, linewidth=0
@@ -117,21 +127,30 @@ def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         ticks = sorted({float(x) for curve in panel.curves for x in curve.x if x > 0})
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
+    elif all((curve.x == curve.x.round()).all() for curve in panel.curves):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.margins(x=0.01)
     if limits := _limits(panel):
         ax.set_ylim(*limits)
 
 
+ROUNDING = 1e-6
+"""Lines that differ by less are drawn as equal: gradients of a float32 model agree to about 1e-7."""
+
+
 def _limits(panel: Panel) -> tuple[float, float] | None:
-    """Room for every line and for bands up to the lines' own spread; the interval of two seeds can be far wider."""
-    drawn = [curve for curve in panel.curves if curve.x.size]
-    if panel.log_y or not any(curve.half is not None for curve in drawn):
+    """Room for every line, and for bands up to the lines' own spread, which those of few seeds can far exceed."""
+    drawn = [curve for curve in panel.curves if np.isfinite(curve.y).any()]
+    if panel.log_y or not drawn:
         return None
-    low, high = min(float(curve.y.min()) for curve in drawn), max(float(curve.y.max()) for curve in drawn)
-    halves = [curve.half if curve.half is not None else np.zeros_like(curve.y) for curve in drawn]
-    room = max(high - low, 0.05 * abs(high), 1e-9)
-    bottom = min(float((curve.y - half).min()) for curve, half in zip(drawn, halves, strict=True))
-    top = max(float((curve.y + half).max()) for curve, half in zip(drawn, halves, strict=True))
-    bottom, top = max(bottom, low - 0.75 * room), min(top, high + 0.75 * room)
-    margin = 0.04 * max(top - bottom, room)
+    lines = np.concatenate([np.ravel(curve.y if curve.seeds is None else curve.seeds) for curve in drawn])
+    low, high = float(np.nanmin(lines)), float(np.nanmax(lines))
+    size = max(abs(low), abs(high))
+    if high - low <= ROUNDING * max(size, 1.0):
+        return low - 0.05 * max(size, 1.0), high + 0.05 * max(size, 1.0)
+    room = 0.75 * max(high - low, 0.05 * size)
+    bands = [(curve.y - curve.half, curve.y + curve.half) for curve in drawn if curve.half is not None]
+    bottom = max(min([low, *(float(below.min()) for below, _ in bands)]), low - room)
+    top = min(max([high, *(float(above.max()) for _, above in bands)]), high + room)
+    margin = 0.04 * (top - bottom)
     return bottom - margin, top + margin

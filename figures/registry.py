@@ -59,7 +59,7 @@ def _steps(measurements: training.Measurements) -> Callable[[Results], Mapping[s
     return partial(training.against_step, measurements=measurements)
 
 
-_BANDS = "Lines are means over seeds, bands 95 % t intervals."
+_BANDS = "Lines are means over seeds, bands 95 % t intervals; of two seeds the thin lines are the seeds themselves."
 
 PLOTS = (
     Plot(
@@ -173,7 +173,8 @@ PLOTS = (
         id="probe",
         section=TRAINING,
         title="The equivalence, measured on the model being trained",
-        caption=f"The method's gradient against that of outcome-weighted SFT, on the batch of the step. {_BANDS}",
+        caption=f"The method's gradient against that of outcome-weighted SFT, on the batch of the step. In "
+        f"float32, errors of about 1e-7 are rounding. {_BANDS}",
         prepare=_steps(training.PROBE),
         draw=draw_panels,
         judge=verdicts.probes,

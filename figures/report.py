@@ -55,7 +55,9 @@ def compose(results: Results, rendering: Rendering, out: Path) -> str:
         parts += [f"## {TRAINING}", _setup(results)]
         parts += [_titled(table) for name in ("final-results", "differences") for table in tables[name]]
         parts += _figures(rendering, TRAINING, out)
-        parts += ["## Settings", *(_titled(table) for table in tables["hyperparameters"])]
+        parts.append("## Settings")
+        for table in tables["hyperparameters"]:
+            parts += [f"<details><summary>{table.title}</summary>", table.to_markdown(), "</details>"]
     if rendering.skipped:
         rows = tuple(rendering.skipped.items())
         parts += ["## Not shown", Table("", ("figure or table", "why"), rows).to_markdown()]

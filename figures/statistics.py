@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 
@@ -53,7 +53,7 @@ def t_interval(values: Sequence[float] | Float[np.ndarray, " seeds"]) -> Estimat
 def t_half_width(values: Float[np.ndarray, "seeds points"]) -> Float[np.ndarray, " points"]:
     """Half the width of the t interval of every column; two rows at least."""
     count = values.shape[0]
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+    quantile = stdtrit(count - 1, (1 + CONFIDENCE) / 2)
     return quantile * values.std(axis=0, ddof=1) / np.sqrt(count)
 
 

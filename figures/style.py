@@ -152,6 +152,9 @@ def few_decades(axis: Axis) -> None:
 
 def save(figure: Figure, path: Path, formats: Sequence[Format]) -> list[Path]:
     """Write `path`.png, .pdf, ... whole or not at all, the same bytes for the same data."""
+    # Laid out once: every saving would do it again, and it is most of the time.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     written = []
     for form in formats:
         # Dates and versions in a file would make every redrawing look like a change.

@@ -169,8 +169,10 @@ def hyperparameters(results: Results) -> Mapping[str, Table]:
     """
     arms = require_arms(results)
     configs = [settings(arm.runs[0]) for arm in arms]
-    names = list(dict.fromkeys(name for config in configs for name in config if name not in ("method", "title")))
-    cells = {name: [_plain(config.get(name)) for config in configs] for name in names}
+    listed = dict.fromkeys(name for config in configs for name in config if name not in ("method", "title"))
+    # `clip: none` of one method and `clip.low: 0.2` of another say the same thing twice.
+    names = [name for name in listed if not any(other.startswith(f"{name}.") for other in listed)]
+    cells = {name: [_plain(config[name]) if name in config else "–" for config in configs] for name in names}
     shared = {name: values[0] for name, values in cells.items() if len(set(values)) == 1}
     differing = {name: values for name, values in cells.items() if name not in shared}
     tables = {"": Table("Settings of all runs", ("setting", "value"), tuple(shared.items()))}

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from figures.comparison import GREEDY, PASS
-from figures.curves import Curve, MissingData, Panel, Rows, seed_curve, smoothing_window
+from figures.curves import Curve, MissingData, Panel, Rows, mean_curve, seed_curve, smoothing_window
 from figures.runs import SWEEP, Arm, Results, flatten, panels, settings
 from figures.statistics import t_interval
 from figures.style import BEFORE
@@ -104,7 +105,13 @@ def off_policy(results: Results) -> Mapping[str, Rows]:
     (task, model), arms = next(iter(panels(results.ablations).items()))
     measurements = (*PROBE, ("clip_ratio/region_mean", "clipped tokens"))
     drawn = [_panel(arms, name, label, title=f"{task} · {model}") for name, label in measurements]
-    row = [panel for panel in drawn if panel.curves]
+    # The compared runs look here as they do everywhere, though the label says what sets them apart.
+    known = {arm.label: main.label for arm in arms for main in results.arms if set(arm.runs) == set(main.runs)}
+    row = [
+        replace(panel, curves=tuple(replace(curve, look=known.get(curve.label, "")) for curve in panel.curves))
+        for panel in drawn
+        if panel.curves
+    ]
     if not any(arm.matrix(PROBE[0][0])[0].size for arm in arms):
         raise MissingData("the runs that differ in inner steps or staleness were not probed")
     return {"": [row[:2], row[2:]] if len(row) > 3 else [row]}
@@ -173,9 +180,7 @@ def _pass_curve(arm: Arm, point: int) -> Curve | None:
     ks = sorted(k for k, (steps, _) in by_k.items() if steps.size)
     if len(ks) < 2:
         return None
-    estimates = [t_interval(by_k[k][1][:, point]) for k in ks]
-    half = None if len(arm.runs) == 1 else np.array([(e.high or e.mean) - e.mean for e in estimates])
-    return Curve(arm.label, np.array(ks, dtype=float), np.array([e.mean for e in estimates]), half)
+    return mean_curve(arm.label, np.array(ks, dtype=float), np.stack([by_k[k][1][:, point] for k in ks], axis=1))
 
 
 def _dial_panels(arms: Sequence[Arm], dial: str, label: str) -> Rows:

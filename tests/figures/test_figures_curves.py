@@ -1,11 +1,14 @@
 """What the lines, bands and legends of figures hold."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from run_files import make_run
 
 from figures.curves import Curve, MissingData, Panel, draw_panels, running_mean, smoothing_window
-from figures.runs import Results
+from figures.runs import Results, read_results
 from figures.statistics import t_interval
 from figures.style import BEFORE, DASHES, MARKERS, PALETTE, looks
 from figures.training import (
@@ -100,6 +103,25 @@ def test_smoothing_keeps_constants_and_short_curves() -> None:
     assert smoothing_window(200) % 2 == 1
     np.testing.assert_allclose(running_mean(np.full((2, 50), 3.0), 5), 3.0)
     np.testing.assert_allclose(running_mean(np.arange(5.0)[None], 3), [[0.5, 1, 2, 3, 3.5]])
+
+
+def test_lines_that_differ_by_rounding_look_equal() -> None:
+    cosine = Curve("a", np.arange(3.0), np.array([1.0, 1.0 - 1e-7, 1.0 + 1e-7]))
+    figure = draw_panels([[Panel("", "x", "y", (cosine,))]], looks(["a"]))
+    assert figure.axes[0].get_ylim() == pytest.approx((0.95, 1.05), abs=1e-6)
+
+
+def test_two_seeds_are_drawn_as_lines_and_not_as_a_band(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make_run(tmp_path / str(seed), seed=seed)
+    found = read_results(tmp_path)
+    ((panel, *_),) = against_step(found, ACCURACY)[""]
+    figure = draw_panels([[panel]], looks(found.labels))
+    mean, first, second = (np.asarray(line.get_ydata()) for line in figure.axes[0].lines)
+    np.testing.assert_allclose(mean, (first + second) / 2)
+    assert not figure.axes[0].collections
+    assert figure.axes[0].get_ylim()[0] < min(first.min(), second.min())
+    assert legend(figure) == ["GRPO"]
 
 
 def test_a_wide_band_does_not_flatten_the_lines() -> None:
