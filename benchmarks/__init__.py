@@ -1,0 +1,1 @@
+"""Speed: what `rino bench` and the scripts beside it measure."""
