@@ -38,7 +38,10 @@ from llm_exps.traces import (
     possible_attempts,
 )
 
-CONTEXT = 80  # tokens: a prompt takes 8, four attempts and an answer 39; generation may use half of it by default
+# In tokens. A prompt takes 8, an attempt 8, and the answer 7 with its end: four attempts and an answer fit into half of
+# the context, which is what generation may use by default.
+CONTEXT = 80
+MAX_ATTEMPTS = 4
 
 
 def pretrain(
@@ -134,6 +137,13 @@ def _check(directory: Path, options: dict[str, Any]) -> None:
     for name in ("steps", "batch_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_attempts"):
         if options[name] < 1:
             raise InputError(f"{name} is {options[name]}, and has to be at least 1", mend=f"change --{_flag(name)}")
+    if options["max_attempts"] > MAX_ATTEMPTS:
+        raise InputError(
+            f"max_attempts is {options['max_attempts']}, and a completion has room for {MAX_ATTEMPTS} and an answer",
+            mend=f"--max-attempts {MAX_ATTEMPTS}",
+        )
+    if options["seed"] < 0:
+        raise InputError(f"seed is {options['seed']}, and has to be at least 0", mend="change --seed")
     for name in ("luck", "resign"):
         if not 0 <= options[name] <= 1:
             raise InputError(f"{name} is {options[name]}, and is a chance of 0 to 1", mend=f"change --{name}")

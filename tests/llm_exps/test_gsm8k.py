@@ -89,7 +89,7 @@ def test_broken_wheels_are_named(tmp_path):
         archive.writestr("x.txt", "")
     for name, message in (("cut.whl", "cannot be read"), ("other.whl", "no rows"), ("none.whl", "cannot be read")):
         with pytest.raises(InputError, match=message):
-            load_task("gsm8k", data="generated", evaluation_data=str(tmp_path / name))
+            room.read_wheel(tmp_path / name)
     with pytest.raises(InputError, match="####"):
         load_task("gsm8k", data="generated", evaluation_data=wheel(tmp_path / "w.whl", answer="4"))
 

@@ -97,13 +97,15 @@ def test_encoded_traces(tokenizer):
 def test_the_loss_is_that_of_the_traces_alone(tokenizer):
     model, _ = load(EMBEDDED_MODEL)
     batch = encode_traces(tokenizer, ["1 2 3 make 6:"] * 2, ["1 + 2 + 3 = 6 <answer> 1 + 2 + 3 </answer>", "6"])
-    logp = jax.nn.log_softmax(model.logits(model(batch.tokens[:, :-1])))
+    logits = nnx.jit(lambda model, tokens: model.logits(model(tokens)))(model, batch.tokens[:, :-1])
+    logp = jax.nn.log_softmax(logits)
     picked = np.take_along_axis(np.asarray(logp), batch.tokens[:, 1:, None], axis=2)[..., 0]
     chosen = picked[batch.weight[:, 1:] == 1]
     assert len(chosen) == 15 + 2
-    assert cross_entropy(model, batch) == pytest.approx(-chosen.mean(), rel=1e-5)
+    loss = nnx.jit(cross_entropy)
+    assert loss(model, batch) == pytest.approx(-chosen.mean(), rel=1e-5)
     longer = TraceBatch(np.pad(batch.tokens, [(0, 0), (0, 4)]), np.pad(batch.weight, [(0, 0), (0, 4)]))
-    assert cross_entropy(model, longer) == pytest.approx(float(cross_entropy(model, batch)), rel=1e-5)
+    assert loss(model, longer) == pytest.approx(-chosen.mean(), rel=1e-5)
 
 
 def test_the_command_makes_a_model_that_loads_and_the_same_one_again(tmp_path):
@@ -128,6 +130,8 @@ def test_the_command_makes_a_model_that_loads_and_the_same_one_again(tmp_path):
         ("steps", 0),
         ("luck", 1.5),
         ("resign", -0.1),
+        ("max_attempts", 5),
+        ("seed", -1),
         ("num_heads", 5),
         ("hidden_size", 12),  # heads of 3
         ("learning_rate", float("nan")),
