@@ -42,7 +42,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """The contents of one pair of axes; `log_x` is the base of a logarithmic axis with a tick at every point."""
+    """The contents of one pair of axes; `log_x` is the base of a logarithmic axis with a tick at every point.
+
+    `names` stand at x = 0, 1, ... where x counts things that have names.
+    """
 
     title: str
     xlabel: str
@@ -51,6 +54,7 @@ class Panel:
     log_y: bool = False
     log_x: int | None = None
     markers: bool = False
+    names: tuple[str, ...] = ()
 
 
 Rows: TypeAlias = list[list[Panel]]
@@ -127,6 +131,8 @@ def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
         ticks = sorted({float(x) for curve in panel.curves for x in curve.x if x > 0})
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
+    elif panel.names:
+        ax.set_xticks(range(len(panel.names)), panel.names)
     elif all((curve.x == curve.x.round()).all() for curve in panel.curves):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.margins(x=0.01)

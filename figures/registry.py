@@ -180,6 +180,14 @@ PLOTS = (
         judge=verdicts.probes,
     ),
     Plot(
+        id="probe-by-layer",
+        section=TRAINING,
+        title="The equivalence, layer by layer",
+        caption=f"The same comparison for the gradient of every layer, averaged over the probes of a run. {_BANDS}",
+        prepare=training.by_layer,
+        draw=draw_panels,
+    ),
+    Plot(
         id="off-policy",
         section=TRAINING,
         title="The equivalence when a batch is used several times",

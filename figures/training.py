@@ -1,5 +1,6 @@
 """What training did: accuracy, lengths, entropy, the probe and diagnostics against step; pass@k; sweeps of a dial."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -117,6 +118,30 @@ def off_policy(results: Results) -> Mapping[str, Rows]:
     return {"": [row[:2], row[2:]] if len(row) > 3 else [row]}
 
 
+def by_layer(results: Results) -> Mapping[str, Rows]:
+    """The probe's cosine and relative error of every layer, averaged over the probes of a run: one figure a model.
+
+    Raises:
+        MissingData: no run was probed layer by layer.
+    """
+    figures: dict[str, Rows] = {}
+    for (task, model), arms in panels(results.all_arms).items():
+        rows = [run.metrics for arm in arms for run in arm.runs]
+        found = {name.split("/")[1] for row in itertools.chain(*rows) for name in row if name.count("/") == 2}
+        layers = sorted(found, key=_depth)
+        row = []
+        for measure, label in (("cosine", "cosine with the\nSFT gradient"), ("relative_error", PROBE[1][1])):
+            curves = [_layer_curve(arm, [f"equivalence/{layer}/{measure}" for layer in layers]) for arm in arms]
+            names = tuple(layer.removeprefix("layers.").replace("_tokens", "") for layer in layers)
+            kept = tuple(curve for curve in curves if curve is not None)
+            row.append(Panel(f"{task} · {model}", "layer", label, kept, markers=True, names=names))
+        if layers and row[0].curves:
+            figures[f"{task}-{model}"] = [row]
+    if not figures:
+        raise MissingData("no run records the probe layer by layer")
+    return figures if len(figures) > 1 else {"": next(iter(figures.values()))}
+
+
 def dials(results: Results) -> Mapping[str, Rows]:
     """Final success and probe against a dial, where runs differ in nothing else: one figure a dial.
 
@@ -181,6 +206,20 @@ def _pass_curve(arm: Arm, point: int) -> Curve | None:
     if len(ks) < 2:
         return None
     return mean_curve(arm.label, np.array(ks, dtype=float), np.stack([by_k[k][1][:, point] for k in ks], axis=1))
+
+
+def _depth(layer: str) -> tuple[int, int, str]:
+    """Embedding, layers by number, then what follows them."""
+    if layer.startswith("layers."):
+        return 1, int(layer.removeprefix("layers.")), layer
+    return 0 if layer.startswith("embed") else 2, 0, layer
+
+
+def _layer_curve(arm: Arm, names: Sequence[str]) -> Curve | None:
+    values = [arm.matrix(name)[1] for name in names]
+    if not values or any(not value.size for value in values):
+        return None
+    return mean_curve(arm.label, np.arange(len(names), dtype=float), np.stack([v.mean(axis=1) for v in values], axis=1))
 
 
 def _dial_panels(arms: Sequence[Arm], dial: str, label: str) -> Rows:

@@ -87,6 +87,11 @@ def make_run(
                 "equivalence/cosine": 1 - 0.05 * done - abs(noise.normal(0, 0.005)),
                 "equivalence/relative_error": 0.3 * done + abs(noise.normal(0, 0.01)),
                 "equivalence/credit_structure_index": 0.02 * done + abs(noise.normal(0, 0.001)),
+                **{
+                    f"equivalence/{layer}/{name}": value
+                    for layer, value in (("norm", 0.4), ("layers.10", 0.3), ("layers.2", 0.2), ("embed_tokens", 0.1))
+                    for name in ("cosine", "relative_error")
+                },
             }
         metrics.append(row)
     for step in range(0, STEPS + 1, EVERY):

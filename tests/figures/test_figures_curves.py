@@ -16,6 +16,7 @@ from figures.training import (
     LENGTH_BY_OUTCOME,
     PROBE,
     against_step,
+    by_layer,
     dials,
     learning_rates,
     off_policy,
@@ -77,6 +78,12 @@ def test_pass_at_k_shows_the_untrained_model_once(results: Results) -> None:
     assert [curve.label for curve in panel.curves] == ["GRPO", "F-ISFT±", "F-ISFT⁻", "F-ISFT⁺", BEFORE]
     assert panel.curves[0].x.tolist() == [1, 2, 4, 8]
     assert panel.curves[-1].y[0] == pytest.approx(0.25)
+
+
+def test_layers_are_in_the_order_of_the_model(results: Results) -> None:
+    ((cosine, _),) = by_layer(results)[""]
+    assert cosine.names == ("embed", "2", "10", "norm")
+    np.testing.assert_allclose(cosine.curves[0].y, [0.1, 0.2, 0.3, 0.4])
 
 
 def test_the_off_policy_figure_shows_the_ablations(results: Results) -> None:
