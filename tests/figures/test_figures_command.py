@@ -115,6 +115,18 @@ def test_models_are_panels_and_tasks_are_files(tmp_path: Path) -> None:
     assert file_name("accuracy", "gsm8k.jsonl") == "accuracy-gsm8k-jsonl"
 
 
+def test_the_documentation_lists_every_figure_and_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "figures.md").read_text()
+    assert [entry.id for entry in (*PLOTS, *TABLES) if f"`{entry.id}`" not in text] == []
+
+
+def test_the_documentation_lists_every_field_of_the_result(drawn: tuple[Path, dict]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+    section = text.split("## `rino figures`")[1].split("\n## ")[0]
+    assert [field for field in drawn[1] if f"`{field}`" not in section] == []
+    assert {verdict["outcome"] for verdict in drawn[1]["verdicts"]} <= set(re.findall(r"`([a-z ]+)`", section))
+
+
 def test_no_jax_is_imported() -> None:
     code = "import sys, figures.command; print('jax' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
