@@ -233,6 +233,7 @@ PLOTS = (
 TABLES = (
     TableEntry("exact", tables.exact),
     TableEntry("final-results", tables.final_results),
+    TableEntry("overview", tables.overview),
     TableEntry("differences", tables.differences),
     TableEntry("hyperparameters", tables.hyperparameters),
 )

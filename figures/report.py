@@ -53,7 +53,7 @@ def compose(results: Results, rendering: Rendering, out: Path) -> str:
     if results.runs:
         tables = {name: [item.table for item in rendering.written if item.entry.id == name] for name in _TABLE_ORDER}
         parts += [f"## {TRAINING}", _setup(results)]
-        parts += [_titled(table) for name in ("final-results", "differences") for table in tables[name]]
+        parts += [_titled(table) for name in ("overview", "final-results", "differences") for table in tables[name]]
         parts += _figures(rendering, TRAINING, out)
         parts.append("## Settings")
         for table in tables["hyperparameters"]:
@@ -84,7 +84,7 @@ def to_html(markdown: str, rendering: Rendering, out: Path) -> str:
     )
 
 
-_TABLE_ORDER = ("final-results", "differences", "hyperparameters")
+_TABLE_ORDER = ("overview", "final-results", "differences", "hyperparameters")
 
 _READING = f"""**How to read this.** Every sentence below with a bold first word was decided by the data when this
 report was made. *Equal* is said only of gradients that agree to a stated tolerance. Between trained models the words

@@ -23,6 +23,8 @@ MEASUREMENTS = {
 }
 """Columns of the table of results, in order; the largest pass@k that was measured follows pass@1."""
 
+_INTERVALS = "Held-out prompts. Mean ± half-width of the 95 % t interval over seeds; no interval for one seed."
+
 
 @dataclass(frozen=True)
 class Table:
@@ -76,12 +78,27 @@ def final_results(results: Results) -> Mapping[str, Table]:
             (arm.label, ", ".join(map(str, arm.seeds)), str(_last_step(arm)), *(_cell(arm, name) for name in names))
             for arm in arms
         )
-        note = "Held-out prompts. Mean ± half-width of the 95 % t interval over seeds; no interval for one seed."
         columns = ("method", "seeds", "step", *map(measurement, names))
-        tables[_suffix(groups, task, model)] = Table(f"Final results on {task}, {model}", columns, rows, note)
+        tables[_suffix(groups, task, model)] = Table(f"Final results on {task}, {model}", columns, rows, _INTERVALS)
     if not tables:
         raise MissingData("no run was evaluated at a step that all its seeds share")
     return tables
+
+
+def overview(results: Results) -> Mapping[str, Table]:
+    """Greedy accuracy of every method (row) on every task with every model (column).
+
+    Raises:
+        MissingData: no runs, or one task with one model, for which the final results say it all.
+    """
+    groups = panels(require_arms(results))
+    if len(groups) < 2:
+        raise MissingData("one task and one model")
+    cells = {(arm.label, place): _cell(arm, GREEDY) for place, arms in groups.items() for arm in arms}
+    labels = dict.fromkeys(arm.label for arm in results.arms)
+    rows = tuple((label, *(cells.get((label, place), "–") for place in groups)) for label in labels)
+    columns = ("method", *(f"{task}, {model}" for task, model in groups))
+    return {"": Table(f"Held-out {measurement(GREEDY)} by task and model", columns, rows, _INTERVALS)}
 
 
 def differences(results: Results) -> Mapping[str, Table]:

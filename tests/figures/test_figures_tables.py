@@ -8,7 +8,7 @@ from run_files import make_check, make_run
 from figures.curves import MissingData
 from figures.runs import Results, read_results
 from figures.statistics import t_interval
-from figures.tables import Table, differences, exact, final_results, hyperparameters, latex, signed
+from figures.tables import Table, differences, exact, final_results, hyperparameters, latex, overview, signed
 
 
 def test_final_results_are_means_with_intervals(results: Results) -> None:
@@ -18,6 +18,16 @@ def test_final_results_are_means_with_intervals(results: Results) -> None:
     assert grpo[:3] == ("GRPO", "0, 1, 2", "40")
     expected = t_interval([run.evaluations[-1]["eval/accuracy_strict"] for run in results.arms[0].runs])
     assert grpo[5] == f"{expected.mean:.3f} ± {expected.high - expected.mean:.3f}"
+
+
+def test_several_models_are_columns(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", model="small")
+    make_run(tmp_path / "b", model="large")
+    make_run(tmp_path / "c", model="large", method="f-isft-pm")
+    table = overview(read_results(tmp_path))[""]
+    assert table.columns == ("method", "countdown-small, small", "countdown-small, large")
+    assert [row[0] for row in table.rows] == ["GRPO", "F-ISFT±"]
+    assert table.rows[1][1] == "–"
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
