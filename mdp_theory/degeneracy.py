@@ -74,14 +74,17 @@ def method_report(
 ) -> dict[str, Any]:
     """c(p) and Φ(p) of each prompt, with and without the length, and the comparison on the probe batch.
 
-    c is null where the expected gradient is not parallel to ∇p, and Φ with it.
+    c is null where the expected gradient is not parallel to ∇p, and Φ with it; `c_of_binary_reward` is what theorem T5
+    says it would be, without the length, from p alone.
     """
     objective = fitted(objective, mdp)
     slope, p = population.success_gradient(mdp, logits), population.success_probability(mdp, logits)
-    phi: list[float | None] = [None] * len(p)
+    predicted: list[float | None] = [None] * len(p)
+    phi = predicted
     if objective.advantage.estimator == "outcome":
+        predicted = population.coefficient(objective, p, num_generations=num_generations).tolist()
         phi = population.effective_objective(objective, p, num_generations=num_generations).tolist()
-    record: dict[str, Any] = {}
+    record: dict[str, Any] = {"c_of_binary_reward": predicted}
     for suffix, rule in (("", objective), ("_without_length", population.without_length(objective))):
         gradient = population.expected_gradient(
             rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
@@ -95,9 +98,16 @@ def method_report(
 
 
 def identities(
-    facts: Mapping[str, Mapping[str, Any]], bandit: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, Mapping[str, Any]],
+    bandit: Mapping[str, Any],
+    methods: Mapping[str, Mapping[str, Any]],
+    *,
+    binary: bool,
 ) -> list[dict[str, Any]]:
-    """What the assumptions that hold promise, each with its measured relative error."""
+    """What the assumptions that hold promise, each with its measured relative error.
+
+    `binary` says that rewards are 0 and 1: then every expected gradient without the length is c(p) ∇p.
+    """
     found: list[tuple[str, float]] = []
 
     def difference(left: str, right: str) -> float:
@@ -113,10 +123,21 @@ def identities(
                 found.append(("every token's return-to-go is the response's reward", bandit["return_to_go_gap"]))
     for key, record in methods.items():
         objective = METHODS[key].objective
-        if objective.kl is None and objective.advantage.estimator == "outcome" and record["cosine"] is not None:
+        if objective.kl is not None or objective.advantage.estimator != "outcome":
+            continue
+        if record["cosine"] is not None:
             error = max(record["relative_error"], record["credit_structure_index"])
             found.append((f"{key}: the on-policy gradient is that of outcome-weighted SFT", error))
-    return [{"name": name, "error": error, "tolerance": IDENTITY, "holds": error <= IDENTITY} for name, error in found]
+        if binary:
+            pairs = zip(record["c_without_length"], record["c_of_binary_reward"], strict=True)
+            # A prompt whose gradient vanishes has no direction to compare.
+            gaps = [abs(c - expected) / max(abs(expected), 1.0) for c, expected in pairs if c is not None]
+            error = max([*gaps, *record["off_direction_without_length"]])
+            found.append((f"{key}: without the length the expected gradient is c(p) ∇p", error))
+    return [
+        {"name": name, "error": float(error), "tolerance": IDENTITY, "holds": bool(error <= IDENTITY)}
+        for name, error in found
+    ]
 
 
 def fitted(objective: Objective, mdp: TokenMDP) -> Objective:

@@ -80,8 +80,7 @@ def exact_runs(
     Returns the metrics, `[runs, steps + 1]`, and the final logits with a leading axis of runs. Raises `InputError` for
     a method with a critic, whose expected gradient off-policy is not known in closed form.
     """
-    if any(run.objective.advantage.estimator != "outcome" for run in runs):
-        raise InputError("a method with a critic has no exact run", mend="use sampled_runs")
+    _check_no_critic(runs)
     rules = stack(
         [
             rule_of(run.objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations, quadrature=True)
@@ -92,6 +91,7 @@ def exact_runs(
     start = tuple(jnp.asarray(level) for level in logits)
     chance = mdp.prompt_probability[:, None, None]
     off_policy = bool((refresh > 1).any())
+    reference = start if any(run.objective.kl is not None for run in runs) else None
 
     @partial(jax.vmap, in_axes=(0, 0, 0))
     def train(rule: Any, rate: Array, refresh: Array) -> tuple[Metrics, EdgeLevels]:
@@ -105,7 +105,7 @@ def exact_runs(
                 now,
                 num_generations=num_generations,
                 old_logits=old if off_policy else None,
-                ref_logits=start,
+                ref_logits=reference,
             )
             moved = tuple(level + rate * chance * part for level, part in zip(now, slope, strict=True))
             return (moved, old), measure(mdp, now)
@@ -115,6 +115,30 @@ def exact_runs(
         return Metrics(*(jnp.append(a, b) for a, b in zip(found, end, strict=True))), last
 
     return jax.jit(train)(rules, jnp.asarray(rate), jnp.asarray(refresh))
+
+
+def exact_run(
+    run: Run, mdp: TokenMDP, logits: EdgeLevels, *, steps: int, num_generations: int
+) -> tuple[Metrics, EdgeLevels]:
+    """One of `exact_runs`, step by step in numpy: nothing to compile, so the better choice for a few hundred steps."""
+    _check_no_critic([run])
+    rule = rule_of(run.objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations)
+    rate = run.learning_rate * mdp.prompt_probability[:, None, None]
+    reference = logits if run.objective.kl is not None else None
+    now, old, points = logits, logits, [measure(mdp, logits)]
+    for step in range(steps):
+        old = now if step % run.refresh_every == 0 else old
+        slope = rule_gradient(
+            rule,
+            mdp,
+            now,
+            num_generations=num_generations,
+            old_logits=None if old is now else old,
+            ref_logits=reference,
+        )
+        now = tuple(level + rate * part for level, part in zip(now, slope, strict=True))
+        points.append(measure(mdp, now))
+    return Metrics(*(np.array(column) for column in zip(*points, strict=True))), now
 
 
 @in_float64
@@ -143,11 +167,12 @@ def sampled_runs(
     states = None if critic is None else tuple(jnp.asarray(level) for level in critic.state)
 
     def draw(key: Array, now: Any) -> tuple[Sample, Array]:
-        first, second = jax.random.split(key)
-        prompt = jax.random.choice(first, len(mdp.prompts), (groups,), p=jnp.asarray(mdp.prompt_probability))
-        uniform = jax.random.uniform(second, (groups * num_generations, mdp.horizon), dtype=jnp.float64)
+        # One call for all randomness of a step: XLA takes longer to compile a generator than all the rest.
+        uniform = jax.random.uniform(key, (groups, 1 + num_generations * mdp.horizon), dtype=jnp.float64)
+        prompt = (uniform[:, :1] >= np.cumsum(mdp.prompt_probability)[:-1]).sum(axis=1)
         logits = policy.logits(now, mdp)
-        drawn = tree.sample(uniform, tree.policy(logits), jnp.repeat(prompt, num_generations))
+        tokens = uniform[:, 1:].reshape(groups * num_generations, mdp.horizon)
+        drawn = tree.sample(tokens, tree.policy(logits), jnp.repeat(prompt, num_generations))
         return drawn, tree.along(tree.log_policy(logits), drawn)
 
     @jax.vmap
@@ -174,12 +199,19 @@ def sampled_runs(
 
         table = jnp.zeros(1 if critic is None else critic.size)
         keys = jax.random.split(key, steps)
-        carry = (start, draw(keys[0], start), table)
+        # The first step draws samples of its own; these only have their shape.
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, keys[0], start))
+        carry = (start, nothing, table)
         (last, _, _), found = jax.lax.scan(step, carry, (jnp.arange(steps), keys))
         end = measure(mdp, policy.logits(last, mdp))
         return Metrics(*(jnp.append(a, b) for a, b in zip(found, end, strict=True)))
 
     return jax.jit(train)(jnp.stack([jax.random.key(seed) for seed in seeds]))
+
+
+def _check_no_critic(runs: Sequence[Run]) -> None:
+    if any(run.objective.advantage.estimator != "outcome" for run in runs):
+        raise InputError("a method with a critic has no exact run", mend="use sampled_runs")
 
 
 def _learn(table: Array, visited: Array, mask: Array, reward: Array, rate: float) -> Array:

@@ -67,15 +67,16 @@ def rule_gradient(
 ) -> EdgeLevels:
     """`expected_gradient` of an outcome rule that is already made; traceable, also in the rule."""
     sampled = tree.policy(logits if old_logits is None else old_logits)
+    joint = outcome_joint(mdp, sampled)
     table = outcome_table(
         rule,
-        outcome_joint(mdp, sampled),
+        joint,
         num_generations=num_generations,
         groups=groups,
         prompt_probability=mdp.prompt_probability,
     )
     if old_logits is None:
-        credit = tree.expectation(sampled, _spread(mdp, table.weight))[0]
+        credit = tree.expectation(sampled, _spread(mdp, _without_commonest(table.weight, joint)))[0]
     else:
         credit = _off_policy_credit(rule, mdp, table, sampled, tree.log_policy(logits), tree.log_policy(old_logits))
     if ref_logits is not None:
@@ -169,7 +170,7 @@ def _off_policy_credit(
     xp = log_pi[0].__array_namespace__()
     log_ratio = tuple(now - old for now, old in zip(log_pi, log_old, strict=True))
     total = tree.returns(log_ratio)
-    credit = [0.0] * len(log_pi)
+    credit: list[Array] = [0.0] * len(log_pi)
     for above, part in ((True, table.positive), (False, table.negative)):
         weighted = []
         for depth, (base, whole) in enumerate(zip(_spread(mdp, part), total, strict=True)):
@@ -181,6 +182,20 @@ def _off_policy_credit(
             factor = ratio_factor(rule.ratio, xp.exp(step), above=above)
             credit[depth] = credit[depth] + u * xp.where(rule.ratio.token > 0, factor, 1.0)
     return tuple(credit)
+
+
+def _without_commonest(
+    weight: Float[Array, "prompts levels lengths"], joint: Float[Array, "prompts levels lengths"]
+) -> Float[Array, "prompts levels lengths"]:
+    """The weights less that of the likeliest outcome.
+
+    On-policy a constant weight moves nothing, for scores have mean zero; but where success is rare, the rounding of the
+    weight that nearly all responses have would drown the rest.
+    """
+    xp = joint.__array_namespace__()
+    flat, prompts = weight.reshape(len(joint), -1), np.arange(len(joint))
+    likeliest = xp.argmax(joint.reshape(len(joint), -1), axis=1)
+    return weight - flat[prompts, likeliest][:, None, None]
 
 
 def _spread(mdp: TokenMDP, table: Float[Array, "prompts levels lengths"]) -> EdgeLevels:

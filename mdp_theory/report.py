@@ -9,6 +9,7 @@ from jaxtyping import Float
 from mdp_theory import population, tree
 from mdp_theory.catalogue import METHODS
 from mdp_theory.controls import Control, unroll
+from mdp_theory.critics import critic_curve
 from mdp_theory.degeneracy import (
     assumptions,
     bandit_reduction,
@@ -16,6 +17,7 @@ from mdp_theory.degeneracy import (
     identities,
     method_report,
 )
+from mdp_theory.dynamics import Metrics, Run, exact_run
 from mdp_theory.mdp import TokenMDP
 from mdp_theory.objectives import Objective
 from mdp_theory.policy import parse
@@ -29,6 +31,10 @@ CURVE_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
 DRIFTS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
 BETAS = (0.0, 0.001, 0.01, 0.04, 0.1, 0.3, 1.0)
 GROUP_SIZES = (2, 4, 8, 16, 64)
+REFRESH_EVERY = (1, 4, 16, None)
+CRITIC_RESPONSES = (4, 16, 64, 256, 1024)
+TRAINABLE_PREFIXES = 2_000
+"""Problems up to this size are also trained on; larger ones would make the report slow, not wrong."""
 
 
 def report(
@@ -88,9 +94,11 @@ def report(
             estimator: penalty_curve(_objective("grpo", mdp), probe, logits, estimator=estimator, betas=BETAS)
             for estimator in ("k1", "k2", "k3")
         },
+        "staleness": staleness_curves(mdp, logits, num_generations=num_generations),
+        "critic": _critic(problem, logits),
         "curves": coefficient_curves(num_generations),
         "tree": drawing(mdp, logits),
-        **_verdict(identities(facts, bandit, methods)),
+        **_verdict(identities(facts, bandit, methods, binary=mdp.reward_levels.tolist() == [0.0, 1.0])),
     }
 
 
@@ -110,6 +118,23 @@ def coefficient_curves(num_generations: int, points: int = 99) -> dict[str, Any]
         "methods": methods,
         "grpo": sizes | {"infinity": limit},
     }
+
+
+def staleness_curves(
+    mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, steps: int = 100, learning_rate: float = 4.0
+) -> dict[str, Any] | None:
+    """Exact training from one policy with samples refreshed every n steps, n = never being supervised fine-tuning.
+
+    None for a problem that is too large to be trained on here.
+    """
+    if mdp.num_prefixes > TRAINABLE_PREFIXES:
+        return None
+    methods = {}
+    for key in ("grpo", "raft", "f-isft-pm-adv"):
+        runs = [Run(_objective(key, mdp), learning_rate, every or steps + 1) for every in REFRESH_EVERY]
+        found = [exact_run(run, mdp, logits, steps=steps, num_generations=num_generations)[0] for run in runs]
+        methods[key] = {name: [getattr(curve, name).tolist() for curve in found] for name in Metrics._fields}
+    return {"learning_rate": learning_rate, "refresh_every": list(REFRESH_EVERY), "methods": methods}
 
 
 def drawing(mdp: TokenMDP, logits: EdgeLevels, *, max_nodes: int = 64) -> dict[str, Any] | None:
@@ -139,6 +164,13 @@ def drawing(mdp: TokenMDP, logits: EdgeLevels, *, max_nodes: int = 64) -> dict[s
                 )
         parents = children
     return {"prompt": mdp.prompts[0], "nodes": nodes}
+
+
+def _critic(problem: TokenMDP | Control, logits: EdgeLevels) -> dict[str, Any] | None:
+    """What a critic of states gains over one of histories; None where every history is a state of its own."""
+    if isinstance(problem, TokenMDP) or assumptions(problem)["A1_states_are_histories"]["holds"]:
+        return None
+    return critic_curve(unroll(problem), logits, responses=CRITIC_RESPONSES)
 
 
 def _prompts(problem: TokenMDP | Control, success: Sequence[float | None]) -> list[dict[str, Any]]:
