@@ -5,20 +5,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from flax import nnx
 
 import rino
 from console import InputError
 from llm_exps.command import prepare_run
-from llm_exps.config import EvaluationOptions, OptimiserOptions, RunConfig, RunOptions, SamplingOptions
+from llm_exps.config import EvaluationOptions, OptimiserOptions, RunConfig, RunOptions, SamplingOptions, resolve
 from llm_exps.experiment import train
 from llm_exps.run_directory import RunDirectory
 from mdp_theory.catalogue import METHODS
 
 LOGS = ("metrics.jsonl", "eval.jsonl", "samples.jsonl")
 FLAGS = "--steps 6 --num-prompts 4 --num-generations 4 --eval-every 3 --eval-prompts 8 --eval-samples 4 --save-every 2"
+FLAGS += " --max-completion-length 16"
 
 
 def options(**changes):
@@ -28,7 +31,8 @@ def options(**changes):
             "num_prompts": 4,
             "save_every": 2,
             "probe_every": 2,
-            "sampling": SamplingOptions(num_generations=4),
+            # One length bin, and so one compilation a method.
+            "sampling": SamplingOptions(num_generations=4, max_completion_length=16),
             "evaluation": EvaluationOptions(eval_every=3, eval_prompts=8, eval_samples=4),
             **changes,
         }
@@ -37,18 +41,13 @@ def options(**changes):
 
 @pytest.fixture(scope="module")
 def setup():
-    return prepare_run("default", "countdown-small", options())
+    return prepare_run("default", "countdown-small", options())[0]
 
 
 def config(setup, method="grpo", **changes):
-    resolved = prepare_resolved(setup, options(**changes))
+    context = nnx.merge(setup.graph, setup.params).config.max_positions
+    resolved = resolve(options(**changes), parameters=100_000, context=context)
     return RunConfig(model="default", task="countdown-small", method=method, options=resolved)
-
-
-def prepare_resolved(setup, given):
-    from llm_exps.config import resolve
-
-    return resolve(given, parameters=100_000, context=96)
 
 
 def lines(path):
@@ -58,7 +57,7 @@ def lines(path):
 @pytest.fixture(scope="module")
 def finished(setup, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "grpo"
-    train(config(setup), out, setup=setup[0])
+    train(config(setup), out, setup=setup)
     return out
 
 
@@ -85,14 +84,14 @@ def test_trained_model_is_an_ordinary_model_directory(finished):
 
 
 def test_rerun_is_equal_bit_for_bit(setup, finished, tmp_path):
-    train(config(setup), tmp_path / "again", setup=setup[0])
+    train(config(setup), tmp_path / "again", setup=setup)
     for log in LOGS:
         assert (tmp_path / "again" / log).read_bytes() == (finished / log).read_bytes(), log
 
 
 def test_other_options_in_the_same_directory_are_refused(setup, finished):
     with pytest.raises(InputError, match="learning_rate is"):
-        train(config(setup, optimiser=OptimiserOptions(learning_rate=1e-5)), finished, setup=setup[0])
+        train(config(setup, optimiser=OptimiserOptions(learning_rate=1e-5)), finished, setup=setup)
 
 
 def test_killed_run_resumes_to_equal_bytes(finished, tmp_path):
@@ -124,14 +123,12 @@ def test_told_to_stop_leaves_a_checkpoint_after_the_step_under_way(setup, tmp_pa
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    import threading
-
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        train(given, timer, setup=setup[0])
+        train(given, timer, setup=setup)
     assert list((timer / "checkpoints").iterdir())
     before = lines(timer / "metrics.jsonl")
-    train(given, timer, setup=setup[0])
+    train(given, timer, setup=setup)
     assert lines(timer / "metrics.jsonl")[: len(before)] == before
     assert len(lines(timer / "metrics.jsonl")) == 6
 
@@ -146,7 +143,7 @@ def test_every_method_trains(setup, method, tmp_path):
         save_every=0,
         evaluation=EvaluationOptions(eval_every=0, eval_prompts=4, eval_samples=4),
     )
-    train(brief, tmp_path / "run", setup=setup[0])
+    train(brief, tmp_path / "run", setup=setup)
     metrics = lines(tmp_path / "run" / "metrics.jsonl")
     assert len(metrics) == 2
     assert metrics[-1]["skipped_updates"] == 0
@@ -154,7 +151,7 @@ def test_every_method_trains(setup, method, tmp_path):
 
 def test_staleness_lets_the_ratio_leave_one(setup, tmp_path):
     stale = config(setup, optimiser=OptimiserOptions(refresh_every=3, learning_rate=3e-3), probe_every=1)
-    train(stale, tmp_path / "stale", setup=setup[0])
+    train(stale, tmp_path / "stale", setup=setup)
     deviation = [line["ratio_deviation"] for line in lines(tmp_path / "stale" / "metrics.jsonl")]
     assert deviation[0] < 1e-5
     assert deviation[3] < 1e-5, "step 4 samples from the refreshed policy"
