@@ -96,13 +96,21 @@ def draw_panels(rows: Rows, looks: Mapping[str, Look]) -> Figure:
     columns = max(map(len, rows))
     figure, axes = grid(len(rows), columns, width=COLUMN if columns == 1 else PAGE, height=1.9 if columns < 3 else 1.7)
     titles = {panel.title for row in rows for panel in row}
-    for row, panels in zip(axes, rows, strict=True):
-        for ax in row[len(panels) :]:
+    places = {(i, j): panel for i, panels in enumerate(rows) for j, panel in enumerate(panels)}
+    for (i, j), ax in np.ndenumerate(axes):
+        panel = places.get((i, j))
+        if panel is None:
             ax.set_visible(False)
-        for ax, panel in zip(row, panels, strict=False):
-            draw_panel(ax, panel, looks)
-            if len(titles) > 1:
-                ax.set_title(panel.title)
+            continue
+        draw_panel(ax, panel, looks)
+        # What the neighbour says already is not said again.
+        above, below, left = (places.get(place) for place in ((i - 1, j), (i + 1, j), (i, j - 1)))
+        if len(titles) > 1 and (above is None or above.title != panel.title):
+            ax.set_title(panel.title)
+        if below is not None and below.xlabel == panel.xlabel:
+            ax.set_xlabel("")
+        if left is not None and left.ylabel == panel.ylabel:
+            ax.set_ylabel("")
     add_legend(figure, list(axes.flat), title=titles.pop() if len(titles) == 1 else "")
     return figure
 
@@ -134,7 +142,7 @@ def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
     elif panel.names:
         ax.set_xticks(range(len(panel.names)), panel.names)
     elif all((curve.x == curve.x.round()).all() for curve in panel.curves):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.margins(x=0.01)
     if limits := _limits(panel):
         ax.set_ylim(*limits)

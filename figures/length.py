@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from figures.curves import MissingData
-from figures.runs import Arm, Results
+from figures.runs import Arm, Results, panels
 from figures.style import COLUMN, GREY, NEGATIVE, PAGE, POSITIVE, Look, grid
 from figures.training import require_arms
 
@@ -24,15 +24,18 @@ class Weights:
 
 
 def scaled_advantages(results: Results) -> Mapping[str, tuple[Weights, ...]]:
-    """The weights in the samples of every arm; under a mean over sequences they are A/L.
+    """The weights in the samples of every arm, by task and model; under a mean over sequences they are A/L.
 
     Raises:
         MissingData: no samples with token weights.
     """
-    found = tuple(weights for arm in require_arms(results) if (weights := _weights(arm)) is not None)
+    found = {}
+    for (task, model), arms in panels(require_arms(results)).items():
+        if weights := tuple(each for arm in arms if (each := _weights(arm)) is not None):
+            found[f"{task}-{model}"] = weights
     if not found:
         raise MissingData("no samples.jsonl with token weights")
-    return {"": found}
+    return found if len(found) > 1 else {"": next(iter(found.values()))}
 
 
 def draw_scaled_advantages(arms: tuple[Weights, ...], _: Mapping[str, Look]) -> Figure:

@@ -164,9 +164,11 @@ class Results:
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """The keys of all methods that occur, those that were trained first."""
-        checked = (key for check in self.checks.values() for key in check.get("methods", {}))
-        return tuple(dict.fromkeys((*(arm.method for arm in self.arms), *checked)))
+        """The keys of all methods that occur: those that were trained, those with curves of their own, the others."""
+        trained = (arm.method for arm in self.arms)
+        drawn = (key for check in self.checks.values() for key in check.get("inner_steps", {}).get("methods", {}))
+        checked = (key for check in self.checks.values() for key in check["methods"])
+        return tuple(dict.fromkeys((*trained, *drawn, *checked)))
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
