@@ -12,7 +12,7 @@ the policy's gradient is that of the objective alone.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,9 @@ from mdp_theory.objectives import (
     token_weights,
 )
 
+AnyArray: TypeAlias = Any
+"""A numpy or a jax array: batches are cut and sorted on the host and computed with on the device."""
+
 
 class Rollout(NamedTuple):
     """Completions to learn from; rows of one group are neighbours.
@@ -52,12 +55,12 @@ class Rollout(NamedTuple):
         group: the index of its prompt in the batch.
     """
 
-    tokens: Int[Array, "batch length"]
-    valid: Bool[Array, "batch length"]
-    mask: Float[Array, "batch time"]
-    sampler_logp: Float[Array, "batch time"]
-    reward: Float[Array, "batch"]
-    group: Int[Array, "batch"]
+    tokens: Int[AnyArray, "batch length"]
+    valid: Bool[AnyArray, "batch length"]
+    mask: Float[AnyArray, "batch time"]
+    sampler_logp: Float[AnyArray, "batch time"]
+    reward: Float[AnyArray, "batch"]
+    group: Int[AnyArray, "batch"]
 
     def rows(self, index: np.ndarray | slice) -> "Rollout":
         """Some of the rows."""
@@ -103,9 +106,9 @@ class Evidence(NamedTuple):
     `value` is the critic's estimate before each token, and None without a critic.
     """
 
-    old_logp: Float[np.ndarray, "batch time"] | None
-    ref_logp: Float[np.ndarray, "batch time"] | None
-    value: Float[np.ndarray, "batch time"] | None = None
+    old_logp: Float[AnyArray, "batch time"] | None
+    ref_logp: Float[AnyArray, "batch time"] | None
+    value: Float[AnyArray, "batch time"] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,15 +135,15 @@ class Learner:
         weights = Weights(params, critic)
         return LearnerState(weights, self._optimiser().init(weights), jnp.zeros((), jnp.int32))
 
-    def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[np.ndarray, "batch time"]:
+    def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
         return self._evaluate(Weights(params, None), rollout)[0]
 
-    def values(self, state: LearnerState, rollout: Rollout) -> Float[np.ndarray, "batch time"]:
+    def values(self, state: LearnerState, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """The critic's estimate of the reward before each completion token."""
         return self._evaluate(state.weights, rollout)[1]
 
-    def _evaluate(self, weights: Weights, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+    def _evaluate(self, weights: Weights, rollout: Rollout) -> tuple[AnyArray, AnyArray]:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
@@ -175,23 +178,23 @@ class Learner:
         batch = Batch(logp, old, ref, rollout.mask, rollout.reward, rollout.group, evidence.value)
         return np.asarray(_weights(self.objective, batch)), np.asarray(_assign(self.objective, batch).advantage)
 
-    def learning_rate(self, updates: int) -> float:
-        """The rate of the next update, after `updates` steps."""
+    def learning_rate(self, steps: int) -> float:
+        """The rate of the first update after `steps` steps."""
         options = self.options
-        done = updates * options.num_iterations * options.num_minibatches
-        return options.learning_rate * (min(done / options.warmup_steps, 1.0) if options.warmup_steps else 1.0)
+        done = steps * options.num_iterations * options.num_minibatches
+        return (options.learning_rate or 0.0) * (min(done / options.warmup_steps, 1.0) if options.warmup_steps else 1.0)
 
     def _optimiser(self) -> optax.GradientTransformation:
         options = self.options
-        rate: optax.ScalarOrSchedule = options.learning_rate
+        rate: optax.ScalarOrSchedule = options.learning_rate or 0.0
         if options.warmup_steps:
-            rate = optax.linear_schedule(0.0, options.learning_rate, options.warmup_steps)
+            rate = optax.linear_schedule(0.0, rate, options.warmup_steps)
         policy = optax.chain(
             optax.clip_by_global_norm(options.max_grad_norm),
             optax.adamw(rate, b1=options.adam_beta1, b2=options.adam_beta2, weight_decay=options.weight_decay),
         )
         critic = optax.adam(options.critic_learning_rate, b1=options.adam_beta1, b2=options.adam_beta2)
-        return optax.partition({"policy": policy, "critic": critic}, Weights("policy", "critic"))
+        return optax.partition({"policy": policy, "critic": critic}, _LABELS)
 
     def _minibatches(self, rollout: Rollout, evidence: Evidence) -> list[tuple[Rollout, Evidence]]:
         size = rollout.reward.shape[0] // self.options.num_minibatches
@@ -211,7 +214,7 @@ class Learner:
             yield index, rollout.rows(index).cut(length_bin(int(lengths[index].max())))
 
     def _credit(self, rollout: Rollout, evidence: Evidence) -> Credit:
-        old = evidence.old_logp if evidence.old_logp is not None else np.zeros(rollout.mask.shape, np.float32)
+        old: AnyArray = evidence.old_logp if evidence.old_logp is not None else np.zeros(rollout.mask.shape, np.float32)
         ref = evidence.ref_logp if evidence.ref_logp is not None else old
         batch = Batch(old, old, ref, rollout.mask, rollout.reward, rollout.group, evidence.value)
         return _assign(self.objective, batch)
@@ -223,7 +226,7 @@ class Learner:
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
-            share = Credit(*(np.asarray(field)[index, :time] for field in credit))
+            share = Credit(*(jnp.asarray(np.asarray(field)[index, :time]) for field in credit))
             result = self._micro_gradient(objective, weights, *split_rows((part, seen, share)))
             total = result if total is None else _add(total, result)
         assert total is not None
@@ -297,13 +300,15 @@ class Learner:
         level = outcome_credit(credit, rollout.mask)
         supervised, _ = self._gradient(weights, rollout, evidence, level, supervised_counterpart(self.objective))
         by_token, _ = self.weights(weights.params, rollout, evidence)
-        index = credit_structure_index(by_token, jnp.asarray(rollout.mask))
+        index = credit_structure_index(jnp.asarray(by_token), jnp.asarray(rollout.mask))
         return {
             **{name: float(value) for name, value in compare_gradients(gradient.params, supervised.params).items()},
             "equivalence/credit_structure_index": float(index),
         }
 
 
+# The optimiser of each part of the weights.
+_LABELS: Any = Weights("policy", "critic")  # type: ignore[arg-type]
 _assign = jax.jit(assign_credit, static_argnums=0)
 _weights = jax.jit(token_weights, static_argnums=0)
 _add = jax.jit(lambda left, right: jax.tree.map(jnp.add, left, right), donate_argnums=0)

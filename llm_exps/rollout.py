@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -68,21 +69,23 @@ class Actor:
         """
         encoded = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
         longest = max(range(len(encoded)), key=lambda index: len(encoded[index]))
-        limit = self.options.max_prompt_length
+        limit, most = self.options.max_prompt_length, self.options.max_completion_length
+        assert limit is not None, "options are resolved"
+        assert most is not None, "options are resolved"
         if len(encoded[longest]) > limit:
             raise InputError(
                 f"a prompt has {len(encoded[longest])} tokens, max_prompt_length is {limit}: {prompts[longest][:60]!r}",
                 mend=f"--max-prompt-length {len(encoded[longest])}",
             )
         sampling = Sampling(
-            max_new_tokens=self.options.max_completion_length,
+            max_new_tokens=most,
             num_generations=copies,
             temperature=0.0 if greedy else self.options.temperature,
             top_p=self.options.top_p,
             top_k=self.options.top_k,
             stop_tokens=self.stop_tokens,
         )
-        keys = row_keys(key, np.arange(len(prompts) * copies))
+        keys = row_keys(key, jnp.arange(len(prompts) * copies))
         samples = jax.device_get(generate(nnx.merge(self.graph, params), encoded, keys, sampling))
         prompt_tokens, prompt_valid = pad_prompts(encoded, pad_token=sampling.pad_token)
         # Completions end where the longest does, up to a length bin: the learner compiles for few shapes.
