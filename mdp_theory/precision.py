@@ -7,6 +7,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 import jax
 import numpy as np
 
+QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Options of `jax.jit` for programs that run for microseconds: optimising them would take longer than it saves."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

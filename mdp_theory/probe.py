@@ -26,7 +26,7 @@ from mdp_theory.objectives import (
     surrogate,
     token_weights,
 )
-from mdp_theory.precision import in_float64
+from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.tree import EdgeLevels, Sample, StateLevels
 
 Estimator: TypeAlias = Literal["k1", "k2", "k3"]
@@ -204,7 +204,7 @@ def _differentiate(objective: Objective, samples: Batch) -> tuple[Any, Any, Any,
     return _compiled(replace(objective, kl=replace(objective.kl, beta=1.0)), samples, objective.kl.beta)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=QUICK_COMPILATION)
 def _compiled(objective: Objective, samples: Batch, beta: float) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     if objective.kl is not None:
         objective = replace(objective, kl=replace(objective.kl, beta=beta))

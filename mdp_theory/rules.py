@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from console import InputError
 from mdp_theory.objectives import Advantage, Batch, Objective, assign_credit
-from mdp_theory.precision import in_float64
+from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.tree import Array
 
 MAX_COMPOSITIONS = 200_000
@@ -242,7 +242,7 @@ def _group_rule(
         credit = assign_credit(rule, batch)
         return credit.advantage[at, 0], credit.scale[at, 0] > 0
 
-    many = jax.jit(jax.vmap(one))
+    many = jax.jit(jax.vmap(one), compiler_options=QUICK_COMPILATION)
     # In blocks, for each group holds a few [size, size] arrays.
     blocks = [many(rewards[i : i + 256], first[i : i + 256]) for i in range(0, len(counts), 256)]
     advantage, kept = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*blocks, strict=True))
