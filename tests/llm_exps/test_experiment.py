@@ -183,3 +183,15 @@ def test_evaluate_and_generate(tmp_path, capsys):
     assert 0 <= json.loads((tmp_path / "result.json").read_text())["eval/pass@1"] <= 1
     assert rino.run(["generate", "--num", "2", *common]) == 0
     assert len(json.loads((tmp_path / "result.json").read_text())) == 4
+
+
+@pytest.mark.slow
+def test_several_devices_give_the_metrics_of_one(tmp_path):
+    command = [sys.executable, "-m", "rino", "train", "--num-minibatches", "1", *FLAGS.split()]
+    for count in (1, 4):
+        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+        out = ["--out", str(tmp_path / str(count))]
+        assert subprocess.run([*command, *out], env=environment, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    for one, four in zip(*(lines(tmp_path / count / "metrics.jsonl") for count in ("1", "4")), strict=True):
+        for name in ("reward", "grad_norm", "entropy", "completions/mean_length"):
+            assert four[name] == pytest.approx(one[name], rel=1e-3), name
