@@ -18,7 +18,7 @@ from console import InputError
 from mdp_theory.audit_advantage import AdvantageFit, recover_advantage
 from mdp_theory.audit_departures import BREAKING, Evidence, Finding, Measured, departures, ids_ignored, measure
 from mdp_theory.audit_form import ClipFit, RatioFit, length_exponent, recover_aggregation, recover_clip, recover_ratio
-from mdp_theory.audit_kl import KLFit, k1_term, recover_kl, reference_words
+from mdp_theory.audit_kl import KLFit, k1_term, recover_kl, reference_words, uniform_term
 from mdp_theory.audit_loss import Loss
 from mdp_theory.audit_nearest import Nearest, Parts, assemble, distance, nearest
 from mdp_theory.audit_probes import RAGGED, ROWS, WIDTH, probes
@@ -138,22 +138,26 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
             f"{loss.name} does not depend on logp: its gradient is zero on every probe",
             mend="compute the loss from logp itself, without stop_gradient, detach or no_grad around it",
         )
-    k1 = k1_term(evidence)
-    # A k1 in the loss weighs tokens that earn nothing: what they weigh is taken off before the rest is explained.
+    k1, uniform = k1_term(evidence), uniform_term(evidence)
+    # A weight that tokens carry without reward is taken off before the rest is explained.
+    beside = k1 is not None or uniform is not None
     bare = {name: each for name, each in evidence.items() if name.startswith("no-reward")}
-    offset = {name: each.response if k1 else np.zeros(ROWS) for name, each in bare.items()}
-    tokens = evidence["no-reward-lengths: 0"].tokens if k1 else np.zeros((ROWS, WIDTH))
+    offset = {name: each.response if beside else np.zeros(ROWS) for name, each in bare.items()}
+    tokens = evidence["no-reward-lengths: 0"].tokens if beside else np.zeros((ROWS, WIDTH))
     findings = departures(evidence)
     minimised = _minimised(evidence) and not any(finding.name == "probability" for finding in findings)
     in_order = not any("micro-batches" in finding.detail for finding in findings)
     advantage = recover_advantage(evidence, offset=offset["no-reward-equal-lengths"], ids_ignored=ids_ignored(evidence))
-    aggregation = recover_aggregation(loss, evidence, advantage, offset=offset, in_order=in_order)
+    aggregation = recover_aggregation(evidence, advantage, offset=offset, in_order=in_order)
     ratio = recover_ratio(evidence, offset=tokens)
     clip = None
     if ratio is not None and ratio.level is not None:
-        clip = recover_clip(loss, ratio, k1=k1 is not None, reversed_sign=minimised)
+        clip = recover_clip(loss, ratio, beside=beside, reversed_sign=minimised)
     kl = recover_kl(evidence, advantage, aggregation, k1=k1)
     parts = Parts(advantage, aggregation, ratio, clip, kl)
+    if uniform is not None and k1 is None:
+        detail = f"every token weighs {uniform[1]:+g} more, whatever its outcome: an entropy bonus by the tokens' log π"
+        findings.append(Finding("entropy", "on-policy", detail))
     findings = [*(_told(finding, evidence, parts) for finding in findings), *_from_parts(evidence, parts, findings)]
     built = assemble(parts)
     error = distance(evidence, built[0])[0] if built else 1.0
@@ -170,7 +174,7 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
 
 
 _REPRODUCED = 1e-5
-_ORDER = (*BREAKING, "length", "batch size", "reference", "equal rewards", "fails")
+_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "fails")
 
 
 def _minimised(evidence: Evidence) -> bool:
@@ -218,8 +222,8 @@ def _ratio_words(ratio: RatioFit | None) -> str:
     )
     if ratio.exponent == 1:
         return level
-    twice = ": counted more than once" if ratio.exponent in (2.0, 3.0) else ""
-    return f"{level}, to the power {ratio.exponent:g}{twice}"
+    told = {2.0: ": counted twice", -1.0: ": upside down"}.get(ratio.exponent, "")
+    return f"{level}, to the power {ratio.exponent:g}{told}"
 
 
 def _clip_words(clip: ClipFit) -> str:
@@ -245,9 +249,8 @@ def _kl_words(kl: KLFit) -> str:
 def _neighbour_words(parts: Parts, finding: Finding) -> str:
     advantage, aggregation = parts.advantage, parts.aggregation
     if "group ids" in finding.detail and advantage is not None and advantage.grouping != "ids":
-        return (
-            "the whole batch" if advantage.grouping == "batch" else f"every {advantage.grouping}"
-        ) + " count as a group"
+        groups = "the whole batch counts" if advantage.grouping == "batch" else f"every {advantage.grouping} count"
+        return f"{groups} as one group"
     if "statistic" in finding.detail and advantage is not None and advantage.rule.scale == "batch-std":
         return "the standard deviation is over the batch"
     if "micro-batches" in finding.detail and aggregation is not None:

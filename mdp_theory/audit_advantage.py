@@ -92,7 +92,7 @@ def recover_advantage(evidence: Evidence, *, offset: np.ndarray, ids_ignored: bo
 
     fits = []
     for candidate in _candidates(ids_ignored):
-        shares = _shares(candidate)
+        shares = _shares(candidate.keep, candidate.rules[0].threshold)
         columns = [_advantages(rule, candidate.grouping) * shares for rule in candidate.rules]
         solution, error = residual(columns, plain)
         fits.append((error, candidate, solution))
@@ -209,9 +209,10 @@ def advantages(rule: Advantage, reward: np.ndarray, group: np.ndarray) -> np.nda
     return np.where(divisor != 0, advantage / np.where(divisor != 0, divisor, 1.0), 0.0)
 
 
-def _shares(candidate: _Candidate) -> np.ndarray:
+@cache
+def _shares(keep: Keep, threshold: float) -> np.ndarray:
     """1 / (responses kept), 0 on those dropped, [patterns, rows]."""
-    kept = np.stack([kept_responses(batch, candidate.keep, candidate.rules[0].threshold) for batch in _patterns()])
+    kept = np.stack([kept_responses(batch, keep, threshold) for batch in _patterns()])
     return kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
 
 
@@ -231,7 +232,9 @@ def _divided(candidate: _Candidate, eps: float, form: EpsForm) -> np.ndarray:
     plain = _advantages(dataclasses.replace(rule, eps=0.0), candidate.grouping)
     above = _advantages(dataclasses.replace(rule, scale="none"), candidate.grouping)
     divisor = np.where(plain != 0, above / np.where(plain != 0, plain, 1.0), 1.0)
-    return np.where(plain != 0, above / _EPS_FORMS[form](divisor, eps), 0.0) * _shares(candidate)
+    return np.where(plain != 0, above / _EPS_FORMS[form](divisor, eps), 0.0) * _shares(
+        candidate.keep, candidate.rules[0].threshold
+    )
 
 
 def _with_eps(candidate: _Candidate, error: Callable[[np.ndarray], float]) -> tuple[Advantage, EpsForm]:

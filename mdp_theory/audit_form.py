@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from mdp_theory.audit_advantage import RECOGNISED, AdvantageFit, advantages, kept_responses
+from mdp_theory.audit_advantage import RECOGNISED, AdvantageFit, kept_responses
 from mdp_theory.audit_departures import TOLERANCE, Evidence, measure
 from mdp_theory.audit_loss import Loss
-from mdp_theory.audit_probes import EQUAL, RAGGED, ROWS, SCAN_LENGTH, SCAN_ROWS, scan
+from mdp_theory.audit_probes import EQUAL, RAGGED, ROWS, SCAN_LENGTH, scan
 from mdp_theory.objectives import Batch
 
 Shares = Callable[[Batch, np.ndarray], np.ndarray]
@@ -71,8 +71,7 @@ class AggregationFit:
     Attributes:
         name: one of AGGREGATIONS.
         coefficient: weights are `coefficient · A · share`; negative where the reward is minimised.
-        summed: the loss grows with the number of responses, as a sum over them does and a mean does not; then the
-            coefficient is that of the mean over the 24 responses of a probe.
+        summed: the coefficient is the number of responses: the loss is a sum over them where a mean is usual.
     """
 
     name: str
@@ -111,7 +110,7 @@ class ClipFit:
 
 
 def recover_aggregation(
-    loss: Loss, evidence: Evidence, advantage: AdvantageFit | None, *, offset: Mapping[str, np.ndarray], in_order: bool
+    evidence: Evidence, advantage: AdvantageFit | None, *, offset: Mapping[str, np.ndarray], in_order: bool
 ) -> AggregationFit | None:
     """The aggregation that explains how weights move with lengths.
 
@@ -133,24 +132,13 @@ def recover_aggregation(
             # At equal lengths the advantage's coefficient is in units of 1 / (responses kept).
             unit = float(reference[kept.argmax()] * kept.sum())
             coefficient = (advantage.coefficient if advantage else 1.0) / unit
-            return AggregationFit(name, coefficient, _is_sum(loss, advantage, name, coefficient))
+            # No one multiplies a mean by just the number of responses of a probe.
+            return AggregationFit(name, coefficient, abs(abs(coefficient) / ROWS - 1) < 1e-6)
     return None
 
 
 def _kept(batch: Batch, advantage: AdvantageFit | None) -> np.ndarray:
     return kept_responses(batch, advantage.keep if advantage else "all", advantage.rule.threshold if advantage else 1.0)
-
-
-def _is_sum(loss: Loss, advantage: AdvantageFit | None, name: str, coefficient: float) -> bool:
-    """Whether four times the responses, with the same rewards and group size, leave a token's weight as it was."""
-    if advantage is None or advantage.grouping != "ids":
-        return False
-    batch = scan(np.zeros(SCAN_ROWS))
-    outcome = advantages(advantage.rule, np.asarray(batch.reward), np.asarray(batch.group))
-    expected = coefficient * outcome * AGGREGATIONS[name](batch, _kept(batch, advantage))
-    weights = measure(loss, batch).response
-    seen = np.abs(expected) > TOLERANCE * np.abs(expected).max(initial=0)
-    return bool(seen.any() and np.allclose(weights[seen], expected[seen] * (SCAN_ROWS / ROWS), rtol=1e-4))
 
 
 def length_exponent(evidence: Evidence) -> float | None:
@@ -205,18 +193,18 @@ def _power(number: float) -> float:
 Side = tuple[int, int]  # sign of the advantage, direction of the ratio
 
 
-def recover_clip(loss: Loss, ratio: RatioFit, *, k1: bool, reversed_sign: bool) -> ClipFit | None:
+def recover_clip(loss: Loss, ratio: RatioFit, *, beside: bool, reversed_sign: bool) -> ClipFit | None:
     """The range in which the ratio acts, by scanning it and closing in on every bound; None where there is none.
 
     Args:
-        k1: tokens have weight without reward, which is not the ratio's to move.
+        beside: tokens have weight without reward, which is not the ratio's to move.
         reversed_sign: the reward is minimised, so weights have the sign opposite to their advantage's.
     """
     tokens = SCAN_LENGTH if ratio.level == "sequence-product" else 1
-    still = measure(loss, scan(np.zeros(SCAN_ROWS)))
-    offset = np.zeros(SCAN_ROWS)
-    if k1:
-        offset = measure(loss, scan(np.zeros(SCAN_ROWS), rewarded=False)).response
+    still = measure(loss, scan(np.zeros(ROWS)))
+    offset = np.zeros(ROWS)
+    if beside:
+        offset = measure(loss, scan(np.zeros(ROWS), rewarded=False)).response
     level = still.response - offset
     if still.failure or not level.any():
         return None
@@ -226,7 +214,7 @@ def recover_clip(loss: Loss, ratio: RatioFit, *, k1: bool, reversed_sign: bool) 
 
     def look(points: dict[Side, np.ndarray]) -> dict[Side, tuple[list[str], np.ndarray]]:
         """What becomes of the ratio at each point, in a word, and the weight per weight at ratio 1."""
-        delta = np.zeros(SCAN_ROWS)
+        delta = np.zeros(ROWS)
         for side, rows in sides.items():
             delta[rows] = points[side]
         moved = (measure(loss, scan(delta)).response - offset) / np.where(sign != 0, level, 1.0)
@@ -242,7 +230,7 @@ def recover_clip(loss: Loss, ratio: RatioFit, *, k1: bool, reversed_sign: bool) 
     if any(word != "passes" for side, (words, _) in seen.items() for word in words[: _near(points[side])]):
         return None  # no method clips as tightly as that: the ratio does not enter as it seemed to
     inside, bounds = dict.fromkeys(sides, 0.0), {}
-    for _ in range(6):
+    for _ in range(11):
         for side, (words, moved) in seen.items():
             index = next((i for i, word in enumerate(words) if word != "passes"), len(words) - 1)
             inside[side], outside = (points[side][index - 1] if index else inside[side]), points[side][index]

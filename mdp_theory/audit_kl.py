@@ -53,14 +53,26 @@ def k1_term(evidence: Evidence) -> tuple[str, float] | None:
         return None
     for name, shares in AGGREGATIONS.items():
         share = shares(flat.batch, np.ones(len(bare.response)))
-        beta = (flat.value - far.value) / float((share[:, None] * np.asarray(flat.batch.mask) * FAR[0]).sum())
+        beta = (flat.value - far.value) / float((share[:, None] * np.asarray(flat.batch.mask) * FAR).sum())
         if beta and np.abs(bare.response + beta * share).max() < _FITS * np.abs(beta * share).max():
             return name, beta
     return None
 
 
+def uniform_term(evidence: Evidence) -> tuple[str, float] | None:
+    """Aggregation and size of a weight that every token carries whatever its group earned, beside its advantage."""
+    bare, equal = evidence["no-reward-lengths: 0"], evidence["equal-rewards"]
+    if bare.failure or not _changed(bare.tokens, 0 * bare.tokens) or _changed(bare.tokens, equal.tokens):
+        return None
+    for name, shares in AGGREGATIONS.items():
+        size, error = _project(shares(bare.batch, np.ones(len(bare.response))), bare.response)
+        if error < _FITS:
+            return name, _short(size)
+    return None
+
+
 def _changed(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool(np.abs(one - other).max() > 1e-9 * np.abs(other).max())
+    return bool(np.abs(one - other).max() > 1e-9 * max(np.abs(one).max(), np.abs(other).max()))
 
 
 def recover_kl(
@@ -88,7 +100,7 @@ def recover_kl(
         for keep in keeps:
             share = AGGREGATIONS[name](flat.batch, kept_responses(flat.batch, keep, 1.0))
             for estimator, slope in _SLOPES.items():
-                beta, error = _project(-mask * share[:, None] * slope(FAR[0]), change)
+                beta, error = _project(-mask * share[:, None] * slope(FAR), change)
                 if error < _FITS:
                     return KLFit(estimator, _short(beta / scale), "loss", None if name == own else name)
     if advantage is None or aggregation is None or advantage.grouping != "ids":
@@ -142,7 +154,7 @@ def reference_words(evidence: Evidence, kl: KLFit | None) -> str:
     seen = np.abs(flat.tokens) > 1e-9 * np.abs(flat.tokens).max()
     quotient = far.tokens[seen] / flat.tokens[seen]
     if (quotient > 0).all():
-        slope, error = _project(FAR[0][seen], np.log(quotient))
+        slope, error = _project(FAR[seen], np.log(quotient))
         if error < _FITS:
             return f"the ratio is taken to the reference: the weights go as π/π_ref to the power {-slope:.4g}"
     return "by no KL term of a known form"

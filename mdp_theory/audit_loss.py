@@ -110,9 +110,7 @@ def catalogued_loss(name: str) -> Loss:
         value = jnp.zeros_like(logp)
         return objectives.loss(objective, Batch(logp, old_logp, ref_logp, mask, rewards, group, value))
 
-    if objective.advantage.estimator == "gae":
-        call = jax.jit(call)  # outside jit its scan would be compiled anew at every call
-    return Loss(method.key, "catalogue", _differentiate_jax(call, np.float64))
+    return Loss(method.key, "catalogue", _differentiate_jax(call, np.float64, compiled=True))
 
 
 def _choices(path: Path) -> str:
@@ -189,17 +187,22 @@ def _frameworks(module: ModuleType) -> list[str]:
     return ["jax", "torch"] if "jax" in origins else ["torch"]
 
 
-def _differentiate_jax(call: Callable[..., Any], mask_type: type) -> Differentiate:
+def _differentiate_jax(call: Callable[..., Any], mask_type: type, *, compiled: bool = False) -> Differentiate:
+    """Uncompiled by default: a user's loss may branch on its mask or group ids, which only concrete arrays allow."""
+
+    def scalar(logp: jax.Array, *rest: jax.Array) -> jax.Array:
+        result = call(logp, *rest)
+        _check_scalar(result, isinstance(result, (jax.Array, float, int)))
+        return jnp.asarray(result, float)
+
+    value_and_gradient = jax.value_and_grad(scalar)
+    if compiled:
+        value_and_gradient = jax.jit(value_and_gradient)
+
     def differentiate(batch: Batch) -> tuple[float, np.ndarray]:
         with jax.enable_x64(True):
-            rest = [jnp.asarray(x) for x in _rest(batch, mask_type)]
-
-            def scalar(logp: jax.Array) -> Any:
-                result = call(logp, *rest)
-                _check_scalar(result, isinstance(result, (jax.Array, float, int)))
-                return jnp.asarray(result, float)
-
-            value, gradient = jax.value_and_grad(scalar)(jnp.asarray(batch.logp))
+            rest = (jnp.asarray(x) for x in _rest(batch, mask_type))
+            value, gradient = value_and_gradient(jnp.asarray(batch.logp), *rest)
             return float(value), -np.asarray(gradient, np.float64)
 
     return differentiate

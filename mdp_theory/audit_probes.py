@@ -27,7 +27,7 @@ def _spread(seed: int, *shape: int) -> np.ndarray:
 FLAT = np.full((ROWS, WIDTH), -2.0)
 VARIED = -2.0 - np.abs(_noise(1, ROWS, WIDTH))
 NOISE = _noise(2, ROWS, WIDTH)
-FAR = 1.5 * _spread(3, 2, ROWS, WIDTH)
+FAR = 1.5 * _spread(3, ROWS, WIDTH)
 NEAR = 0.2 * _noise(4, ROWS, WIDTH)
 JUNK = -3.0 - 2.0 * _spread(5, 4, ROWS, WIDTH + EXTRA)
 
@@ -63,7 +63,7 @@ REWARDS = MappingProxyType(
 )
 SHRINKAGE = (1e-2, 1e-4, 1e-6, 1e-8)
 
-SCAN_ROWS, SCAN_LENGTH = 120, 2
+SCAN_LENGTH = 2
 
 
 def lay(
@@ -128,9 +128,8 @@ def probes() -> dict[str, Batch]:
         "other-rewards": lay(reward=np.where(half | (MIXED != 0.1), MIXED, 0.12)),
         "other-outcomes": lay(reward=np.where(half, MIXED, np.roll(BINARY, 1))),
         "other-lengths": lay(length=np.where(half, base, RAGGED[1])),
-        "reference": lay(ref=FLAT + FAR[0]),
-        "reference-again": lay(ref=FLAT + FAR[1]),
-        "reference-varied": lay(logp=VARIED, ref=VARIED + FAR[0]),
+        "reference": lay(ref=FLAT + FAR),
+        "reference-varied": lay(logp=VARIED, ref=VARIED + FAR),
         "drift": lay(logp=small, old=FLAT),
         "drift-from-reference": lay(logp=small, old=FLAT, ref=FLAT),
         "drift-reversed": lay(logp=reversed_time, old=FLAT),
@@ -171,17 +170,8 @@ def suite() -> dict[str, Batch]:
 
 
 def scan(log_ratio: np.ndarray, *, rewarded: bool = True) -> Batch:
-    """120 responses of two tokens, both with the given log-ratio; half earn 1 and half -0.5, or all of them 0."""
-    rows = np.repeat(np.asarray(log_ratio, float)[:, None], SCAN_LENGTH, axis=1)
-    flat = np.full_like(rows, -4.0)
-    reward = rewarded * np.where(np.arange(SCAN_ROWS) % 2 == 0, 1.0, -0.5)
-    group = np.arange(SCAN_ROWS) // 4
-    return lay(
-        reward=reward,
-        length=np.full(SCAN_ROWS, SCAN_LENGTH),
-        group=group,
-        logp=flat + rows,
-        old=flat,
-        ref=flat + rows,
-        width=SCAN_LENGTH,
-    )
+    """24 responses of two tokens, both with the given log-ratio; every second earns 1, the rest -0.5, or all 0."""
+    old = np.full((ROWS, WIDTH), -4.0)
+    moved = old + np.asarray(log_ratio, float)[:, None]
+    reward = rewarded * np.where(np.arange(ROWS) % 2 == 0, 1.0, -0.5)
+    return lay(reward=reward, length=np.full(ROWS, SCAN_LENGTH), logp=moved, old=old, ref=moved)

@@ -72,7 +72,7 @@ def assert_close(actual, expected, tolerance=1e-12):
 
 
 @pytest.mark.parametrize("key", METHODS)
-@pytest.mark.parametrize("drift", [0.0, 1e-4, 0.3])
+@pytest.mark.parametrize("drift", [0.0, 0.3])
 def test_closed_form_weights_agree_with_autodiff(key, drift):
     closed, automatic = both_weights(ready(METHODS[key].objective), 3, drift=drift)
     assert np.abs(automatic).max() > 0
@@ -132,7 +132,7 @@ def objectives(draw):
 
 
 @given(objectives(), st.integers(0, 50))
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_closed_form_weights_agree_with_autodiff_for_any_objective(objective, seed):
     closed, automatic = both_weights(objective, seed, rewards=None)
     assert_close(closed, automatic, 1e-11)
