@@ -1,6 +1,7 @@
 """The front door: one subcommand a room, and a room is imported only when its command is called."""
 
 import difflib
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -51,6 +52,11 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except CycloptsError as error:
         report_error(InputError(" ".join(str(error).split()), mend=f"rino {' '.join(arguments[:1])} --help"))
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        report_error(InputError(f"no space left on disk: {error}", mend="free some and give the same command again"))
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

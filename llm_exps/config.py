@@ -149,6 +149,7 @@ class RunOptions:
         dtype: of the computation; master weights are float32.
         remat: recompute activations in the backward pass: less memory, more time.
         logprob_chunk: tokens whose logits are held at once.
+        report_to: also log to Weights & Biases or trackio, if installed; TensorBoard files are always written.
         model_axis: devices that share one copy of the model's layers; the others split the batch.
     """
 
@@ -164,6 +165,7 @@ class RunOptions:
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
     logprob_chunk: int = 1024
+    report_to: Literal["none", "wandb", "trackio"] = "none"
     model_axis: int = 1
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)

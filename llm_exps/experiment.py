@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from tensorboardX import SummaryWriter
 
 from console import progress_bar
 from llm_exps.config import RunConfig, RunOptions, validate
@@ -34,6 +33,7 @@ from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_
 from llm_exps.run_directory import Checkpoints, RunDirectory, complete_lines
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.task import Problems, Task
+from llm_exps.tracking import Tracker, tracker
 
 EMBEDDED_MODEL = Path(__file__).parent / "default_model"
 _ROLLOUT_STREAM = 0
@@ -140,16 +140,18 @@ class Experiment:
         options = self.config.options
         checkpoints = Checkpoints(self.run)
         step, progress = self._resume(checkpoints)
-        with self.run.tensorboard(step) as writer, _stop_when_told() as told:
+        report_to, config = options.report_to, self.config.to_json()
+        curves = tracker(self.run.path, resume_at=step, report_to=report_to, config=config)
+        with curves as tracking, _stop_when_told() as told:
             if step == 0:
-                self._evaluate(0, progress, writer)
+                self._evaluate(0, progress, tracking)
             while step < options.steps and not told:
-                progress = self._step(step, progress, writer)
+                progress = self._step(step, progress, tracking)
                 step += 1
                 if step == options.steps or (
                     options.evaluation.eval_every and step % options.evaluation.eval_every == 0
                 ):
-                    self._evaluate(step, progress, writer)
+                    self._evaluate(step, progress, tracking)
                 if told or (options.save_every and step % options.save_every == 0 and step < options.steps):
                     checkpoints.save(step, progress)
                 report(step)
@@ -173,7 +175,7 @@ class Experiment:
         self.run.truncate(step if step else -1)
         return step, checkpoints.restore(step, fresh) if step else fresh
 
-    def _step(self, step: int, progress: Progress, writer: SummaryWriter) -> Progress:
+    def _step(self, step: int, progress: Progress, tracking: Tracker) -> Progress:
         options, refresh = self.config.options, self.config.refresh_every
         clock = _Clock()
         if refresh > 1 and step % refresh == 0:
@@ -201,8 +203,8 @@ class Experiment:
             "skipped_updates": int(learner.skipped),
             "num_tokens": tokens + self._tokens_so_far(),
         }
-        self._log("metrics", step + 1, metrics, writer)
-        self._log("timing", step + 1, clock.report(tokens), writer)
+        self._log("metrics", step + 1, metrics, tracking)
+        self._log("timing", step + 1, clock.report(tokens), tracking)
         return Progress(learner, progress.sampler)
 
     def _evidence(self, state: LearnerState, sampler: nnx.State, rollout: Rollout) -> Evidence:
@@ -215,7 +217,7 @@ class Experiment:
         value = self.learner.values(state, rollout) if self.learner.needs_critic else None
         return Evidence(old, ref, value)
 
-    def _evaluate(self, step: int, progress: Progress, writer: SummaryWriter) -> None:
+    def _evaluate(self, step: int, progress: Progress, tracking: Tracker) -> None:
         options = self.config.options
         result = evaluate(
             self.actor,
@@ -226,7 +228,7 @@ class Experiment:
             seed=options.seed,
             rows=options.num_prompts * options.sampling.num_generations,
         )
-        self._log("eval", step, result, writer)
+        self._log("eval", step, result, tracking)
 
     def _log_samples(
         self, step: int, state: LearnerState, rollout: Rollout, completions: Completions, problems: Problems
@@ -254,11 +256,9 @@ class Experiment:
                 },
             )
 
-    def _log(self, log: str, step: int, record: dict[str, Any], writer: SummaryWriter) -> None:
+    def _log(self, log: str, step: int, record: dict[str, Any], tracking: Tracker) -> None:
         self.run.append(log, {"step": step, **record})
-        for name, value in record.items():
-            if isinstance(value, int | float):
-                writer.add_scalar(name, value, step)
+        tracking.log(step, record)
 
     def _tokens_so_far(self) -> int:
         file = self.run.path / "metrics.jsonl"

@@ -68,6 +68,7 @@ class Actor:
             InputError: a prompt is longer than `max_prompt_length`.
         """
         encoded = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        self._check_lossless(prompts, encoded)
         longest = max(range(len(encoded)), key=lambda index: len(encoded[index]))
         limit, most = self.options.max_prompt_length, self.options.max_completion_length
         assert limit is not None, "options are resolved"
@@ -107,6 +108,16 @@ class Actor:
             ended=ended,
             texts=texts,
         )
+
+    def _check_lossless(self, prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> None:
+        # A tokenizer with a small vocabulary drops what it has no token for, and the model would answer another prompt.
+        for prompt, ids in zip(prompts, encoded, strict=True):
+            decoded = self.tokenizer.decode(ids)
+            if "".join(prompt.split()) not in "".join(decoded.split()):
+                raise InputError(
+                    f"the model's tokenizer cannot write the prompt {prompt[:60]!r}: it makes {decoded[:60]!r} of it",
+                    mend="use a task whose prompts its vocabulary covers, or another --model",
+                )
 
 
 def collect(

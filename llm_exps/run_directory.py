@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from tensorboardX import SummaryWriter
 
 from console import InputError, write_json, write_text
 
@@ -77,10 +76,6 @@ class RunDirectory:
         """Mark the run as finished; its checkpoints have served their purpose."""
         write_json(self.path / "finished.json", dict(record))
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
-
-    def tensorboard(self, step: int) -> SummaryWriter:
-        """A TensorBoard writer; what was written after `step` is superseded."""
-        return SummaryWriter(str(self.path / "tensorboard"), purge_step=step)
 
 
 class Checkpoints:

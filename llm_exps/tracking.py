@@ -1,0 +1,52 @@
+"""Where curves go beside the JSONL files: TensorBoard always, Weights & Biases or trackio if asked for."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tensorboardX import SummaryWriter
+
+from console import InputError
+
+
+class Tracker(Protocol):
+    """Takes the numbers of one step."""
+
+    def log(self, step: int, record: Mapping[str, Any]) -> None: ...
+
+
+class _Tracker:
+    def __init__(self, board: SummaryWriter, service: Any | None) -> None:
+        self.board, self.service = board, service
+
+    def log(self, step: int, record: Mapping[str, Any]) -> None:
+        numbers = {name: value for name, value in record.items() if isinstance(value, int | float)}
+        for name, value in numbers.items():
+            self.board.add_scalar(name, value, step)
+        if self.service is not None:
+            self.service.log(numbers, step=step)
+
+
+@contextmanager
+def tracker(path: Path, *, resume_at: int, report_to: str, config: Mapping[str, Any]) -> Iterator[Tracker]:
+    """A tracker of the run in `path`; what TensorBoard holds from after `resume_at` is superseded.
+
+    Raises:
+        InputError: `report_to` names a service whose package is not installed.
+    """
+    service = None if report_to == "none" else _service(report_to)
+    if service is not None:
+        service.init(project="rino", name="/".join(path.parts[-3:]), config=dict(config))
+    with SummaryWriter(str(path / "tensorboard"), purge_step=resume_at) as board:
+        yield _Tracker(board, service)
+    if service is not None:
+        service.finish()
+
+
+def _service(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(f"--report-to {name}: the package is not installed", mend=f"pip install {name}") from None
