@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from figures import tables, theory, training, verdicts
+from figures import dynamics, tables, theory, training, verdicts
 from figures.credit import credit_variances, draw_credit_variances
 from figures.curves import draw_panels
 from figures.heatmap import draw_weights, weight_pairs
@@ -112,6 +112,27 @@ PLOTS = (
         prepare=credit_variances,
         draw=draw_credit_variances,
         judge=verdicts.credit,
+    ),
+    Plot(
+        id="critic",
+        section=THEORY,
+        title="What a critic gains where states recombine",
+        caption="Where several histories lead to one state (A1 dropped), a critic of states learns from all of them. "
+        "The error is that of one further response's gradient, bias and variance together; uniform credit with the "
+        "exact baseline is 1.",
+        prepare=dynamics.critics,
+        draw=dynamics.draw_critics,
+        judge=verdicts.critics,
+    ),
+    Plot(
+        id="staleness",
+        section=THEORY,
+        title="From on-policy training to supervised fine-tuning",
+        caption="Exact training from one policy, whose samples are refreshed at every step, every few steps, or never: "
+        "supervised fine-tuning on a fixed data set.",
+        prepare=dynamics.staleness,
+        draw=dynamics.draw_staleness,
+        judge=verdicts.staleness,
     ),
     Plot(
         id="accuracy",

@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
@@ -93,6 +94,13 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
         for i, label in enumerate(dict.fromkeys(labels))
     }
     return {**chosen, BEFORE: Look(GREY, DASHES[1], "o")}
+
+
+def shades(labels: Iterable[str]) -> dict[str, Look]:
+    """Looks for settings that have an order: from dark to light, the first the darkest."""
+    known = list(dict.fromkeys(labels))
+    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, len(known)))
+    return {label: Look(to_hex(colors[i]), "-", MARKERS[i % len(MARKERS)]) for i, label in enumerate(known)}
 
 
 @contextmanager

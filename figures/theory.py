@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from figures.curves import Curve, MissingData, Panel, Rows, draw_panel, draw_panels
 from figures.runs import Results, Row
-from figures.style import PAGE, Look, add_legend, few_decades, grid
+from figures.style import PAGE, Look, add_legend, few_decades, grid, shades
 
 MEASURES = (
     ("cosine", "cosine with the\nSFT gradient"),
@@ -39,9 +37,7 @@ def coefficients(results: Results) -> Mapping[str, tuple[Panel, Panel, Panel]]:
 def draw_coefficients(panels: tuple[Panel, Panel, Panel], looks: Mapping[str, Look]) -> Figure:
     """Three panels; the legend names the methods that share a line."""
     figure, axes = grid(1, 3, width=PAGE, height=2.2)
-    # Group sizes are ordered, so their colours are.
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(panels[2].curves)))
-    sizes = {curve.label: Look(to_hex(shade), "-", "o") for curve, shade in zip(panels[2].curves, shades, strict=True)}
+    sizes = shades(curve.label for curve in panels[2].curves)
     for ax, panel, known in zip(axes[0], panels, (looks, looks, sizes), strict=True):
         draw_panel(ax, panel, known)
         ax.set_title(panel.title)
@@ -106,10 +102,7 @@ def departures(results: Results) -> Mapping[str, Rows]:
 def draw_departures(rows: Rows, looks: Mapping[str, Look]) -> Figure:
     """Methods have their own looks, the three KL estimators looks of their own."""
     labels = [curve.label for row in rows for panel in row for curve in panel.curves]
-    estimators = [label for label in dict.fromkeys(labels) if label not in looks]
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.8, len(estimators)))
-    markers = zip(estimators, shades, "osD^v", strict=False)
-    return draw_panels(rows, {**looks, **{label: Look(to_hex(shade), "-", sign) for label, shade, sign in markers}})
+    return draw_panels(rows, {**looks, **shades(label for label in labels if label not in looks)})
 
 
 def _coefficient_panels(curves: Row, results: Results) -> tuple[Panel, Panel, Panel]:

@@ -13,6 +13,7 @@ import numpy as np
 from figures.comparison import PRIMARY, Comparison, against_reference, change
 from figures.credit import credit_variances
 from figures.curves import MissingData
+from figures.dynamics import age_name
 from figures.runs import CLAIM, Results, Row
 from figures.statistics import Estimate
 from figures.tables import interval, measurement
@@ -136,6 +137,37 @@ def credit(results: Results) -> list[Verdict]:
         )
         for problem, ratio in ratios.items()
     ]
+
+
+def critics(results: Results) -> list[Verdict]:
+    """What a critic of states knows that one of histories does not, after the same responses."""
+    found = []
+    for problem, check in _checks(results).items():
+        if data := check.get("critic"):
+            errors = data["relative_error"]
+            rows = zip(data["responses"], errors["state"], errors["history"], strict=True)
+            listed = ", ".join(f"{state:.3f} and {history:.3f} after {count}" for count, state, history in rows)
+            text = (
+                f"{problem}, error of the gradient relative to uniform credit, with a critic of states and with one of "
+                f"histories: {listed} responses to each prompt; {data['exact']:.3f} with exact advantages."
+            )
+            found.append(Verdict(problem, "measured", text))
+    return found
+
+
+def staleness(results: Results) -> list[Verdict]:
+    """Success at the end of exact training, from fresh samples to samples that are never refreshed."""
+    found = []
+    for problem, check in _checks(results).items():
+        data = check.get("staleness") or {"methods": {}}
+        for key, curves in data["methods"].items():
+            ends = [
+                f"{success[-1]:.3f} {age_name(age)}"
+                for age, success in zip(data["refresh_every"], curves["success"], strict=True)
+            ]
+            text = f"{results.titles[key]} on {problem}, success after {len(curves['success'][0]) - 1} exact steps: "
+            found.append(Verdict(problem, "measured", text + ", ".join(ends) + "."))
+    return found
 
 
 def off_policy(results: Results) -> list[Verdict]:

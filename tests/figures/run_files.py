@@ -218,6 +218,16 @@ def make_check(directory: Path, problem: str = "tiny-words", *, relative_error: 
         "variance": {"reward": [0.4], "baseline": [0.3], "state_baseline": [0.2], "state_advantage": [0.1]},
         "inner_steps": {"learning_rate": 1.0, "methods": drift},
         "drift": {"grpo": drift["grpo"] | {"distance": [0.0, 0.1, 1.0]}},
+        "staleness": {
+            "learning_rate": 4.0,
+            "refresh_every": [1, None],
+            "methods": {"grpo": {"success": [[0.1, 0.9], [0.1, 0.2]], "length_wrong": [[2.0, 3.0], [2.0, 2.0]]}},
+        },
+        "critic": {
+            "responses": [4, 16],
+            "relative_error": {"history": [0.6, 0.5], "state": [0.5, 0.3]},
+            "exact": 0.25,
+        },
         "kl": {"k3": drift["grpo"] | {"beta": [0.0, 0.01, 0.1]}},
         "curves": {
             "p": p.tolist(),

@@ -71,7 +71,8 @@ def test_missing_inputs_are_skipped_with_a_reason(tmp_path: Path, capsys: pytest
     make_check(tmp_path / "check")
     assert figures(tmp_path, formats=("svg",), json=tmp_path / "summary.json") == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
-    theory = {"mdp-and-bandit", "effective-objective", "inner-steps", "departures", "credit-variance"}
+    theory = {"mdp-and-bandit", "effective-objective", "inner-steps", "departures"}
+    theory |= {"credit-variance", "critic", "staleness"}
     assert {item["id"] for item in summary["figures"]} == theory
     assert summary["skipped"]["accuracy"] == "no training runs"
     assert summary["skipped"]["proofs"] == "no prove.json"

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from run_files import make_run
 
+from figures import verdicts
 from figures.credit import credit_variances, draw_credit_variances
 from figures.curves import MissingData
+from figures.dynamics import critics, staleness
 from figures.heatmap import draw_weights, visible, weight_pairs, weights_html
 from figures.length import draw_scaled_advantages, scaled_advantages
 from figures.runs import Results, read_results
@@ -58,6 +60,26 @@ def test_departures_leave_out_zero_which_a_logarithmic_axis_cannot_show(results:
     assert drift[1].curves[0].y.tolist() == [0.05, 0.8]
     figure = draw_departures([drift, penalty], looks(results.labels))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["GRPO", "GRPO with k3"]
+
+
+def test_ages_of_samples_are_lines_and_methods_are_columns(results: Results) -> None:
+    success, length = staleness(results)["tiny-words"]
+    assert [panel.title for panel in success] == ["GRPO"]
+    assert [(curve.label, curve.y.tolist()) for curve in success[0].curves] == [
+        ("refreshed every step", [0.1, 0.9]),
+        ("never refreshed", [0.1, 0.2]),
+    ]
+    assert length[0].curves[0].y.tolist() == [2.0, 3.0]
+    assert "0.900 refreshed every step, 0.200 never refreshed" in verdicts.staleness(results)[0].text
+
+
+def test_critics_are_compared_with_the_exact_limit(results: Results) -> None:
+    ((panel,),) = critics(results)[""]
+    assert [curve.y.tolist() for curve in panel.curves] == [[0.6, 0.5], [0.5, 0.3], [0.25, 0.25]]
+    assert (
+        "0.500 and 0.600 after 4, 0.300 and 0.500 after 16 responses to each prompt; 0.250 with exact"
+        in verdicts.critics(results)[0].text
+    )
 
 
 def test_variances_are_relative_to_state_advantages(results: Results) -> None:
