@@ -33,7 +33,9 @@ def load(name: str) -> Theorem:
     key = name.strip().upper()
     if key not in MODULES:
         nearest = difflib.get_close_matches(key, MODULES, n=1, cutoff=0) or list(MODULES)[:1]
-        raise InputError(f"there is no theorem {name!r}; the theorems are {', '.join(MODULES)}", mend=f"rino prove {nearest[0]}")
+        raise InputError(
+            f"there is no theorem {name!r}; the theorems are {', '.join(MODULES)}", mend=f"rino prove {nearest[0]}"
+        )
     theorem: Theorem = import_module(MODULES[key]).theorem()
     return theorem
 
@@ -41,8 +43,9 @@ def load(name: str) -> Theorem:
 def prove(theorem: str | None = None, /, *, latex: Path | None = None, json: Path | None = None) -> int:
     """Check the theorems symbolically, with the witness that breaks each when an assumption is dropped.
 
-    Each step of each derivation is carried out by SymPy now; a step that does not come out, or takes too long, fails with its
-    two sides and their difference. Each witness is a concrete instance on which the conclusion holds with an assumption and fails without it.
+    Each step of each derivation is carried out by SymPy now; one that does not come out, or takes too long, fails with
+    its two sides and their difference. Each witness is a concrete instance on which the conclusion holds with an
+    assumption and fails without it.
 
     Args:
         theorem: The theorem to check and show line by line, such as T5. Without it all are checked.
@@ -58,15 +61,17 @@ def prove(theorem: str | None = None, /, *, latex: Path | None = None, json: Pat
     theorems = [load(name) for name in ([theorem] if theorem else MODULES)]
     reports = check_all(theorems)
     if theorem:
-        print(render.text(reports[0]) + "\n")
-    for report in reports:
-        print(render.failures(report), end="")
+        print(render.text(reports[0]))
+    else:
+        print("".join(map(render.failures, reports)), end="")
     if latex:
         write_latex(latex, reports)
     if json:
         write_json(json, {"theorems": [as_json(report) for report in reports]})
     print_table(
-        "Theorems", ("theorem", "title", "steps verified", "symbolic", "enumerated", "witnesses", "seconds"), map(_row, reports)
+        "Theorems",
+        ("theorem", "title", "steps verified", "symbolic", "enumerated", "witnesses", "seconds"),
+        map(_row, reports),
     )
     return 0 if all(report.verified for report in reports) else 1
 

@@ -19,8 +19,8 @@ class Tree:
     """A token policy and a terminal reward on a prefix tree.
 
     Args:
-        policy: For each prefix the probability of each next token; tokens are single characters, the empty prefix is "".
-        reward: The reward of each complete response. These are the responses: all their proper prefixes are in `policy`.
+        policy: For each prefix the probability of each next token. Tokens are single characters.
+        reward: The reward of each complete response; all its proper prefixes are in `policy`.
     """
 
     policy: Mapping[str, Mapping[str, Expr]]
@@ -32,11 +32,13 @@ class Tree:
 
     def token_score(self, prefix: str, token: str) -> Matrix:
         """∇ log π(token | prefix) in the logits of the tree: one coordinate for each prefix and token."""
-        return Matrix([
-            Integer(other == token) - chance if state == prefix else 0
-            for state, actions in self.policy.items()
-            for other, chance in actions.items()
-        ])
+        return Matrix(
+            [
+                Integer(other == token) - chance if state == prefix else 0
+                for state, actions in self.policy.items()
+                for other, chance in actions.items()
+            ]
+        )
 
     def score(self, response: str, weights: Sequence[Expr] | None = None) -> Matrix:
         """Σ_t w_t ∇ log π(a_t | prefix); all weights 1 unless given."""

@@ -1,6 +1,6 @@
 """The letters that the theorems share, as SymPy objects, and the binomial law.
 
-`θ` is one coordinate of the parameters, any one: a statement about `∂/∂θ` for all of them is a statement about the gradient.
+`θ` is one coordinate of the parameters, any one: what holds for `∂/∂θ` in each coordinate holds for the gradient.
 `q` stands for `1 − p`; it is a letter of its own where `p + q = 1` is not needed, and a step that needs it says so.
 """
 

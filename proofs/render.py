@@ -1,11 +1,11 @@
-"""A theorem as text for a terminal and as LaTeX for a document, both printed by SymPy from the expressions that were checked."""
+"""A theorem as text for a terminal and as LaTeX, both printed by SymPy from the expressions that were checked."""
 
 import re
 import textwrap
 
 from sympy import Eq, Ge, Gt, latex, pretty
 
-from proofs.theorem import Outcome, Report, Step, Theorem
+from proofs.theorem import Outcome, Report, Step
 
 _WIDTH = 110
 
@@ -15,7 +15,13 @@ def text(report: Report) -> str:
     theorem = report.theorem
     lines = [f"{theorem.id}  {theorem.title}", "", *_wrap(theorem.statement), "", "Assumptions"]
     lines += [line for assumption in theorem.assumptions for line in _wrap(assumption, "  · ")]
-    lines += ["", *_wrap(f"Symbolic: {theorem.symbolic}."), *_wrap(f"Enumerated: {theorem.enumerated}."), "", "Derivation"]
+    lines += [
+        "",
+        *_wrap(f"Symbolic: {theorem.symbolic}."),
+        *_wrap(f"Enumerated: {theorem.enumerated}."),
+        "",
+        "Derivation",
+    ]
     for number, (step, outcome) in enumerate(zip(theorem.steps, report.steps, strict=True), start=1):
         lines += ["", *_wrap(step.claim, f"{number:3}. "), "", *_equation(step), "", *_wrap(step.rule, "     by: ")]
         if step.why_given:
@@ -32,20 +38,16 @@ def text(report: Report) -> str:
 
 
 def failures(report: Report) -> str:
-    """Every step and witness that does not hold, with both sides and their difference."""
+    """Every step and witness that does not hold, with both sides and their difference; empty if there is none."""
     theorem, lines = report.theorem, []
     for step, outcome in zip(theorem.steps, report.steps, strict=True):
         if not outcome.verified:
-            lines += [f"{theorem.id}, step not verified: {step.claim}", *_equation(step), f"     {outcome.detail}", ""]
+            lines += [f"{theorem.id}, step not verified: {step.claim}", *_equation(step), f"      {outcome.detail}", ""]
     for witness, outcome in zip(theorem.witnesses, report.witnesses, strict=True):
         if not outcome.verified:
-            lines += [f"{theorem.id}, witness without effect: {witness.dropped} ({witness.conclusion})", f"     {outcome.detail}", ""]
-    return "\n".join(lines)
-
-
-def one_line(step: Step) -> str:
-    """The claim of a step as one line of plain text, for JSON."""
-    return f"{step.left} {step.relation} {step.right}"
+            lines += [f"{theorem.id}, witness not verified: {witness.dropped}", f"      {witness.conclusion}"]
+            lines += [f"      {outcome.detail}", ""]
+    return "\n".join([*lines, ""]) if lines else ""
 
 
 def latex_theorem(report: Report) -> str:
@@ -79,7 +81,9 @@ def latex_theorem(report: Report) -> str:
     if theorem.remark:
         lines += [r"\begin{remark}", _prose(theorem.remark), r"\end{remark}"]
     verdict = "verified" if report.verified else r"\textbf{not verified}"
-    lines.append(rf"\noindent{{\small SymPy: {verdict}; {len(report.steps)} steps, {len(report.witnesses)} witnesses.}}")
+    lines.append(
+        rf"\noindent{{\small SymPy: {verdict}; {len(report.steps)} steps, {len(report.witnesses)} witnesses.}}"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -122,23 +126,23 @@ def _prose(words: str) -> str:
     words = re.sub(r"[\\{}]", lambda match: f"\\{match[0]}" if match[0] != "\\" else r"\textbackslash ", words)
     words = re.sub(r"[%&#$]", lambda match: f"\\{match[0]}", words)
     words = re.sub(r"_(\w+)", r"\\textsubscript{\1}", words)
-    words = re.sub(r"\^(\w+)", r"\\textsuperscript{\1}", words)
+    words = re.sub(r"\^(\([^)]*\)|[−\w]+)", r"\\textsuperscript{\1}", words)
     words = re.sub(r"(\w)\u0302", r"$\\hat \1$", words)
-    return re.sub(r"(\w)\u0304|x̄", r"$\\bar x$", words).replace("~", r"\textasciitilde{}")
+    return re.sub(r"(\w)\u0304", r"$\\bar \1$", words).replace("~", r"\textasciitilde{}")
 
 
 _RELATIONS = {"=": Eq, "≥": Ge, ">": Gt}
 
-_GREEK = {
-    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta", "λ": "lambda", "π": "pi",
-    "ρ": "rho", "σ": "sigma", "φ": "varphi", "ω": "omega", "Δ": "Delta", "Σ": "Sigma", "Φ": "Phi", "Π": "Pi", "ℓ": "ell", "∇": "nabla",
-    "∂": "partial", "√": "surd", "∞": "infty", "≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx", "→": "to", "↔": "leftrightarrow",
-    "∈": "in", "·": "cdot", "×": "times", "±": "pm", "∝": "propto", "−": "mathord{-}", "⊥": "perp", "‖": "Vert", "…": "ldots", "∼": "sim",
+_COMMANDS = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta", "κ": "kappa",
+    "λ": "lambda", "μ": "mu", "ν": "nu", "π": "pi", "ρ": "rho", "σ": "sigma", "Σ": "Sigma", "Φ": "Phi", "ℓ": "ell",
+    "∇": "nabla", "∂": "partial", "√": "surd", "∞": "infty", "≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx",
+    "→": "to", "·": "cdot", "×": "times", "±": "pm", "−": "mathord{-}", "‖": "Vert", "…": "ldots",
 }  # fmt: skip
-_RAISED = {"⁺": "+", "⁻": "-", "¹": "1", "²": "2", "³": "3", "ⁿ": "n", "′": r"\prime"}
-_LOWERED = {"₀": "0", "₁": "1", "₂": "2", "₃": "3"}
+_RAISED = {"⁺": "+", "⁻": "-", "²": "2", "⁶": "6", "′": r"\prime"}
+_LOWERED = {"₀": "0", "₁": "1", "₂": "2", "ᵢ": "i"}
 _LETTERS = (
-    {char: rf"\ensuremath{{\{name}}}" for char, name in _GREEK.items()}
+    {char: rf"\ensuremath{{\{name}}}" for char, name in _COMMANDS.items()}
     | {char: rf"\ensuremath{{{{}}^{{{digit}}}}}" for char, digit in _RAISED.items()}
     | {char: rf"\ensuremath{{{{}}_{{{digit}}}}}" for char, digit in _LOWERED.items()}
 )

@@ -1,13 +1,12 @@
 """Bring an expression to zero if it is zero: the one simplifier behind every check.
 
-SymPy's `simplify` alone does not see that two sums over a symbolic range agree when their indices are shifted, or that two
-terms with binomials differ by a rational factor. The tactics below do, each by a valid identity, so a zero is a proof.
-Whatever is left when they are through is returned, and the step that asked fails with it.
+SymPy's `simplify` alone does not see that two sums over a symbolic range agree when their indices are shifted, or that
+two terms with binomials differ by a rational factor. The tactics below do, each by a valid identity, so a zero is a
+proof. Whatever is left when they are through is returned, and the step that asked fails with it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from sympy import (
@@ -26,29 +25,41 @@ from sympy import (
     binomial,
     expand,
     factor,
+    fraction,
     gammasimp,
     powsimp,
     simplify,
+    together,
 )
 
 Hypotheses = Mapping[Sum, Expr]
+Anchor = Literal["none", "low", "high"]
 
 
 def carry_out(expression: Expr) -> Expr:
     """Do the derivatives, substitutions, limits, integrals and elementary sums that the expression asks for.
 
-    Like `doit`, but sums with binomials or without a closed form stay sums: SymPy's answers to those are case distinctions.
+    Like `doit`, but sums with binomials or without a closed form stay sums: SymPy answers those by case distinctions.
     """
     if not expression.args or not expression.has(Derivative, Integral, Limit, Subs, Sum):
         return expression
     done = expression.func(*map(carry_out, expression.args))
     if isinstance(done, Sum):
+        if len(done.limits) == 1 and done.function.has(Sum):
+            return Add(*(_pulled_out(term, done.limits[0]) for term in Add.make_args(expand(done.function))))
         closed = done if done.has(binomial) else done.doit(deep=False)
         return done if closed.has(Piecewise) else closed
     if isinstance(done, Derivative | Integral | Limit | Subs):
         result = done.doit(deep=False)
         return result if result == done else carry_out(result)
     return done
+
+
+def _pulled_out(term: Expr, range_: tuple) -> Expr:
+    """The sum of one term, its constant factors in front of it."""
+    index, low, high = range_
+    constant, rest = term.as_independent(index, as_Add=False)
+    return constant * (high - low + 1 if rest == 1 else Sum(rest, range_))
 
 
 def settle(expression: Expr, given: Mapping[Basic, Basic] | None = None) -> Expr:
@@ -60,26 +71,48 @@ def settle(expression: Expr, given: Mapping[Basic, Basic] | None = None) -> Expr
         return expression
     sums = {left: right for left, right in (given or {}).items() if isinstance(left, Sum)}
     forms = [expression]
-    for tactic in _TACTICS:
-        form = tactic(expression, sums)
+    for form in _forms(expression, sums):
         if form == 0:
             return S.Zero
         forms.append(form)
     return min(forms, key=lambda form: (form.is_nonnegative is None and form.is_nonpositive is None, form.count_ops()))
 
 
+def _forms(expression: Expr, sums: Hypotheses) -> Iterator[Expr]:
+    """Other forms of the expression, the cheapest first. `simplify` is no help with sums: it takes minutes."""
+    yield expand(expression)
+    if expression.has(Sum):
+        for anchor in _anchors((expression, *sums)):
+            yield _merge(expression, sums, anchor)
+    else:
+        yield _divide_out(expression)
+        yield factor(expression)
+        yield simplify(expression)
+
+
+def _anchors(expressions: Iterable[Expr]) -> Iterator[Anchor]:
+    """How the indices can be moved to make the ranges of the sums agree, where they do not."""
+    ranges = [range_ for expression in expressions for total in expression.atoms(Sum) for range_ in total.limits]
+    yield "none"
+    if len({low for _, low, _ in ranges}) > 1:
+        yield "low"
+    if len({high.as_coeff_Add()[0] for *_, high in ranges}) > 1:
+        yield "high"
+
+
 def _divide_out(expression: Expr) -> Expr:
-    """Divide all terms by the first: quotients of terms with binomials and symbolic powers are rational functions."""
-    first, *others = Add.make_args(expand(expression))
-    return first * simplify(Add(S.One, *(_quotient(term, first) for term in others)))
+    """Divide the terms of the numerator by the first: with binomials and symbolic powers, quotients are rational."""
+    numerator, denominator = fraction(together(expression))
+    first, *others = Add.make_args(expand(numerator))
+    return first * factor(Add(S.One, *(_quotient(term, first) for term in others))) / denominator
 
 
 def _quotient(term: Expr, other: Expr) -> Expr:
     return powsimp(gammasimp(powsimp(term / other)))
 
 
-def _merge(expression: Expr, sums: Hypotheses, anchor: Literal["none", "low", "high"]) -> Expr:
-    """Write sums over nearly the same range as one sum, simplify its summand, and use the hypotheses on what remains."""
+def _merge(expression: Expr, sums: Hypotheses, anchor: Anchor) -> Expr:
+    """Write sums over nearly the same range as one, simplify its summand, and use the hypotheses on what remains."""
     merged = _merge_sums(expression, anchor)
     for hypothesis, value in sums.items():
         (range_,), summand = _canonical(hypothesis, anchor)
@@ -89,16 +122,20 @@ def _merge(expression: Expr, sums: Hypotheses, anchor: Literal["none", "low", "h
             if total is not None and len(total.limits) == 1 and _span(total.limits[0]) == _span(range_):
                 function = term / total * total.function.subs(total.limits[0][0], range_[0])
                 whole = _quotient(factor(function), summand)
-                parts = [whole] if not whole.has(range_[0]) else [_quotient(f, summand) for f in Add.make_args(expand(function))]
+                parts = (
+                    [whole]
+                    if not whole.has(range_[0])
+                    else [_quotient(f, summand) for f in Add.make_args(expand(function))]
+                )
                 multiple += Add(*(part for part in parts if not part.has(range_[0])))
         merged = _merge_sums(merged - multiple * (hypothesis - value), anchor) if multiple != 0 else merged
     return merged
 
 
-def _merge_sums(expression: Expr, anchor: str) -> Expr:
+def _merge_sums(expression: Expr, anchor: Anchor) -> Expr:
     """Sums whose limits differ by numbers share their common range; the terms outside of it are written out.
 
-    `anchor` says how the indices are moved first: not at all, or so that the lower or the upper ends of the ranges agree.
+    `anchor` says how the indices are moved first: not at all, or so that the lower or the upper ends agree.
     Splitting a sum at either end is valid whatever the limits are (Karr's convention, which SymPy follows).
     """
     summands = defaultdict(list)
@@ -127,7 +164,7 @@ def _sum_in(term: Expr) -> Sum | None:
     return next((part for part in Mul.make_args(term) if isinstance(part, Sum)), None)
 
 
-def _canonical(total: Sum, anchor: str) -> tuple[tuple, Expr]:
+def _canonical(total: Sum, anchor: Anchor) -> tuple[tuple, Expr]:
     """The ranges and the summand of a sum, its indices renamed by position and moved to the anchor."""
     summand, limits = _flatten(total)
     ranges: list[tuple] = []
@@ -175,17 +212,3 @@ def _sum(summand: Expr, ranges: tuple) -> Expr:
     if summand == 0:
         return S.Zero
     return Sum(summand, *ranges) if summand.has(index) or len(ranges) > 1 else summand * (high - low + 1)
-
-
-def _simplify(expression: Expr) -> Expr:
-    """Not on sums: there `simplify` takes minutes and finds no more than `_merge`."""
-    return expression if expression.has(Sum) else simplify(expression)
-
-
-_TACTICS: tuple[Callable[[Expr, Hypotheses], Expr], ...] = (
-    lambda expression, _: expand(expression),
-    *(partial(_merge, anchor=anchor) for anchor in ("none", "low", "high")),
-    lambda expression, _: _divide_out(expression),
-    lambda expression, _: factor(expression),
-    lambda expression, _: _simplify(expression),
-)

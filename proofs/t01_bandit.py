@@ -1,4 +1,4 @@
-"""T1: with states that are token sequences and one reward at the end, the decision process is a bandit over responses."""
+"""T1: with states that are token sequences and one reward at the end, the decision process is a bandit."""
 
 from collections.abc import Sequence
 
@@ -21,10 +21,10 @@ def theorem() -> Theorem:
         id="T1",
         title="Bandit reduction",
         statement=(
-            "Let a state be the sequence of tokens so far, let the only reward r(y) come with the last token, and let γ = 1. Then the "
-            "expected return is J = Σ_y π(y) r(y), a bandit whose arms are whole responses; the policy gradient of one sample, "
-            "Σ_t ∇ log π(a_t) × return-to-go, is r(y) times the score of the whole response; and no policy, however it reacts to its own "
-            "tokens, does better than the best fixed response."
+            "Let a state be the sequence of tokens so far, let the only reward r(y) come with the last token, and let "
+            "γ = 1. Then the expected return is J = Σ_y π(y) r(y), a bandit whose arms are whole responses; the policy "
+            "gradient of one sample, Σ_t ∇ log π(a_t) × return-to-go, is r(y) times the score of the whole response; "
+            "and no policy, however it reacts to its own tokens, does better than the best fixed response."
         ),
         assumptions=(
             "A1: appending a token determines the next state (transition probability 1)",
@@ -85,7 +85,13 @@ def theorem() -> Theorem:
                 why_given="Σ_y π(y) = 1",
                 name="shortfall",
             ),
-            Step("No term of that mean is negative.", π(y, θ) * gap(y), S.Zero, "Product of two such numbers.", relation="≥"),
+            Step(
+                "No term of that mean is negative.",
+                π(y, θ) * gap(y),
+                S.Zero,
+                "Product of two such numbers.",
+                relation="≥",
+            ),
             Step(
                 "The plan that writes the best response without looking has no gap.",
                 Subs(M - gap(y), y, best),
@@ -116,7 +122,8 @@ def theorem() -> Theorem:
             ),
             Witness(
                 "the reward is terminal",
-                "response 'ab' of a uniform policy with reward 1; each token costs β log(π/π_ref), with π_ref = π/2 (KL in the reward)",
+                "response 'ab' of a uniform policy with reward 1; each token costs β log(π/π_ref), with π_ref = π/2 "
+                "(KL in the reward)",
                 "policy gradient in the logit of the second token = return × score",
                 lambda β: _two_views((-β * log(2), 1 - β * log(2)), S.One, coordinate=3),
                 "β",
@@ -134,14 +141,15 @@ def theorem() -> Theorem:
             ),
         ),
         remark=(
-            "The reduction concerns what is optimal and what one sample says. It does not make the token policy a table of responses: "
-            "what is learned about one response moves others that share its parameters or prefixes (T11)."
+            "The reduction concerns what is optimal and what one sample says. It does not make the token policy a "
+            "table of responses: what is learned about one response moves others that share its parameters or prefixes "
+            "(T11)."
         ),
     )
 
 
 def _two_views(rewards: Sequence[Expr], discount: Expr, *, coordinate: int) -> tuple[Expr, Expr]:
-    """One coordinate of Σ_t ∇ log π × return-to-go and of return × score, for response 'ab' with these rewards of its tokens."""
+    """One coordinate of Σ_t ∇ log π × return-to-go and of return × score, for 'ab' with these rewards of its tokens."""
     tree = Tree({s: {"a": Rational(1, 2), "b": Rational(1, 2)} for s in ("", "a", "b")}, {})
     to_go = [sum(discount ** (later - now) * rewards[later] for later in range(now, 2)) for now in range(2)]
     return tree.score("ab", to_go)[coordinate], (sum(rewards) * tree.score("ab"))[coordinate]

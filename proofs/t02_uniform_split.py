@@ -1,4 +1,4 @@
-"""T2: spreading the reward over the tokens changes nothing if each token is paid the total, and biases the gradient if it is not."""
+"""T2: spreading the reward over the tokens changes nothing if each is credited with the total, and else biases."""
 
 from sympy import Derivative, Expr, Function, Integer, Rational, Sum, Symbol, log, sqrt
 
@@ -17,9 +17,10 @@ def theorem() -> Theorem:
         id="T2",
         title="Uniform split",
         statement=(
-            "Pay every token r/L instead of paying r at the end. If each token is credited with the total return, the gradient of every "
-            "sample is the same. If it is credited with the return from itself on, token t has the weight (L−t+1)/L, and the expected "
-            "gradient is another one: r/L depends on tokens still to come, so leaving out what was paid before is not a baseline."
+            "Pay every token r/L instead of paying r at the end. If each token is credited with the total return, the "
+            "gradient of every sample is the same. If it is credited with the return from itself on, token t has the "
+            "weight (L−t+1)/L, and the expected gradient is another one: r/L depends on tokens still to come, so "
+            "leaving out what was paid before is not a baseline."
         ),
         assumptions=("γ = 1", "each token is credited with the total return"),
         symbolic="length L, reward r, number of actions N, policy",
@@ -52,9 +53,17 @@ def theorem() -> Theorem:
                 c * Derivative(total, θ),
                 "π ∂ log π = ∂π; c does not depend on the action j.",
             ),
-            Step("For probabilities sum to 1.", c * Derivative(total, θ), 0, "Derivative of 1.", given={total: 1}, why_given="Σ_j π(j) = 1"),
             Step(
-                "But an amount c(j) that depends on what token t leads to, as (t−1) r/L does, changes it by its own gradient.",
+                "For probabilities sum to 1.",
+                c * Derivative(total, θ),
+                0,
+                "Derivative of 1.",
+                given={total: 1},
+                why_given="Σ_j π(j) = 1",
+            ),
+            Step(
+                "But an amount c(j) that depends on what token t leads to, as (t−1) r/L does, changes it by its own "
+                "gradient.",
                 Sum(π(j, θ) * credit(j) * Derivative(log(π(j, θ)), θ), (j, 1, N)),
                 Derivative(Sum(π(j, θ) * credit(j), (j, 1, N)), θ),
                 "The same without taking c out of the sum.",
@@ -64,7 +73,8 @@ def theorem() -> Theorem:
         witnesses=(
             Witness(
                 "each token is credited with the total return",
-                "responses '.', 'a.', 'aa' of a uniform policy with rewards 0, 0, 1; a share κ of what was paid before is left out",
+                "responses '.', 'a.', 'aa' of a uniform policy with rewards 0, 0, 1; a share κ of what was paid before "
+                "is left out",
                 "|expected gradient − ∇J| / |∇J| = 0",
                 lambda share: (_relative_bias(share), 0),
                 "κ",

@@ -29,9 +29,9 @@ def theorem() -> Theorem:
         id="T3",
         title="GRPO is weighted SFT, sample by sample",
         statement=(
-            "On the samples of the current policy (ρ = 1) and without a KL term, the gradient of the GRPO objective is minus "
-            "the gradient of a cross-entropy loss on the same samples in which every token of response i has the weight "
-            "A(i)/L(i). This holds for each batch, not only on average."
+            "On the samples of the current policy (ρ = 1) and without a KL term, the gradient of the GRPO objective is "
+            "minus the gradient of a cross-entropy loss on the same samples in which every token of response i has "
+            "the weight A(i)/L(i). This holds for each batch, not only on average."
         ),
         assumptions=(
             "ρ = 1: the gradient is taken at θ = θ_old",
@@ -39,7 +39,7 @@ def theorem() -> Theorem:
             "A2: the advantage A(i) does not depend on t, and does not depend on θ",
             "ε > 0",
         ),
-        symbolic="group size G, lengths L(i), advantages A(i) of either sign, clip range ε, token log-probabilities ℓ(i, t, θ)",
+        symbolic="group size G, lengths L(i), advantages A(i) of either sign, clip range ε, log-probabilities ℓ",
         steps=(
             Step(
                 "Inside the clip range the clipped surrogate is the plain one, whatever the sign of A.",
@@ -110,7 +110,8 @@ def theorem() -> Theorem:
             ),
             Witness(
                 "β = 0",
-                "the same response at ρ = 1, with the KL estimator k3 against a reference that gives the first token half of π",
+                "the same response at ρ = 1, with the KL estimator k3 against a reference that gives the first token "
+                "half of π",
                 "weight of the first token = A/L",
                 lambda coefficient: (token_weight(1, β=coefficient), Rational(1, 2)),
                 "β",
@@ -128,9 +129,9 @@ def theorem() -> Theorem:
             ),
         ),
         remark=(
-            "That some weights exist says nothing: any loss that sees θ through the log-probabilities of the sampled tokens alone "
-            "has a gradient of this form. What is claimed is that the weights are constant within a response and are functions "
-            "of the outcomes and lengths of the group."
+            "That some weights exist says nothing: any loss that sees θ through the log-probabilities of the sampled "
+            "tokens alone has a gradient of this form. What is claimed is that the weights are constant within a "
+            "response and are functions of the outcomes and lengths of the group."
         ),
     )
 

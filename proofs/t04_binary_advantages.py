@@ -20,12 +20,16 @@ def theorem() -> Theorem:
         id="T4",
         title="Two advantages, with sum zero",
         statement=(
-            "In a group with k right and m = G − k wrong responses, the advantage (r − mean)/std takes the values √(m/k) for the "
-            "right and −√(k/m) for the wrong ones, that is √((1−p̂)/p̂) and −√(p̂/(1−p̂)) with p̂ = k/G. Their sum over the group "
-            "is zero. The sample deviation (ddof = 1) multiplies both by √((G−1)/G). A group of equal rewards gets 0 in the limit "
-            "of a vanishing floor of the deviation."
+            "In a group with k right and m = G − k wrong responses, the advantage (r − mean)/std takes the values "
+            "√(m/k) for the right and −√(k/m) for the wrong ones, that is √((1−p̂)/p̂) and −√(p̂/(1−p̂)) with p̂ = "
+            "k/G. Their sum over the group is zero. The sample deviation (ddof = 1) multiplies both by √((G−1)/G). A "
+            "group of equal rewards gets 0 in the limit of a vanishing floor of the deviation."
         ),
-        assumptions=("rewards are 0 or 1", "no floor is added to the deviation", "0 < k < G, except in the last two steps"),
+        assumptions=(
+            "rewards are 0 or 1",
+            "no floor is added to the deviation",
+            "0 < k < G, except in the last two steps",
+        ),
         symbolic="k and m, hence the group size G = k + m; the rewards, in the last step",
         steps=(
             Step(

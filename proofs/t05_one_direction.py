@@ -1,21 +1,20 @@
-"""T5: with right and wrong responses only, every outcome-driven rule pushes in the one direction ∇p; they differ in a scalar."""
+"""T5: with right and wrong responses only, every outcome-driven rule pushes along ∇p; the rules differ in a scalar."""
 
 from sympy import Derivative, Expr, Function, Integer, Limit, Rational, S, Sum, log, oo, sqrt, symbols
 
 from proofs.instances import Tree, bandit, grpo, over_length, proportions, uniform
-from proofs.notation import G, binomial_law, certain, i, j, k, m, n, p, q, y, α, θ, π
+from proofs.notation import G, binomial_law, certain, i, k, m, n, p, q, y, α, θ, π
 from proofs.theorem import Step, Theorem, Witness
 
 w1, w0 = symbols("w_1 w_0", real=True)
 x, x_bar = symbols("x xbar", positive=True)
 N = symbols("N", integer=True, positive=True)
 success = Function("p", positive=True)(θ)
-
-one_minus_p = {q: 1 - p}
+π_old = Function("pi_old", positive=True)(y)
 
 
 def others(value: Expr, first: Expr = S.Zero, last: Expr = G - 1) -> Sum:
-    """E[value(K)] for the number K of right ones among the other G − 1 responses; `first` and `last` leave terms out."""
+    """E[value(K)] for the number K of right ones among the other G − 1; `first` and `last` leave terms out."""
     return Sum(binomial_law(G - 1, k) * value, (k, first, last))
 
 
@@ -26,9 +25,10 @@ def theorem() -> Theorem:
         id="T5",
         title="One direction: the expected gradient is c(p) ∇p",
         statement=(
-            "Let rewards be right or wrong, let A₁(k) and A₀(k) be the advantages that a rule gives to a right and to a wrong response "
-            "in a group with k right ones, and let the gradient be on-policy and without 1/L. Then the expected gradient of a prompt "
-            "is (w₁ − w₀) ∇p with w₁ = E[A₁(K+1)], w₀ = E[A₀(K)], K ~ Bin(G−1, p). The rules differ in this scalar c(p) alone."
+            "Let rewards be right or wrong, let A₁(k) and A₀(k) be the advantages that a rule gives to a right and to "
+            "a wrong response in a group with k right ones, and let the gradient be on-policy and without 1/L. Then "
+            "the expected gradient of a prompt is (w₁ − w₀) ∇p with w₁ = E[A₁(K+1)], w₀ = E[A₀(K)], K ~ Bin(G−1, p). "
+            "The rules differ in this scalar c(p) alone."
         ),
         assumptions=(
             "rewards are 0 or 1",
@@ -40,7 +40,8 @@ def theorem() -> Theorem:
         steps=(
             *_counting(),
             Step(
-                "The expected gradient of the group: response i is y with probability π(y), and weighs w₁ if right, w₀ if wrong.",
+                "The expected gradient of the group: response i is y with probability π(y), and weighs w₁ if right, w₀ "
+                "if wrong.",
                 Sum(
                     Sum(π(y, θ) * w1 * Derivative(log(π(y, θ)), θ), (y, 1, m))
                     + Sum(π(y, θ) * w0 * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
@@ -59,14 +60,22 @@ def theorem() -> Theorem:
                 why_given="p(θ) is the probability of a right response, and some response is given",
                 name="direction",
             ),
+            Step(
+                "Off-policy, ratios of whole responses keep the direction, if none is clipped.",
+                Sum(π_old * w1 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, 1, m))
+                + Sum(π_old * w0 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
+                w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
+                "Importance sampling; w₁ and w₀ are taken at the success probability of the sampling policy.",
+                name="whole-response ratios",
+            ),
             *_rules(spread),
             *_large_groups(),
         ),
         witnesses=_witnesses(),
         remark=(
-            "The derivative ∇p is that of the success probability of one prompt; over several prompts the gradient is the mean of "
-            "c(p_x) ∇p_x, so rules weigh prompts differently. Off-policy, weights that are whole-sequence ratios without clipping keep "
-            "the direction (last witness's control); token ratios do not."
+            "∇p is that of the success probability of one prompt. Over several prompts the gradient is the mean of "
+            "c(p_x) ∇p_x, so the rules weigh prompts differently. Off-policy the direction survives ratios of whole "
+            "responses, but not ratios of tokens (last witness), and not clipping."
         ),
     )
 
@@ -94,10 +103,10 @@ def _counting() -> tuple[Step, ...]:
 
 def _rules(spread: Sum) -> tuple[Step, ...]:
     """c(p) of each rule: w₁ − w₀ with its advantages."""
-    because = {"given": certain(G - 1) | certain(G), "why_given": "Bin(G−1, p) and Bin(G, p) sum to 1"}
+    given, why = certain(G - 1) | certain(G), "Bin(G−1, p) and Bin(G, p) sum to 1"
 
     def rule(name: str, advantages: str, left: Expr, c: Expr, how: str) -> Step:
-        return Step(f"{name}: A = {advantages}.", left, c, how, name=name, **because)
+        return Step(f"{name}: A = {advantages}.", left, c, how, given=given, why_given=why, name=name)
 
     constant = "The difference of the advantages does not depend on k."
     none_right, all_right = S.Zero, G - 1
@@ -106,7 +115,9 @@ def _rules(spread: Sum) -> tuple[Step, ...]:
         rule("negatives", "−(1 − r)", -others(-1), Integer(1), constant),
         rule("cross-entropy ±", "r − (1 − r)", others(1) - others(-1), Integer(2), constant),
         rule("Dr. GRPO", "r − mean", others(1 - (k + 1) / G) - others(-k / G), (G - 1) / G, constant),
-        rule("RLOO", "G/(G−1) (r − mean)", G / (G - 1) * (others(1 - (k + 1) / G) - others(-k / G)), Integer(1), constant),
+        rule(
+            "RLOO", "G/(G−1) (r − mean)", G / (G - 1) * (others(1 - (k + 1) / G) - others(-k / G)), Integer(1), constant
+        ),
         Step(
             "GRPO, a right response: A = √((G−k)/k) in a group with k right ones.",
             others(sqrt(G - 1 - k) / sqrt(k + 1)),
@@ -149,7 +160,8 @@ def _rules(spread: Sum) -> tuple[Step, ...]:
             others(G / (k + 1) - 1) - others(-1, first=none_right + 1),
             (1 - q**G) / p - q ** (G - 1),
             "As before, less 1, plus the groups with at least one right response.",
-            **because,
+            given=given,
+            why_given=why,
         ),
         Step(
             "It is the mean over positives in a group of G − 1.",
@@ -219,7 +231,8 @@ def _large_groups() -> tuple[Step, ...]:
             "… by something larger than pq.",
             x * q * (p + q) + x_bar * p * (p + q) + 2 * sqrt(x * x_bar * p * q),
             p * q * (x + x_bar),
-            "Expand: what is left are products of positive letters. On the left is (√(xq) + √(x̄p))², as p + q = 1 = x + x̄.",
+            "Expand: what is left are products of positive letters. On the left is (√(xq) + √(x̄p))², as p + q = 1 = x "
+            "+ x̄.",
             relation=">",
         ),
         Step(

@@ -2,7 +2,24 @@
 
 from itertools import product
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Matrix, Rational, Subs, Sum, asin, diff, exp, log, oo, sqrt, symbols
+from sympy import (
+    Derivative,
+    Expr,
+    Function,
+    Integer,
+    Limit,
+    Matrix,
+    Rational,
+    Subs,
+    Sum,
+    asin,
+    diff,
+    exp,
+    log,
+    oo,
+    sqrt,
+    symbols,
+)
 
 from proofs.instances import grpo
 from proofs.notation import G, binomial_law, j, k, n, p, q, α, θ
@@ -17,9 +34,9 @@ def theorem() -> Theorem:
         id="T6",
         title="Effective objectives",
         statement=(
-            "A gradient c(p) ∇p is the gradient of Φ(p) with Φ′ = c. So REINFORCE and RLOO climb p, F-ISFT in the advantage form climbs a "
-            "polynomial, the mean over positives climbs the logarithm of p truncated at order G, and GRPO climbs "
-            "Σ_k P(Bin(G−1, p) ≥ k)/√(k(G−k)), which becomes 2 arcsin √p as G grows."
+            "A gradient c(p) ∇p is the gradient of Φ(p) with Φ′ = c. So REINFORCE and RLOO climb p, F-ISFT in the "
+            "advantage form climbs a polynomial, the mean over positives climbs the logarithm of p truncated at order "
+            "G, and GRPO climbs Σ_k P(Bin(G−1, p) ≥ k)/√(k(G−k)), which becomes 2 arcsin √p as G grows."
         ),
         assumptions=("the direction of T5: the expected gradient of a prompt is c(p) ∇p",),
         symbolic="group size G, p, α, and the dependence of p on θ",
@@ -67,8 +84,8 @@ def theorem() -> Theorem:
         witnesses=(
             Witness(
                 "no 1/L",
-                "three responses with probabilities x, y and 1 − x − y, the first two right, the second of length 2, the others of length 1; "
-                "GRPO with weights A/L^λ, G = 2, at x = y = 1/4",
+                "three responses with probabilities x, y and 1 − x − y, the first two right, the second of length 2, "
+                "the others of length 1; GRPO with weights A/L^λ, G = 2, at x = y = 1/4",
                 "∂(gradient in x)/∂y = ∂(gradient in y)/∂x, as for the gradient of any function",
                 _mixed_derivatives,
                 "λ",
@@ -77,8 +94,8 @@ def theorem() -> Theorem:
             ),
         ),
         remark=(
-            "With several prompts the climbed function is the mean of Φ(p_x) over prompts. The witness says more than T5: with 1/L, GRPO "
-            "is not gradient ascent on any function at all."
+            "With several prompts the climbed function is the mean of Φ(p_x) over prompts. The witness says more than "
+            "T5: with 1/L, GRPO is not gradient ascent on any function at all."
         ),
     )
 
@@ -99,7 +116,8 @@ def _grpo() -> tuple[Step, ...]:
             "Summed from k to n, the differences cancel but for the first.",
             Sum(below, (j, k - 1, n - 1)) - Sum(below, (j, k, n - 1)),
             binomial_law(n - 1, k - 1),
-            "Telescope; the term j = n is 0, for C(n−1, n) = 0. So ∂P(Bin(n, p) ≥ k)/∂p = n C(n−1, k−1) p^(k−1) q^(n−k).",
+            "Telescope; the term j = n is 0, for C(n−1, n) = 0. So ∂P(Bin(n, p) ≥ k)/∂p = n C(n−1, k−1) p^(k−1) "
+            "q^(n−k).",
         ),
         Step(
             "So the sum over k of P(Bin(G−1, p) ≥ k)/√(k(G−k)) has the derivative c(p) of GRPO.",

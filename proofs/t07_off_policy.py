@@ -3,7 +3,22 @@
 from collections.abc import Mapping
 from functools import partial
 
-from sympy import Derivative, Expr, Function, Integer, Matrix, Rational, Subs, Sum, Symbol, exp, log, sqrt, symbols, zeros
+from sympy import (
+    Derivative,
+    Expr,
+    Function,
+    Integer,
+    Matrix,
+    Rational,
+    Subs,
+    Sum,
+    Symbol,
+    exp,
+    log,
+    sqrt,
+    symbols,
+    zeros,
+)
 
 from proofs.instances import Tree
 from proofs.notation import G, L, t, ε, ρ
@@ -27,21 +42,23 @@ def theorem() -> Theorem:
         id="T7",
         title="Off-policy: later inner steps are not SFT",
         statement=(
-            "At θ ≠ θ_old the weight of a token is ρ A/L if the clip lets it pass and 0 if not: for A > 0 it passes up to 1 + ε, for A < 0 "
-            "down to 1 − ε. Within a response the weights then differ from token to token (η > 0) as soon as two ratios do, and the cosine "
-            "between the gradient and the SFT gradient, both of a response, falls steadily along every drift in which the tokens' ratios differ. At the first inner "
-            "step all ratios are 1 and equality holds."
+            "At θ ≠ θ_old the weight of a token is ρ A/L if the clip lets it pass and 0 if not: for A > 0 it passes up "
+            "to 1 + ε, for A < 0 down to 1 − ε. Within a response the weights then differ from token to token (η > 0) "
+            "as soon as two ratios do, and the cosine between the gradient and the SFT gradient, both of a response, "
+            "falls steadily along every drift in which the tokens' ratios differ. At the first inner step all ratios "
+            "are 1 and equality holds."
         ),
         assumptions=(
             "the advantage does not depend on t",
-            "for the cosine: tabular logits, so that the scores of the tokens of a response are orthogonal; ρ = exp(δ d(t)); no token clipped",
+            "for the cosine: tabular logits (scores of a response's tokens are orthogonal); ρ = exp(δ d(t)); no clip",
         ),
-        symbolic="length L, group size G, ratios ρ(t), drifts d(t), squared norms n(t) of the token scores, ε, advantages of either sign",
+        symbolic="length L, group size G, ratios ρ(t), drifts d(t), squared norms n(t) of token scores, ε, advantages",
         steps=(*_weights(), *_structure(), *_cosine()),
         witnesses=(
             Witness(
                 "the step is not the first (K > 1)",
-                "batch 'aa' (A = 1) and 'bb' (A = −1) of the uniform policy on two tokens; K − 1 steps of size 4 log 2 on this batch; wide clip",
+                "batch 'aa' (A = 1) and 'bb' (A = −1) of the uniform policy on two tokens; K − 1 steps of size 4 log 2 "
+                "on this batch; wide clip",
                 "cosine of GRPO's gradient and the SFT gradient = 1",
                 partial(_cosine_after_steps, clip=Integer(9)),
                 "K",
@@ -125,14 +142,20 @@ def _structure() -> tuple[Step, ...]:
             "η = Σ_t (w − w̄)² / Σ_t w² with w = ρA/L.",
             name="index",
         ),
-        Step("… and no term of its numerator is negative: it is 0 if and only if all ratios are equal.", (ratio - S1 / L) ** 2, 0, "Square of a real number.", relation="≥"),
+        Step(
+            "… and no term of its numerator is negative: it is 0 if and only if all ratios are equal.",
+            (ratio - S1 / L) ** 2,
+            0,
+            "Square of a real number.",
+            relation="≥",
+        ),
     )
 
 
 def _cosine() -> tuple[Step, ...]:
-    """cos² = (Σ n ρ)² / (Σ n Σ n ρ²) for orthogonal scores; its logarithm is 2K(δ) − K(2δ) − K(0), K(δ) = log Σ n exp(δ d)."""
+    """For orthogonal scores cos² = (Σ n ρ)² / (Σ n Σ n ρ²); with K(δ) = log Σ n exp(δ d) its log is 2K(δ) − K(2δ) − K(0)."""
     tilted = size * exp(δ * drift)
-    spread = (Q2 / Q0 - (Q1 / Q0) ** 2)
+    spread = Q2 / Q0 - (Q1 / Q0) ** 2
     log_sum = Function("K", real=True)
     sums = {over_tokens(tilted): Q0, over_tokens(drift * tilted): Q1, over_tokens(drift**2 * tilted): Q2}
     letters = "Q_i = Σ_t n(t) d(t)^i exp(δ d(t))"
@@ -154,14 +177,22 @@ def _cosine() -> tuple[Step, ...]:
             why_given=letters,
         ),
         Step(
-            "The logarithm of cos² = (Σ n ρ)²/(Σ n · Σ n ρ²) falls at the rate 2(K′(2δ) − K′(δ)), positive for δ > 0 as K′ increases.",
+            "The logarithm of cos² = (Σ n ρ)²/(Σ n · Σ n ρ²) falls at the rate 2(K′(2δ) − K′(δ)), positive for δ > 0 "
+            "as K′ increases.",
             Derivative(2 * log_sum(δ) - log_sum(2 * δ) - log_sum(0), δ),
             2 * Derivative(log_sum(δ), δ) - 2 * Subs(Derivative(log_sum(x), x), x, 2 * δ),
             "Chain rule.",
         ),
         Step(
             "Near the old policy the squared cosine is 1 − δ² × that variance at δ = 0: half of its second derivative.",
-            Subs(Derivative(over_tokens(tilted) ** 2 / (over_tokens(size) * over_tokens(size * exp(2 * δ * drift))), δ, 2), δ, 0) / 2,
+            Subs(
+                Derivative(
+                    over_tokens(tilted) ** 2 / (over_tokens(size) * over_tokens(size * exp(2 * δ * drift))), δ, 2
+                ),
+                δ,
+                0,
+            )
+            / 2,
             -(S2 / S0 - (S1 / S0) ** 2),
             "Differentiate twice.",
             where={over_tokens(size): S0, over_tokens(size * drift): S1, over_tokens(size * drift**2): S2},

@@ -1,6 +1,6 @@
 """T8: what each estimator of the KL divergence does to the weights of the sampled tokens."""
 
-from sympy import Derivative, Expr, Function, Integer, Matrix, Rational, Sum, Symbol, exp, log, symbols
+from sympy import Derivative, Expr, Function, Integer, Matrix, Rational, Subs, Sum, Symbol, exp, log, symbols
 
 from proofs.instances import Tree
 from proofs.notation import N, j, β, θ, π
@@ -11,7 +11,9 @@ reference = Function("pi_ref", positive=True)(j)
 reward = Function("r", real=True)(j)
 score = Derivative(log(chance), θ)
 quotient = reference / chance
-slope = Symbol("g", real=True)
+slope, x = symbols("g x", real=True)
+time = Symbol("t", real=True)
+path, divergence = Function("theta", real=True)(time), Function("D", real=True)
 
 
 def over_tokens(term: Expr) -> Sum:
@@ -25,26 +27,46 @@ def theorem() -> Theorem:
     still = "probabilities sum to 1, so their derivatives sum to 0"
     log_ratio = log(chance) - log(reference)
     reverse, forward = over_tokens(chance * log_ratio), over_tokens(reference * -log_ratio)
+    rate = Subs(Derivative(divergence(x), x), x, path)
     k3 = quotient - log(reference) + log(chance) - 1
     return Theorem(
         id="T8",
         title="KL terms as weights",
         statement=(
-            "At a state where tokens are sampled from π, let q = π_ref/π. As a loss, k1 = −log q has an expected gradient of 0; "
-            "k2 = (log q)²/2 weighs the score with −log q and its mean is the gradient of the reverse divergence KL(π‖π_ref); "
-            "k3 = q − 1 − log q weighs it with 1 − q and its mean is the gradient of the forward divergence KL(π_ref‖π). k1 inside the reward gives the "
-            "gradient of the reverse divergence. With the wrong sign, loss − β k3, training climbs the forward divergence."
+            "At a state where tokens are sampled from π, let q = π_ref/π. As a loss, k1 = −log q has an expected "
+            "gradient of 0; k2 = (log q)²/2 weighs the score with −log q and its mean is the gradient of the reverse "
+            "divergence KL(π‖π_ref); k3 = q − 1 − log q weighs it with 1 − q and its mean is the gradient of the "
+            "forward divergence KL(π_ref‖π). k1 inside the reward gives the gradient of the reverse divergence. With "
+            "the wrong sign, loss − β k3, training climbs the forward divergence."
         ),
         assumptions=(
             "tokens are sampled from π itself",
-            "one state: the divergence is that of the next token, and how often the state is visited is not differentiated",
+            "one state: the divergence is that of the next token; visits to the state are not differentiated",
             "the KL term is added to the loss with the sign +β",
         ),
         symbolic="vocabulary size N, policy π(j, θ), reference policy, rewards, β",
         steps=(
-            Step("The scores have mean 0.", over_tokens(chance * score), Derivative(over_tokens(chance), θ), "π ∂ log π = ∂π."),
-            Step("For π sums to 1.", Derivative(over_tokens(chance), θ), 0, "Derivative of 1.", given=certain, why_given="Σ_j π(j) = 1"),
-            Step("k1 = −log q weighs the score with 1 …", Derivative(log_ratio, θ), score, "π_ref does not depend on θ.", name="k1"),
+            Step(
+                "The scores have mean 0.",
+                over_tokens(chance * score),
+                Derivative(over_tokens(chance), θ),
+                "π ∂ log π = ∂π.",
+            ),
+            Step(
+                "For π sums to 1.",
+                Derivative(over_tokens(chance), θ),
+                0,
+                "Derivative of 1.",
+                given=certain,
+                why_given="Σ_j π(j) = 1",
+            ),
+            Step(
+                "k1 = −log q weighs the score with 1 …",
+                Derivative(log_ratio, θ),
+                score,
+                "π_ref does not depend on θ.",
+                name="k1",
+            ),
             Step(
                 "… so its expected gradient is 0.",
                 over_tokens(chance * Derivative(log_ratio, θ)),
@@ -53,7 +75,13 @@ def theorem() -> Theorem:
                 given=no_drift,
                 why_given=still,
             ),
-            Step("k2 = (log q)²/2 weighs the score with −log q.", Derivative(log_ratio**2 / 2, θ), log_ratio * score, "Chain rule.", name="k2"),
+            Step(
+                "k2 = (log q)²/2 weighs the score with −log q.",
+                Derivative(log_ratio**2 / 2, θ),
+                log_ratio * score,
+                "Chain rule.",
+                name="k2",
+            ),
             Step(
                 "Its expected gradient is that of the reverse divergence.",
                 Derivative(reverse, θ),
@@ -63,7 +91,13 @@ def theorem() -> Theorem:
                 why_given=still,
                 name="reverse",
             ),
-            Step("k3 = q − 1 − log q weighs the score with 1 − q.", Derivative(k3, θ), (1 - quotient) * score, "∂q = −q ∂ log π.", name="k3"),
+            Step(
+                "k3 = q − 1 − log q weighs the score with 1 − q.",
+                Derivative(k3, θ),
+                (1 - quotient) * score,
+                "∂q = −q ∂ log π.",
+                name="k3",
+            ),
             Step(
                 "Its expected gradient is that of the forward divergence.",
                 Derivative(forward, θ),
@@ -74,7 +108,8 @@ def theorem() -> Theorem:
                 name="forward",
             ),
             Step(
-                "k1 inside the reward: the expected policy gradient of r − β k1, held constant, is that of E[r] − β KL(π‖π_ref).",
+                "k1 inside the reward: the expected policy gradient of r − β k1, held constant, is that of E[r] − β "
+                "KL(π‖π_ref).",
                 over_tokens(chance * (reward - β * log_ratio) * score),
                 Derivative(over_tokens(chance * reward) - β * reverse, θ),
                 "The score with the reward as weight; the reverse divergence as above.",
@@ -83,17 +118,20 @@ def theorem() -> Theorem:
                 name="k1 in the reward",
             ),
             Step(
-                "Descending loss + β k3 along its own gradient g moves the forward divergence at the rate −β g²; with −β it grows.",
-                -(-β) * slope * slope,
-                0,
-                "d KL/dt = ∂KL · dθ/dt with dθ/dt = −(−β) g. Product of a positive number and a square.",
-                relation="≥",
+                "Descending −β k3 moves the forward divergence D, whose mean gradient k3 has, at the rate β D′².",
+                Derivative(divergence(path), time),
+                β * rate**2,
+                "Chain rule.",
+                given={Derivative(path, time): β * rate},
+                why_given="dθ/dt = −(−β D′(θ))",
             ),
+            Step("So it grows.", β * slope**2, 0, "Product of a positive number and a square.", relation="≥"),
         ),
         witnesses=_witnesses(),
         remark=(
-            "Over a whole response, k2 and k3 sum the terms of the states visited and leave out that early tokens decide which states come "
-            "later (second witness); k1 in the reward, with the return of the whole response, does not."
+            "Over a whole response, k2 and k3 sum the terms of the states visited and leave out that early tokens "
+            "decide which states come later (second witness); k1 in the reward, with the return of the whole response, "
+            "does not."
         ),
     )
 
@@ -108,8 +146,14 @@ def _witnesses() -> tuple[Witness, ...]:
 
     def two_tokens(later: Expr) -> tuple[Expr, Expr]:
         """The coordinate of the first token, with a divergence after token a if `later` is not 0."""
-        tree = Tree({s: {"a": half, "b": half} for s in ("", "a", "b")}, dict.fromkeys(("aa", "ab", "ba", "bb"), Integer(0)))
-        reference = {"": {"a": Rational(1, 4), "b": Rational(3, 4)}, "a": {"a": half + later, "b": half - later}, "b": tree.policy["b"]}
+        tree = Tree(
+            {s: {"a": half, "b": half} for s in ("", "a", "b")}, dict.fromkeys(("aa", "ab", "ba", "bb"), Integer(0))
+        )
+        reference = {
+            "": {"a": Rational(1, 4), "b": Rational(3, 4)},
+            "a": {"a": half + later, "b": half - later},
+            "b": tree.policy["b"],
+        }
 
         def log_ratios(y: str) -> list[Expr]:
             return [log(tree.policy[y[:t]][token] / reference[y[:t]][token]) for t, token in enumerate(y)]
@@ -118,7 +162,7 @@ def _witnesses() -> tuple[Witness, ...]:
         return k2[0], tree.gradient(lambda y: sum(log_ratios(y)))[0]
 
     def sign(sign: Expr) -> tuple[Expr, Expr]:
-        """The forward divergence before and after a small step down the loss sign × k3, from π(a) = 1/2 with π_ref(a) = 1/4."""
+        """The forward divergence before and after a small step down the loss sign × k3."""
         z = symbols("z", real=True)
         policy = Matrix([exp(z), 1]) / (exp(z) + 1)
         reference = Matrix([Rational(1, 4), Rational(3, 4)])

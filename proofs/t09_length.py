@@ -1,4 +1,4 @@
-"""T9: what dividing by the length does: a bandit with reward r/L, and a drift of the length that zero-sum advantages cancel."""
+"""T9: what dividing by the length does: a bandit with reward r/L, and a drift of length that zero sums cancel."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,12 @@ def theorem() -> Theorem:
         id="T9",
         title="Length",
         statement=(
-            "With 1/L the expected gradient is w₁ ∇E[r/L] + w₀ ∇E[(1−r)/L], where p w₁ + (1−p) w₀ = 0 for GRPO. In a model where every "
-            "token ends the response with probability h = σ(η), whether it will be right or wrong, an advantage A moves η at the rate A f(h), f(h) = "
-            "h(−ln h/(1−h) − 1) > 0: negatives alone lengthen, positives alone shorten, GRPO's zero-sum advantages cancel exactly. If right "
-            "and wrong responses end by hazards of their own, that of the right ones rises and that of the wrong ones falls, at the rates "
-            "± p w₁ f: wrong responses get longer. Without 1/L no hazard moves in either case."
+            "With 1/L the expected gradient is w₁ ∇E[r/L] + w₀ ∇E[(1−r)/L], where p w₁ + (1−p) w₀ = 0 for GRPO. In a "
+            "model where every token ends the response with probability h = σ(η), whether it will be right or wrong, "
+            "an advantage A moves η at the rate A f(h), f(h) = h(−ln h/(1−h) − 1) > 0: negatives alone lengthen, "
+            "positives alone shorten, GRPO's zero-sum advantages cancel exactly. If right and wrong responses end by "
+            "hazards of their own, that of the right ones rises and that of the wrong ones falls, at the rates ± p w₁ "
+            "f: wrong responses get longer. Without 1/L no hazard moves in either case."
         ),
         assumptions=(
             "rewards are 0 or 1; on-policy; the weight of a token is A/L",
@@ -34,10 +35,10 @@ def theorem() -> Theorem:
         steps=(*_bandit(), *_hazard()),
         witnesses=_witnesses(),
         remark=(
-            "The model has one mechanism only. It says that 1/L lengthens wrong responses exactly where the policy can end them "
-            "separately; it does not say that this is what lengthens the responses of a language model. If the two hazards differ but "
-            "move by one shared logit, that logit drifts at p w₁ (f(h₁) − f(h₀)), and the sign is that of f(h₁) − f(h₀): f is "
-            "not monotone, so either sign occurs."
+            "The model has one mechanism only. It says that 1/L lengthens wrong responses exactly where the policy can "
+            "end them separately; it does not say that this is what lengthens the responses of a language model. If "
+            "the two hazards differ but move by one shared logit, that logit drifts at p w₁ (f(h₁) − f(h₀)), and the "
+            "sign is that of f(h₁) − f(h₀): f is not monotone, so either sign occurs."
         ),
     )
 
@@ -48,8 +49,13 @@ def _bandit() -> tuple[Step, ...]:
     score = Derivative(log(π(y, θ)), θ)
     return (
         Step(
-            "The expected gradient of the group: response i is y with probability π(y), and weighs w₁/L(y) if right, w₀/L(y) if wrong.",
-            Sum(Sum(π(y, θ) * w1 / length * score, (y, 1, m)) + Sum(π(y, θ) * w0 / length * score, (y, m + 1, N)), (i, 1, G)) / G,
+            "The expected gradient of the group: response i is y with probability π(y), and weighs w₁/L(y) if right, "
+            "w₀/L(y) if wrong.",
+            Sum(
+                Sum(π(y, θ) * w1 / length * score, (y, 1, m)) + Sum(π(y, θ) * w0 / length * score, (y, m + 1, N)),
+                (i, 1, G),
+            )
+            / G,
             w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
             "As in T5; the right responses are numbered 1 … m. The two sums are E[r/L] and E[(1−r)/L].",
             name="gradient",
@@ -74,7 +80,12 @@ def _hazard() -> tuple[Step, ...]:
     rate = h * (-log(h) / (1 - h) - 1)
     above = -log(h) - (1 - h)
     return (
-        Step("The score of ending, in the logit of h = σ(η) …", Derivative(log(logistic), η), 1 - logistic, "Derivative of log σ."),
+        Step(
+            "The score of ending, in the logit of h = σ(η) …",
+            Derivative(log(logistic), η),
+            1 - logistic,
+            "Derivative of log σ.",
+        ),
         Step("… and of going on.", Derivative(log(1 - logistic), η), -logistic, "Derivative of log(1 − σ)."),
         Step(
             "A response of n tokens has gone on n − 1 times and ended once.",
@@ -82,7 +93,14 @@ def _hazard() -> tuple[Step, ...]:
             1 - n * h,
             "Sum of the scores.",
         ),
-        Step("Its lengths have the geometric law.", Sum(response, (n, 1, oo)), 1, "Geometric series.", given=stop, why_given=odds),
+        Step(
+            "Its lengths have the geometric law.",
+            Sum(response, (n, 1, oo)),
+            1,
+            "Geometric series.",
+            given=stop,
+            why_given=odds,
+        ),
         Step(
             "The mean of 1/L.",
             Sum(response / n, (n, 1, oo)),
@@ -136,7 +154,8 @@ def _hazard() -> tuple[Step, ...]:
             name="shared hazard",
         ),
         Step(
-            "Hazards h₁ of the right and h₀ of the wrong responses that move together: what is left is the difference of the rates.",
+            "Hazards h₁ of the right and h₀ of the wrong responses that move together: what is left is the difference "
+            "of the rates.",
             p * w1 * f1 + q * w0 * f0,
             p * w1 * (f1 - f0),
             "The same with f₁ = f(h₁), f₀ = f(h₀).",
@@ -149,7 +168,7 @@ def _hazard() -> tuple[Step, ...]:
 
 def _witnesses() -> tuple[Witness, ...]:
     def drift(weight_power: Expr, right: Expr, wrong: Expr, rule: Rule = grpo) -> Expr:
-        """Drift of the logit that all hazards share: a first token decides, then each ends with its hazard, at most three tokens."""
+        """Drift of the logit that all hazards share; the first token decides what is right."""
         policy = {"": {"r": Rational(1, 2), "w": Rational(1, 2)}}
         rewards = {}
         for kind, hazard in (("r", right), ("w", wrong)):
@@ -165,7 +184,7 @@ def _witnesses() -> tuple[Witness, ...]:
         return [r - 1 for r in rewards]
 
     third = Rational(1, 3)
-    instance = "token r (right) or w (wrong), each 1/2, then an end with a hazard before each of at most two more tokens; GRPO, G = 2"
+    instance = "token r (right) or w (wrong), each 1/2, then a hazard of ending at each of two more tokens; GRPO, G = 2"
     return (
         Witness(
             "one hazard for right and wrong responses",

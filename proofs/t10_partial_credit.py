@@ -3,7 +3,7 @@
 from sympy import Derivative, Expr, Function, Integer, Rational, S, Sum, sqrt, symbols
 
 from proofs.instances import Rule, above_mean, bandit, grpo, proportions, uniform
-from proofs.notation import G, i, p, θ
+from proofs.notation import i, θ
 from proofs.theorem import Step, Theorem, Witness
 
 c, p0, v = symbols("c p_0 v", positive=True)
@@ -21,13 +21,14 @@ def theorem() -> Theorem:
         id="T10",
         title="Three reward levels",
         statement=(
-            "Let rewards be 0, c (a format credit, 0 < c < 1) or 1, with probabilities p₀, p₁, p₂. In a group of g zeros and one c, the c is above the "
-            "mean: the advantage form of F-ISFT⁺ gives this wrong answer its full positive weight. The expected gradient of a rule with mean weights w₀, w₁, w₂ of the "
-            "three levels is (w₁ − w₀) ∇p₁ + (w₂ − w₀) ∇p₂, so it is not along ∇p₂ where w₁ ≠ w₀ and ∇p₁ is not parallel to ∇p₂. For F-ISFT⁺ (advantage form) "
-            "w₁ − w₀ ≥ p₀^g > 0, and for GRPO w₁ − w₀ > 0 too, at every group size."
+            "Let rewards be 0, c (a format credit, 0 < c < 1) or 1, with probabilities p₀, p₁, p₂. In a group of g "
+            "zeros and one c, the c is above the mean: the advantage form of F-ISFT⁺ gives this wrong answer its full "
+            "positive weight. The expected gradient of a rule with mean weights w₀, w₁, w₂ of the three levels is (w₁ "
+            "− w₀) ∇p₁ + (w₂ − w₀) ∇p₂, so it is not along ∇p₂ where w₁ ≠ w₀ and ∇p₁ is not parallel to ∇p₂. For "
+            "F-ISFT⁺ (advantage form) w₁ − w₀ ≥ p₀^g > 0, and for GRPO w₁ − w₀ > 0 too, at every group size."
         ),
         assumptions=("rewards 0, c, 1 with 0 < c < 1", "on-policy, no 1/L", "g + 1 = G ≥ 2; p₀ > 0"),
-        symbolic="group size G = g + 1, format credit c, probabilities, the other rewards of the group through their mean and variance v",
+        symbolic="group size G = g + 1, format credit c, probabilities, mean and variance v of the other rewards",
         steps=(
             Step(
                 "One c among g zeros lies above the mean of the group.",
@@ -37,7 +38,8 @@ def theorem() -> Theorem:
                 relation=">",
             ),
             Step(
-                "So F-ISFT⁺ gives it the weight 1 − α = 1, while a zero is never above the mean and has 0: the chance of that group is p₀^g.",
+                "So F-ISFT⁺ gives it the weight 1 − α = 1, while a zero is never above the mean and has 0: the chance "
+                "of that group is p₀^g.",
                 c - mean,
                 c * g / (g + 1),
                 "Sum of constants. Hence w₁ ≥ p₀^g and w₀ = 0.",
@@ -46,13 +48,16 @@ def theorem() -> Theorem:
             Step("p₀^g is positive.", p0**g, 0, "Power of a positive number.", relation=">"),
             Step(
                 "The expected gradient moves two probabilities, not one.",
-                w0 * Derivative(1 - partial_credit - full, θ) + w1 * Derivative(partial_credit, θ) + w2 * Derivative(full, θ),
+                w0 * Derivative(1 - partial_credit - full, θ)
+                + w1 * Derivative(partial_credit, θ)
+                + w2 * Derivative(full, θ),
                 (w1 - w0) * Derivative(partial_credit, θ) + (w2 - w0) * Derivative(full, θ),
                 "As in T5, level by level; p₀ = 1 − p₁ − p₂.",
                 name="direction",
             ),
             Step(
-                "GRPO: against g others whose mean lies d below it and whose variance is v, a response is d g/(g+1) above the mean …",
+                "GRPO: against g others whose mean lies d below it and whose variance is v, a response is d g/(g+1) "
+                "above the mean …",
                 d - d / (g + 1),
                 d * g / (g + 1),
                 "The group mean is d/(g+1) above the mean of the others.",
@@ -61,7 +66,8 @@ def theorem() -> Theorem:
                 "… and the deviation of the group makes its advantage √g d/√((g+1) v + d²).",
                 (d * g / (g + 1)) ** 2 / deviation_squared,
                 advantage**2,
-                "Squares of both; the sign is that of d. The others are v around their mean, which is d/(g+1) below the group's.",
+                "Squares of both; the sign is that of d. The others are v around their mean, which is d/(g+1) below "
+                "the group's.",
                 name="GRPO",
             ),
             Step(
@@ -79,7 +85,7 @@ def theorem() -> Theorem:
             ),
         ),
         witnesses=_witnesses(),
-        remark="The witnesses run backwards: they restore the binary reward (c = 0), for which the conclusions of T5 come back.",
+        remark="The control of each witness is the binary reward (c = 0), for which the conclusions of T5 come back.",
     )
 
 
@@ -110,5 +116,7 @@ def _witnesses() -> tuple[Witness, ...]:
             0,
             Rational(1, 10),
         ),
-        Witness("rewards are 0 or 1 (GRPO)", instance, parallel, lambda credit: arms(credit, grpo), "c", 0, Rational(1, 10)),
+        Witness(
+            "rewards are 0 or 1 (GRPO)", instance, parallel, lambda credit: arms(credit, grpo), "c", 0, Rational(1, 10)
+        ),
     )

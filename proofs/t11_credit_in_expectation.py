@@ -22,16 +22,17 @@ def theorem() -> Theorem:
         id="T11",
         title="Uniform credit still assigns credit in expectation",
         statement=(
-            "With tabular logits the expected gradient of the bandit view in the logit of action a in state s is d(s) π(a|s) A^π(s, a): the true "
-            "advantage of the action, as if each token had been judged. Within a group whose advantages sum to zero, tokens of a prefix that all share get weight 0, and tokens of a "
-            "prefix that b of the G share get in sum b times what their branch is better than the group. The degeneracy is in the estimator, one number for "
-            "a response, not in the expected direction."
+            "With tabular logits the expected gradient of the bandit view in the logit of action a in state s is d(s) "
+            "π(a|s) A^π(s, a): the true advantage of the action, as if each token had been judged. Within a group "
+            "whose advantages sum to zero, tokens of a prefix that all share get weight 0, and tokens of a prefix that "
+            "b of the G share get in sum b times what their branch is better than the group. The degeneracy is in the "
+            "estimator, one number for a response, not in the expected direction."
         ),
         assumptions=(
             "tabular logits: those of s act nowhere else, and s is visited at most once",
             "terminal reward; on-policy; no 1/L",
         ),
-        symbolic="number of actions (through R and T), group size G, size b of the branch, rewards, visiting probability d(s)",
+        symbolic="number of actions (through R and T), group size G, size b of the branch, rewards, visits d(s)",
         steps=(
             Step(
                 "The probability of an action grows with its logit z at the rate π(1 − π).",
@@ -67,7 +68,8 @@ def theorem() -> Theorem:
                 name="shared prefix",
             ),
             Step(
-                "Tokens that responses 1 … b share: their weights add up to b times the lead of the branch over the group.",
+                "Tokens that responses 1 … b share: their weights add up to b times the lead of the branch over the "
+                "group.",
                 Sum(reward(i) - mean, (i, 1, b)),
                 b * (branch - mean),
                 "Linearity. So a group estimates the advantage of the prefix, without a critic.",

@@ -1,4 +1,4 @@
-"""T12: what the degenerate estimator costs: its variance against that of true token advantages, and when it costs nothing."""
+"""T12: the variance of the degenerate estimator against that of true token advantages, and when it is no loss."""
 
 from collections.abc import Callable
 from itertools import product
@@ -23,19 +23,26 @@ def theorem() -> Theorem:
         id="T12",
         title="What uniform credit costs",
         statement=(
-            "Three estimators of the policy gradient with equal means weigh the score of token t with the advantage A(s, a), with R − V(s), or with R. "
-            "In the logit of each (s, b), the second has the variance of the first plus d Σ_a w_a Var(R|s, a), w_a = π_a (1[a=b] − π_b)²: never less. "
-            "If the reward is the share of right ones among L fair tokens, the total variance is 1 + L(L−1)/(2L − 4 + 4/2^L) times as large, growing as L/2; "
-            "if all L tokens have to be right, the ratio at the first token grows like s^(−L). Against plain R the order reverses in a coordinate if and only if "
-            "V (V − 2b) exceeds the mean of Var(R|s, a), where b is the mean of Q, both with weights w: where success is likely."
+            "Three estimators of the policy gradient with equal means weigh the score of token t with the advantage "
+            "A(s, a), with R − V(s), or with R. In the logit of each (s, b), the second has the variance of the first "
+            "plus d Σ_a w_a Var(R|s, a), w_a = π_a (1[a=b] − π_b)²: never less. If the reward is the share of right "
+            "ones among L fair tokens, the total variance is 1 + L(L−1)/(2L − 4 + 4/2^L) times as large, growing as "
+            "L/2; if all L tokens have to be right, the ratio at the first token grows like s^(−L). Against plain R "
+            "the order reverses in a coordinate if and only if V (V − 2b) exceeds the mean of Var(R|s, a), where b is "
+            "the mean of Q, both with weights w: where success is likely."
         ),
-        assumptions=("prefix tree: each state is visited at most once", "tabular logits", "exact V and A; on-policy; terminal reward"),
-        symbolic="number of actions N and of outcomes Z, rewards, policy, visiting probability d(s), length L and success probability s of the two examples",
+        assumptions=(
+            "prefix tree: each state is visited at most once",
+            "tabular logits",
+            "exact V and A; on-policy; terminal reward",
+        ),
+        symbolic="numbers of actions N and of outcomes Z, rewards, policy, visits d(s); L and s of the two examples",
         steps=(*_rao_blackwell(), *_growth(), *_plain()),
         witnesses=_witnesses(),
         remark=(
-            "The comparison is with exact advantages, which no trainer has. Against plain R the baseline V(s) can hurt because the best constant baseline "
-            "of a coordinate is b, which weighs the actions by the squared score: of two actions it takes the value of the other one."
+            "The comparison is with exact advantages, which no trainer has. Against plain R the baseline V(s) can hurt "
+            "because the best constant baseline of a coordinate is b, which weighs the actions by the squared score: "
+            "of two actions it takes the value of the other one."
         ),
     )
 
@@ -50,7 +57,14 @@ def _rao_blackwell() -> tuple[Step, ...]:
     given = {mean(1): Integer(1), mean(R): Q}
     why = "μ is the law of the reward after (s, a), and Q its mean"
     return (
-        Step("Given the state and the action, R − V has the mean A = Q − V.", mean(R - V), Q - V, "Linearity.", given=given, why_given=why),
+        Step(
+            "Given the state and the action, R − V has the mean A = Q − V.",
+            mean(R - V),
+            Q - V,
+            "Linearity.",
+            given=given,
+            why_given=why,
+        ),
         Step(
             "Its mean square is A² plus the variance of the reward.",
             mean((R - V) ** 2),
@@ -60,7 +74,8 @@ def _rao_blackwell() -> tuple[Step, ...]:
             why_given=why,
         ),
         Step(
-            "A coordinate (s, b) gets X (1[a = b] − π_b) if s is visited, once; so the second moments differ by this sum.",
+            "A coordinate (s, b) gets X (1[a = b] − π_b) if s is visited, once; so the second moments differ by this "
+            "sum.",
             d * over_actions(w * ((q - V) ** 2 + ν)) - d * over_actions(w * (q - V) ** 2),
             d * over_actions(w * ν),
             "Sum over the action with w = π (1[a = b] − π_b)², ν = Var(R|s, a), q = Q(s, a).",
@@ -87,7 +102,8 @@ def _growth() -> tuple[Step, ...]:
     likely = {success: 1 / (1 + odds)}
     return (
         Step(
-            "First example: fair tokens, reward = share of right ones. After token t the reward varies by the tokens to come.",
+            "First example: fair tokens, reward = share of right ones. After token t the reward varies by the tokens "
+            "to come.",
             Sum(1 / (4 * L**2), (u, t + 1, L)),
             (L - t) / (4 * L**2),
             "Variance of L − t independent fair tokens, each worth 1/L.",
@@ -111,9 +127,12 @@ def _growth() -> tuple[Step, ...]:
             "Divide.",
             name="additive ratio",
         ),
-        Step("It grows as L/2.", Limit((1 + L * (L - 1) / (2 * L - 4 + 4 / 2**L)) / L, L, oo), Rational(1, 2), "Limit."),
         Step(
-            "Second example: the reward is 1 if all L tokens are right, each with chance s. Variance with A in the logit of the right first token.",
+            "It grows as L/2.", Limit((1 + L * (L - 1) / (2 * L - 4 + 4 / 2**L)) / L, L, oo), Rational(1, 2), "Limit."
+        ),
+        Step(
+            "Second example: the reward is 1 if all L tokens are right, each with chance s. Variance with A in the "
+            "logit of the right first token.",
             square - mean**2,
             success ** (2 * L - 1) * (1 - success) * (1 - 2 * success) ** 2,
             "Q = s^(L−1) after a right token, 0 after a wrong one, V = s^L; w = s(1−s)² and (1−s)s².",
@@ -162,7 +181,8 @@ def _plain() -> tuple[Step, ...]:
             name="b",
         ),
         Step(
-            "At a last token with rewards 1 and 0, V (V − 2b) = π (3π − 2): plain R has the smaller variance where π > 2/3.",
+            "At a last token with rewards 1 and 0, V (V − 2b) = π (3π − 2): plain R has the smaller variance where π > "
+            "2/3.",
             π_a * (π_a - 2 * (1 - π_a)),
             π_a * (3 * π_a - 2),
             "V = π, b = 1 − π, ν̄ = 0.",
@@ -183,8 +203,8 @@ def _witnesses() -> tuple[Witness, ...]:
     return (
         Witness(
             "tabular logits",
-            "two tokens, a with chance 4/5 at each; only 'aa' has reward 1; the coordinate is the first token's logit plus κ times "
-            "the second's (κ = 1: one parameter for both)",
+            "two tokens, a with chance 4/5 at each; only 'aa' has reward 1; the coordinate is the first token's logit "
+            "plus κ times the second's (κ = 1: one parameter for both)",
             "variance with R − V ≥ variance with A",
             _tied,
             "κ",
@@ -194,7 +214,8 @@ def _witnesses() -> tuple[Witness, ...]:
         ),
         Witness(
             "prefix tree: each state has one history",
-            "V(s) = 1/3 is learned from 4 sampled outcomes; M histories lead to s and share them evenly; a tree has a critic for each",
+            "V(s) = 1/3 is learned from 4 sampled outcomes; M histories lead to s and share them evenly; a tree has a "
+            "critic for each",
             "mean square error of the tree's critic = of a critic shared by the histories",
             _critics,
             "M",
@@ -206,10 +227,16 @@ def _witnesses() -> tuple[Witness, ...]:
 
 def _tied(share: Expr) -> tuple[Expr, Expr]:
     right = {"a": Rational(4, 5), "b": Rational(1, 5)}
-    tree = Tree({"": right, "a": right, "b": right}, {"aa": Integer(1), "ab": Integer(0), "ba": Integer(0), "bb": Integer(0)})
+    tree = Tree(
+        {"": right, "a": right, "b": right}, {"aa": Integer(1), "ab": Integer(0), "ba": Integer(0), "bb": Integer(0)}
+    )
 
     def value(prefix: str) -> Expr:
-        return sum(chance * value(prefix + token) for token, chance in right.items()) if len(prefix) < 2 else tree.reward[prefix]
+        return (
+            sum(chance * value(prefix + token) for token, chance in right.items())
+            if len(prefix) < 2
+            else tree.reward[prefix]
+        )
 
     def variance(credit: Callable[[str, int], Expr]) -> Expr:
         def coordinate(y: str) -> Expr:

@@ -21,11 +21,16 @@ def theorem() -> Theorem:
         id="T13",
         title="Equivalences",
         statement=(
-            "At θ_old the gradient of GSPO is that of GRPO, on each batch. The mean over positives climbs the log-likelihood log p expanded in 1 − p up to "
-            "order G, which is MaxRL's objective. Reinforce-Rej with rewards ±1 is twice F-ISFT± in the advantage form (α = ½), and with rewards 0 and 1 it is "
-            "F-ISFT⁺ in that form (α = 0). RAFT is F-ISFT⁺ in the cross-entropy form."
+            "At θ_old the gradient of GSPO is that of GRPO, on each batch. The mean over positives climbs the "
+            "log-likelihood log p expanded in 1 − p up to order G, which is MaxRL's objective. Reinforce-Rej with "
+            "rewards ±1 is twice F-ISFT± in the advantage form (α = ½), and with rewards 0 and 1 it is F-ISFT⁺ in that "
+            "form (α = 0). RAFT is F-ISFT⁺ in the cross-entropy form."
         ),
-        assumptions=("ρ = 1, for GSPO", "rewards are 0 or 1, for the others", "all divide by the group size, or by the same number"),
+        assumptions=(
+            "ρ = 1, for GSPO",
+            "rewards are 0 or 1, for the others",
+            "all divide by the group size, or by the same number",
+        ),
         symbolic="group size G, lengths, advantages, token log-probabilities, p",
         enumerated="the two rewards 0 and 1, for RAFT",
         steps=(
@@ -37,10 +42,12 @@ def theorem() -> Theorem:
                 name="GSPO",
             ),
             Step(
-                "Away from θ_old, GSPO gives each token of a response the same weight, A/L times the ratio of the response.",
+                "Away from θ_old, GSPO gives each token of a response the same weight, A/L times the ratio of the "
+                "response.",
                 Derivative(exp((x - x_old + rest) / L) * A, x),
                 exp((x - x_old + rest) / L) * A / L,
-                "Derivative in the log-probability x of one token; s is the drift of the others. So η = 0; GRPO gives ρ A/L.",
+                "Derivative in the log-probability x of one token; s is the drift of the others. So η = 0; GRPO gives "
+                "ρ A/L.",
                 name="GSPO weight",
             ),
             Step(
@@ -59,8 +66,22 @@ def theorem() -> Theorem:
                 why_given=why,
                 name="mean over positives",
             ),
-            Step("Reinforce-Rej, rewards ±1: in a mixed group a right response weighs twice 1 − α, α = ½ …", 2 * (1 - α), 1, "Definitions.", given={α: S.Half}, why_given="α = ½"),
-            Step("… and a wrong one twice −α. Other groups are left out by both.", 2 * (-α), -1, "Definitions.", given={α: S.Half}, why_given="α = ½"),
+            Step(
+                "Reinforce-Rej, rewards ±1: in a mixed group a right response weighs twice 1 − α, α = ½ …",
+                2 * (1 - α),
+                1,
+                "Definitions.",
+                given={α: S.Half},
+                why_given="α = ½",
+            ),
+            Step(
+                "… and a wrong one twice −α. Other groups are left out by both.",
+                2 * (-α),
+                -1,
+                "Definitions.",
+                given={α: S.Half},
+                why_given="α = ½",
+            ),
             Step(
                 "So its c(p) is twice that of F-ISFT±.",
                 others(1, last=G - 2) - others(-1, first=Integer(1)),
@@ -79,7 +100,12 @@ def theorem() -> Theorem:
                 why_given=why,
                 name="Reinforce-Rej 0/1",
             ),
-            Step("RAFT keeps the responses of reward 1; F-ISFT⁺ weighs a response with r. A wrong one …", Subs(kept, r, 0), Subs(r, r, 0), "Filter."),
+            Step(
+                "RAFT keeps the responses of reward 1; F-ISFT⁺ weighs a response with r. A wrong one …",
+                Subs(kept, r, 0),
+                Subs(r, r, 0),
+                "Filter.",
+            ),
             Step("… and a right one.", Subs(kept, r, 1), Subs(r, r, 1), "Filter."),
         ),
         witnesses=(
@@ -115,6 +141,6 @@ def theorem() -> Theorem:
 
 
 def _ratio_weights(ratio: Expr) -> tuple[Expr, Expr]:
-    """∂/∂x at log ratio of exp((x + 0)/2) and of (exp(x) + 1)/2: the two objectives on tokens with log-ratios x and 0."""
+    """∂/∂x of both objectives, exp((x + 0)/2) and (exp(x) + 1)/2, on tokens with log-ratios x and 0."""
     at = {x: log(ratio)}
     return exp(x / 2).diff(x).subs(at), ((exp(x) + 1) / 2).diff(x).subs(at)

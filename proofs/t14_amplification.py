@@ -1,8 +1,8 @@
-"""T14: GRPO with a KL term, each iteration solved exactly, multiplies the odds of success over the reference policy (2503.06639)."""
+"""T14: GRPO with a KL term, each iteration solved exactly, multiplies the odds over the reference (2503.06639)."""
 
 from sympy import Derivative, Expr, Function, Integer, Limit, Rational, Sum, exp, log, oo, sqrt, symbols
 
-from proofs.notation import N, j, p, q, β, ε, π
+from proofs.notation import N, j, p, β, ε, π
 from proofs.theorem import Step, Theorem, Witness
 
 chance = π(j)
@@ -28,9 +28,10 @@ def theorem() -> Theorem:
         id="T14",
         title="Amplification",
         statement=(
-            "Let iteration n maximise E_π[A] − β KL(π‖π_ref) over all policies, with GRPO's advantages at the success probability p of iteration n − 1 and the variance "
-            "floor ε. Then odds(p_n) = odds(p_ref) exp(1/(β √(p(1−p) + ε))), so p_n > p_ref for every n ≥ 1. Every fixed point lies above p_ref, and for ε > 0 there is "
-            "one. For p_ref ≥ 1/2 and ε > 0 the p_n grow and converge to a fixed point. In general they do neither."
+            "Let iteration n maximise E_π[A] − β KL(π‖π_ref) over all policies, with GRPO's advantages at the success "
+            "probability p of iteration n − 1 and the variance floor ε. Then odds(p_n) = odds(p_ref) exp(1/(β √(p(1−p) "
+            "+ ε))), so p_n > p_ref for every n ≥ 1. Every fixed point lies above p_ref, and for ε > 0 there is one. "
+            "For p_ref ≥ 1/2 and ε > 0 the p_n grow and converge to a fixed point. In general they do neither."
         ),
         assumptions=(
             "the maximum over all policies is reached in each iteration",
@@ -43,9 +44,10 @@ def theorem() -> Theorem:
         steps=(*_best_policy(), *_odds(), *_fixed_points()),
         witnesses=_witnesses(),
         remark=(
-            "The statement that p_n is amplified to a fixed point above p_ref is right as to where the fixed points are, and wrong if it is read as convergence: "
-            "the map from p to the next p falls where p < 1/2, and where its slope at the fixed point is below −1 the iteration turns away from it. "
-            "Without a floor, ε = 0, there may be no fixed point below 1."
+            "The statement that p_n is amplified to a fixed point above p_ref is right as to where the fixed points "
+            "are, and wrong if it is read as convergence: the map from p to the next p falls where p < 1/2, and where "
+            "its slope at the fixed point is below −1 the iteration turns away from it. Without a floor, ε = 0, there "
+            "may be no fixed point below 1."
         ),
     )
 
@@ -90,7 +92,8 @@ def _odds() -> tuple[Step, ...]:
             "A = (r − p)/√(p(1−p) + ε).",
         ),
         Step(
-            "π_best multiplies the odds by exp((A⁺ − A⁻)/β): right responses weigh exp(A⁺/β)/Z, wrong ones exp(A⁻/β)/Z.",
+            "π_best multiplies the odds by exp((A⁺ − A⁻)/β): right responses weigh exp(A⁺/β)/Z, wrong ones "
+            "exp(A⁻/β)/Z.",
             (p_ref * exp(A_plus / β) / Z) / (q_ref * exp(A_minus / β) / Z),
             p_ref / q_ref * exp((A_plus - A_minus) / β),
             "Sum π_best over the right and over the wrong responses; Z cancels.",
@@ -104,8 +107,24 @@ def _odds() -> tuple[Step, ...]:
             why_given="A⁺ − A⁻ = 1/√(p(1−p) + ε)",
             name="odds",
         ),
-        Step("They exceed those of π_ref: the logit grows by a positive number.", gain(p, β, ε), 0, "One over positive numbers.", relation=">", given=inside, why_given=why),
-        Step("The logit increases with p, so p_n > p_ref.", Derivative(logit(p), p), 0, "Derivative 1/p + 1/(1 − p).", relation=">", given=inside, why_given=why),
+        Step(
+            "They exceed those of π_ref: the logit grows by a positive number.",
+            gain(p, β, ε),
+            0,
+            "One over positive numbers.",
+            relation=">",
+            given=inside,
+            why_given=why,
+        ),
+        Step(
+            "The logit increases with p, so p_n > p_ref.",
+            Derivative(logit(p), p),
+            0,
+            "Derivative 1/p + 1/(1 − p).",
+            relation=">",
+            given=inside,
+            why_given=why,
+        ),
         Step("As β grows, nothing is amplified.", Limit(exp(gain(p, β, ε)), β, oo), 1, "Limit."),
     )
 
@@ -124,13 +143,15 @@ def _fixed_points() -> tuple[Step, ...]:
             why_given="0 < p < 1, so p = 1/(1 + o) with o > 0",
         ),
         Step(
-            "For ε > 0 the odds p/(1−p) outgrow the right side as p tends to 1, and are below it at p_ref: by continuity they meet.",
+            "For ε > 0 the odds p/(1−p) outgrow the right side as p tends to 1, and are below it at p_ref: by "
+            "continuity they meet.",
             Limit(bound * (1 - p) / p, p, 1, "-"),
             0,
             "The exponent stays below 1/(β√ε).",
         ),
         Step(
-            "For ε = 0 the right side outgrows them instead, so that argument fails, and there may be no fixed point (witness).",
+            "For ε = 0 the right side outgrows them instead, so that argument fails, and there may be no fixed point "
+            "(witness).",
             Limit(p / (1 - p) / bare, p, 1, "-"),
             0,
             "exp(−1/(β√(1−p))) vanishes faster than 1 − p.",
@@ -143,7 +164,8 @@ def _fixed_points() -> tuple[Step, ...]:
             name="gain slope",
         ),
         Step(
-            "It grows for p > 1/2. So from p_ref ≥ 1/2 on the p_n grow, bounded by 1, and converge; their limit is a fixed point.",
+            "It grows for p > 1/2. So from p_ref ≥ 1/2 on the p_n grow, bounded by 1, and converge; their limit is a "
+            "fixed point.",
             Derivative(gain(p, β, ε), p),
             0,
             "Product of positive numbers. p₁ > p₀ = p_ref, and a growing map keeps the order.",
@@ -151,9 +173,15 @@ def _fixed_points() -> tuple[Step, ...]:
             where=upper,
             why_given="1/2 < p < 1, so p = (1 + s)/(2 + s) with s > 0",
         ),
-        Step("The next p as a function of its logit has this slope.", Derivative(1 / (1 + exp(-above)), above), 1 / (1 + exp(-above)) * (1 - 1 / (1 + exp(-above))), "Derivative of the logistic function."),
         Step(
-            "So at a fixed point whose logit is D above that of p_ref, the map has the slope −(1 − 2p) D/2 × p(1−p)/(p(1−p) + ε).",
+            "The next p as a function of its logit has this slope.",
+            Derivative(1 / (1 + exp(-above)), above),
+            1 / (1 + exp(-above)) * (1 - 1 / (1 + exp(-above))),
+            "Derivative of the logistic function.",
+        ),
+        Step(
+            "So at a fixed point whose logit is D above that of p_ref, the map has the slope −(1 − 2p) D/2 × "
+            "p(1−p)/(p(1−p) + ε).",
             p * (1 - p) * -(1 - 2 * p) / (2 * β * (p * (1 - p) + ε) ** Rational(3, 2)),
             -(1 - 2 * p) / 2 * gain(p, β, ε) * p * (1 - p) / (p * (1 - p) + ε),
             "D = 1/(β√(p(1−p) + ε)). Below −1 the fixed point repels.",

@@ -1,9 +1,9 @@
 """A theorem is a list of equations that SymPy verifies, and of witnesses that show which assumption each of them needs.
 
-A `Step` claims `left = right` (or `>`, `≥`). Its left side usually is an unevaluated derivative, sum, limit or integral;
-checking the step means to carry that operation out and to bring the difference of the two sides to zero. A `Witness` is a
-concrete family of instances with one knob: at one value of the knob the assumption holds and the conclusion is computed
-to hold, at the other the assumption is dropped and the conclusion is computed to fail. The first value is the control: it
+A `Step` claims `left = right` (or `>`, `≥`). Its left side usually is an unevaluated derivative, sum or limit; checking
+the step means to carry that operation out and to bring the difference of the two sides to zero. A `Witness` is a family
+of concrete instances with one knob: at one value of the knob the assumption holds and the conclusion is computed to
+hold, at the other the assumption is dropped and the conclusion is computed to fail. The first value is the control: it
 shows that this assumption, and nothing else about the instance, decides.
 
 Nothing here is taken on trust except SymPy itself and the hypotheses that a step names in `given`.
@@ -39,8 +39,9 @@ class Step:
         right: The result.
         rule: The rule of mathematics that leads from left to right.
         relation: How the sides compare.
-        given: Hypotheses `expression: its value`, true for all values of the variables, so that they may be put in anywhere.
-        where: Abbreviations `expression: its letter`, put in only after derivatives and limits are done: a letter has no derivative.
+        given: Hypotheses `expression: its value`. They hold for all values of the variables, so they are put in before
+            and after derivatives and limits.
+        where: Abbreviations `expression: its letter`. A letter has no derivative, so they are put in only afterwards.
         why_given: Where the hypotheses come from and what the letters mean.
         name: Set on results: makes the step part of the statement, and lets tests find it.
     """
@@ -56,7 +57,7 @@ class Step:
     name: str = ""
 
     def difference(self) -> Expr:
-        """`left - right`, carried out under the hypotheses and simplified; 0 if and only if the sides are seen to be equal."""
+        """`left - right`, carried out under the hypotheses and simplified; 0 only if the sides are equal."""
         left, right = (self._carry_out(sympify(side)) for side in (self.left, self.right))
         return settle(left - right, {**self.given, **self.where})
 
@@ -71,7 +72,8 @@ class Step:
 
     def _carry_out(self, side: Expr) -> Expr:
         done = carry_out(side.subs(self.given))
-        return carry_out(done.subs({**self.given, **self.where}, simultaneous=True)) if self.given or self.where else done
+        known = {**self.given, **self.where}
+        return carry_out(done.subs(known, simultaneous=True)) if known else done
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,10 @@ class Witness:
         """Compute the conclusion with the assumption (it must hold) and without it (it must fail)."""
 
         def verdict() -> tuple[bool, str]:
+            sign = self.relation
             intact, broken = (self._compare(value) for value in (self.intact, self.broken))
             numbers = ";  ".join(
-                f"{self.knob} = {value}: {_number(left)} {self.relation if holds else _NEGATION[self.relation]} {_number(right)}"
+                f"{self.knob} = {value}: {_number(left)} {sign if holds else _NEGATION[sign]} {_number(right)}"
                 for value, (left, right, holds) in ((self.intact, intact), (self.broken, broken))
             )
             return intact[2] is True and broken[2] is False, numbers
@@ -150,17 +153,26 @@ class Theorem:
     def check(self, done: Callable[[], None] = lambda: None) -> "Report":
         """Verify every step and witness; `done` is called after each."""
         start = time.perf_counter()
-        outcomes: tuple[list[Outcome], list[Outcome]] = ([], [])
-        for parts, results in zip((self.steps, self.witnesses), outcomes, strict=True):
-            for part in parts:
-                results.append(part.check())
-                done()
-        return Report(self, tuple(outcomes[0]), tuple(outcomes[1]), time.perf_counter() - start)
+
+        def run(part: Step | Witness) -> Outcome:
+            outcome = part.check()
+            done()
+            return outcome
+
+        steps, witnesses = tuple(map(run, self.steps)), tuple(map(run, self.witnesses))
+        return Report(self, steps, witnesses, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What SymPy found: `detail` is the difference of a step's sides, a witness's numbers, or why there is no answer."""
+    """What SymPy found.
+
+    Attributes:
+        claim: the step's claim, or the assumption that the witness drops.
+        verified: whether it came out.
+        detail: the difference of a step's sides, a witness's numbers, or why there is no answer.
+        seconds: how long it took.
+    """
 
     claim: str
     verified: bool
@@ -190,7 +202,7 @@ class OutOfTime(BaseException):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `OutOfTime` inside the block after `seconds`, or at its end where the platform cannot interrupt.
 
-    Only the main thread of a POSIX process can be interrupted; elsewhere an overlong block ends by itself, and then fails.
+    Only the main thread of a POSIX process can be interrupted; elsewhere an overlong block runs to its end, and fails.
     """
     start = time.perf_counter()
     interruptible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
@@ -233,7 +245,7 @@ def _timed(claim: str, verdict: Callable[[], tuple[bool, str]]) -> Outcome:
 
 def _number(value: Expr) -> str:
     """Exact where that is short, with a decimal where it is irrational."""
-    exact, decimal = str(value), f"{float(value):.6g}"
+    exact, decimal = str(value).replace("sqrt", "√"), f"{float(value):.6g}"
     if value.is_Rational and len(exact) <= 16:
         return exact
     return f"{exact} ≈ {decimal}" if len(exact) <= 24 else decimal
