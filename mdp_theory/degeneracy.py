@@ -5,7 +5,7 @@ ways to compute its value and gradient. Evidence about a method is its exact pop
 its loss on a probe batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from mdp_theory.catalogue import METHODS
 from mdp_theory.controls import Control, closed_loop_values, open_loop_values, unroll
 from mdp_theory.mdp import TokenMDP, flatten
 from mdp_theory.objectives import Objective
-from mdp_theory.probe import Probe, batch, compare
+from mdp_theory.policy import SharedPolicy, pull_back_to
+from mdp_theory.probe import Probe, batch, compare, draw_probe
 from mdp_theory.tree import EdgeLevels
 
 PARALLEL = 1e-9
@@ -97,16 +98,55 @@ def method_report(
     return record | compare(objective, batch(probe, logits, logits), probe.drawn, logits).numbers()
 
 
+def shared_parameters(mdp: TokenMDP, keys: Iterable[str], *, num_generations: int, seed: int) -> dict[str, Any]:
+    """The two claims about methods once more, where one step moves all histories: a small recurrent policy.
+
+    By method: the relative error, in the parameters, of the on-policy loss gradient against that of its supervised
+    counterpart, and of the expected gradient without the length against Σ_x P(x) c(p_x) ∇p_x (null with a critic).
+    """
+    policy = SharedPolicy()
+    params = policy.init(mdp, seed)
+    logits = policy.logits(params, mdp)
+    pull = pull_back_to(policy, params, mdp)
+    probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
+    samples = batch(probe, logits, logits)
+    slope, p = population.success_gradient(mdp, logits), population.success_probability(mdp, logits)
+
+    def error(left: EdgeLevels, right: EdgeLevels) -> float | None:
+        a, b = (np.concatenate([leaf.ravel() for leaf in pull(levels)]) for levels in (left, right))
+        return float(np.linalg.norm(a - b) / np.linalg.norm(b)) if b.any() else None
+
+    def mixed(levels: EdgeLevels, factor: Float[np.ndarray, " prompts"]) -> EdgeLevels:
+        return tuple((factor * mdp.prompt_probability)[:, None, None] * level for level in levels)
+
+    found: dict[str, dict[str, float | None]] = {}
+    for key in keys:
+        objective = fitted(METHODS[key].objective, mdp)
+        compared = compare(objective, samples, probe.drawn, logits)
+        record = {"sft_relative_error": error(compared.gradient, compared.supervised), "direction_relative_error": None}
+        if objective.advantage.estimator == "outcome":
+            rule = population.without_length(objective)
+            gradient = population.expected_gradient(
+                rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
+            )
+            c = population.coefficient(objective, p, num_generations=num_generations)
+            record["direction_relative_error"] = error(mixed(gradient, np.ones_like(c)), mixed(slope, c))
+        found[key] = record
+    return {"parameters": sum(np.size(leaf) for leaf in params), "methods": found}
+
+
 def identities(
     facts: Mapping[str, Mapping[str, Any]],
     bandit: Mapping[str, Any],
     methods: Mapping[str, Mapping[str, Any]],
+    shared: Mapping[str, Mapping[str, float | None]],
     *,
     binary: bool,
 ) -> list[dict[str, Any]]:
     """What the assumptions that hold promise, each with its measured relative error.
 
-    `binary` says that rewards are 0 and 1: then every expected gradient without the length is c(p) ∇p.
+    `methods` and `shared` are the records of `method_report` and `shared_parameters`, by method. `binary` says that
+    rewards are 0 and 1: then every expected gradient without the length is c(p) ∇p.
     """
     found: list[tuple[str, float]] = []
 
@@ -134,6 +174,10 @@ def identities(
             gaps = [abs(c - expected) / max(abs(expected), 1.0) for c, expected in pairs if c is not None]
             error = max([*gaps, *record["off_direction_without_length"]])
             found.append((f"{key}: without the length the expected gradient is c(p) ∇p", error))
+        names = ("sft_relative_error", "direction_relative_error")[: 1 + binary]
+        errors = [e for name in names if (e := shared[key][name]) is not None]
+        if errors:
+            found.append((f"{key}: the same with shared parameters", max(errors)))
     return [
         {"name": name, "error": float(error), "tolerance": IDENTITY, "holds": bool(error <= IDENTITY)}
         for name, error in found

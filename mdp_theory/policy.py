@@ -5,17 +5,18 @@ claims are also tested where a step at one history moves the probabilities at al
 `logits` follows its arguments, so that it differentiates when given jax arrays.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from console import InputError
 from mdp_theory.mdp import TokenMDP
-from mdp_theory.precision import in_float64
+from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.tree import Array, EdgeLevels
 
 
@@ -139,13 +140,20 @@ class HazardPolicy:
         return tuple(levels)
 
 
-@in_float64
 def parameter_gradient(policy: Policy, params: Any, mdp: TokenMDP, gradient: EdgeLevels) -> Any:
     """The gradient in the parameters, from one in the logits given each prompt: mixed over prompts, pulled back."""
     chance = mdp.prompt_probability[:, None, None]
-    mixed = tuple(jnp.asarray(chance * level) for level in gradient)
-    _, pull = jax.vjp(lambda q: policy.logits(q, mdp), jax.tree.map(jnp.asarray, params))
-    return pull(mixed)[0]
+    return pull_back_to(policy, params, mdp)(tuple(chance * level for level in gradient))
+
+
+def pull_back_to(policy: Policy, params: Any, mdp: TokenMDP) -> Callable[[EdgeLevels], Any]:
+    """The linear map from gradients in the logits to gradients in the parameters; compiled once, for many gradients."""
+
+    @partial(jax.jit, compiler_options=QUICK_COMPILATION)
+    def pull(at: Any, levels: EdgeLevels) -> Any:
+        return jax.vjp(lambda q: policy.logits(q, mdp), at)[1](levels)[0]
+
+    return in_float64(lambda levels: pull(params, levels))
 
 
 def parse(text: str) -> tuple[TabularPolicy, int | None]:

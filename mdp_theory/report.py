@@ -16,6 +16,7 @@ from mdp_theory.degeneracy import (
     fitted,
     identities,
     method_report,
+    shared_parameters,
 )
 from mdp_theory.dynamics import Metrics, Run, exact_run
 from mdp_theory.mdp import TokenMDP
@@ -33,6 +34,7 @@ BETAS = (0.0, 0.001, 0.01, 0.04, 0.1, 0.3, 1.0)
 GROUP_SIZES = (2, 4, 8, 16, 64)
 REFRESH_EVERY = (1, 4, 16, None)
 CRITIC_RESPONSES = (4, 16, 64, 256, 1024)
+TRAINED_METHODS = ("grpo", "dr-grpo", "rloo", "maxrl", "f-isft-pos", "f-isft-neg", "f-isft-pm", "f-isft-pm-adv")
 TRAINABLE_PREFIXES = 2_000
 """Problems up to this size are also trained on; larger ones would make the report slow, not wrong."""
 
@@ -68,6 +70,8 @@ def report(
         | method_report(METHODS[key].objective, mdp, logits, probe, num_generations=num_generations)
         for key in progress(tuple(METHODS))
     }
+    shared = shared_parameters(mdp, METHODS, num_generations=num_generations, seed=seed)
+    binary = mdp.reward_levels.tolist() == [0.0, 1.0]
     return {
         **head,
         "responses": mdp.num_responses,
@@ -94,11 +98,13 @@ def report(
             estimator: penalty_curve(_objective("grpo", mdp), probe, logits, estimator=estimator, betas=BETAS)
             for estimator in ("k1", "k2", "k3")
         },
+        "shared_parameters": shared,
+        "training": training_curves(mdp, logits, num_generations=num_generations),
         "staleness": staleness_curves(mdp, logits, num_generations=num_generations),
         "critic": _critic(problem, logits),
         "curves": coefficient_curves(num_generations),
         "tree": drawing(mdp, logits),
-        **_verdict(identities(facts, bandit, methods, binary=mdp.reward_levels.tolist() == [0.0, 1.0])),
+        **_verdict(identities(facts, bandit, methods, shared["methods"], binary=binary)),
     }
 
 
@@ -118,6 +124,20 @@ def coefficient_curves(num_generations: int, points: int = 99) -> dict[str, Any]
         "methods": methods,
         "grpo": sizes | {"infinity": limit},
     }
+
+
+def training_curves(
+    mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, steps: int = 100, learning_rate: float = 2.0
+) -> dict[str, Any] | None:
+    """Exact training on-policy, by method; None for a problem that is too large to be trained on here."""
+    if mdp.num_prefixes > TRAINABLE_PREFIXES:
+        return None
+    methods = {}
+    for key in TRAINED_METHODS:
+        run = Run(_objective(key, mdp), learning_rate)
+        found, _ = exact_run(run, mdp, logits, steps=steps, num_generations=num_generations)
+        methods[key] = {name: column.tolist() for name, column in zip(Metrics._fields, found, strict=True)}
+    return {"learning_rate": learning_rate, "methods": methods}
 
 
 def staleness_curves(

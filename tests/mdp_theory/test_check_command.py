@@ -49,7 +49,7 @@ def test_a_file_never_seen_before_is_checked(checked):
     assert found["problem"] == "ask first"
     assert [prompt["text"] for prompt in found["prompts"]] == ["is it raining", "is it night"]
     assert all(fact["holds"] and fact["evidence"] for fact in found["assumptions"].values())
-    assert len(found["checks"]) >= 4 + 2 * 20
+    assert len(found["checks"]) >= 4 + 3 * 20
 
 
 def test_published_fields_are_there(checked):
@@ -102,6 +102,17 @@ def test_curves_have_one_length_and_start_on_policy(checked):
     assert (success[:, 0] == success[0, 0]).all()
     assert (np.diff(success[:, -1]) < 0).all()
     assert found["critic"] is None
+    assert all(curve["success"][-1] > curve["success"][0] for curve in found["training"]["methods"].values())
+
+
+def test_shared_parameters_show_the_same(checked):
+    _, found, _ = checked
+    assert set(found["shared_parameters"]["methods"]) == set(METHODS)
+    for key, record in found["shared_parameters"]["methods"].items():
+        # With a KL term or a critic the claim must fail here too.
+        assert (record["sft_relative_error"] < 1e-12) == (key not in ("ppo", "grpo-kl"))
+        if key not in ("ppo", "grpo-kl"):
+            assert record["direction_relative_error"] < 1e-12
 
 
 def test_a_stochastic_control_has_no_methods_and_breaks_nothing(capsys):

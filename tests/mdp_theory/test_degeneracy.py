@@ -143,7 +143,7 @@ def test_a_probe_has_something_to_learn_from():
 def test_every_token_mdp_is_a_bandit(seed, letters, horizon):
     mdp = random_mdp(seed, letters=letters, horizon=horizon)
     found = bandit_reduction(mdp, TabularPolicy(scale=2.0).init(mdp, seed))
-    checks = identities(assumptions(mdp), found, {}, binary=False)
+    checks = identities(assumptions(mdp), found, {}, {}, binary=False)
     assert len(checks) == 4
     assert all(check["holds"] for check in checks), checks
     # Reward-to-go of a reward spread over the tokens is another gradient as soon as there is more than one token.
@@ -153,7 +153,7 @@ def test_every_token_mdp_is_a_bandit(seed, letters, horizon):
 def test_an_identity_that_does_not_hold_is_said_not_to():
     facts = assumptions(zoo.load("two-letter-words"))
     broken = bandit_reduction(zoo.load("discounted-words"), TabularPolicy().init(zoo.load("two-letter-words"), 0))
-    checks = identities(facts, broken, {}, binary=False)
+    checks = identities(facts, broken, {}, {}, binary=False)
     assert [check["holds"] for check in checks] == [True, True, False, False]
 
 

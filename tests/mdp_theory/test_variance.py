@@ -88,6 +88,14 @@ def test_against_the_plain_reward_the_order_can_reverse():
     assert 0 < reversed_somewhere < 100
 
 
+@pytest.mark.parametrize(("p", "reversed_order"), [(0.6, False), (0.66, False), (0.67, True), (0.95, True)])
+def test_with_two_arms_the_order_reverses_at_two_thirds(p, reversed_order):
+    """Advantages p - 1 and p against rewards 0 and 1: the plain reward varies less as soon as p > 2/3."""
+    mdp = TokenMDP.from_table("arms", vocabulary=["a", "<eos>"], eos="<eos>", horizon=1, rewards={"p": {"a": 1.0}})
+    totals = variances(mdp, (np.log([[[p, 1 - p]]]),)).totals()
+    assert bool(totals["state_advantage"] > totals["reward"]) == reversed_order
+
+
 def test_uniform_credit_costs_more_the_longer_the_response():
     ratios = []
     for horizon in (1, 2, 4, 8):
