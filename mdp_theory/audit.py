@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from console import InputError
-from mdp_theory.audit_advantage import AdvantageFit, recover_advantage
+from mdp_theory.audit_advantage import AdvantageFit, recover_advantage, reward_power
 from mdp_theory.audit_departures import BREAKING, Evidence, Finding, Measured, departures, ids_ignored, measure
 from mdp_theory.audit_form import ClipFit, RatioFit, length_exponent, recover_aggregation, recover_clip, recover_ratio
 from mdp_theory.audit_kl import KLFit, k1_term, recover_kl, reference_words, uniform_term
@@ -40,6 +40,7 @@ class Audit:
             multiplies it by and the relative distance that is left.
         nearest: the nearest catalogued method.
         index: the credit-structure index on-policy (with a reference that differs) and off-policy.
+        reward_power: the power of a common factor of all rewards that the weights go with, roughly.
         sample: one group of the on-policy probe: rewards, lengths and token weights.
     """
 
@@ -50,6 +51,7 @@ class Audit:
     objective: tuple[Objective, float, float] | None
     nearest: Nearest
     index: tuple[float | None, float | None]
+    reward_power: float | None
     sample: tuple[list[float], list[int], list[list[float]]]
 
     @property
@@ -79,6 +81,7 @@ class Audit:
             "credit_structure_index": {"on_policy": self.index[0], "off_policy": self.index[1]},
             "nearest": dataclasses.asdict(self.nearest) | {"ties": list(self.nearest.ties)},
             "advantage": None if advantage is None else _advantage_json(advantage),
+            "reward_power": self.reward_power,
             "ddof": advantage.rule.ddof if by_std else None,
             "advantage_eps": advantage.rule.eps if scaled else None,
             "advantage_eps_form": advantage.eps_form if scaled and advantage.rule.eps else None,
@@ -155,7 +158,7 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
         clip = recover_clip(loss, ratio, beside=beside, reversed_sign=minimised)
     kl = recover_kl(evidence, advantage, aggregation, k1=k1)
     parts = Parts(advantage, aggregation, ratio, clip, kl)
-    if uniform is not None and k1 is None:
+    if uniform is not None and k1 is None and not any(finding.name == "probability" for finding in findings):
         detail = f"every token weighs {uniform[1]:+g} more, whatever its outcome: an entropy bonus by the tokens' log π"
         findings.append(Finding("entropy", "on-policy", detail))
     findings = [*(_told(finding, evidence, parts) for finding in findings), *_from_parts(evidence, parts, findings)]
@@ -169,12 +172,13 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
         objective=(*built, error) if built and error < _REPRODUCED else None,
         nearest=nearest(evidence, parts),
         index=(_index(evidence["reference-varied"]), _index(evidence["suite: off, three-level"])),
+        reward_power=reward_power(evidence),
         sample=_sample(evidence),
     )
 
 
 _REPRODUCED = 1e-5
-_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "fails")
+_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "sparse group ids", "fails")
 
 
 def _minimised(evidence: Evidence) -> bool:

@@ -118,6 +118,13 @@ def recover_advantage(evidence: Evidence, *, offset: np.ndarray, ids_ignored: bo
     return _fit(candidate, solution, "added", error)
 
 
+def reward_power(evidence: Evidence) -> float | None:
+    """The power of a common factor of all rewards that the weights go with, roughly: 0 for a standardised advantage."""
+    whole, shrunk = (evidence[name].response for name in ("reward: graded", f"shrunk: {SHRINKAGE[0]:g}"))
+    factor = float(np.linalg.norm(shrunk)) / max(float(np.linalg.norm(whole)), 1e-300)
+    return float(np.log(factor) / np.log(SHRINKAGE[0])) if np.isfinite(factor) and factor > 0 else None
+
+
 def _names() -> list[str]:
     return [f"reward: {name}" for name in REWARDS] + [f"shrunk: {factor:g}" for factor in SHRINKAGE]
 

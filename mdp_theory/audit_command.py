@@ -84,11 +84,12 @@ def _parts(report: Audit) -> Iterator[tuple[str, str]]:
     yield "nearest method", _nearest(report)
     if nearest.residual < _EXACT and nearest.ties:
         yield "same weights", ", ".join(nearest.ties)
-    yield "advantage", "not recovered" if parts.advantage is None else _advantage(parts.advantage)
+    yield "advantage", _unknown_advantage(report) if parts.advantage is None else _advantage(parts.advantage)
     yield "standard deviation", _deviation(parts.advantage)
     yield "aggregation", report.aggregation or "not recovered"
     yield "ratio", _ratio(report)
-    yield "KL", "none" if parts.kl is None else _kl(parts.kl)
+    unknown = any(finding.name == "kl" for finding in report.findings)
+    yield "KL", _kl(parts.kl) if parts.kl is not None else "of no known form" if unknown else "none"
     on, off = ("–" if index is None else f"{index:.3g}" for index in report.index)
     yield "credit-structure index", f"{on} on-policy, {off} off-policy"
 
@@ -105,15 +106,21 @@ def _nearest(report: Audit) -> str:
 def _advantage(fit: AdvantageFit) -> str:
     rule = fit.rule
     least = f"correct: from a reward in ({fit.above:g}, {rule.threshold:g}] on"
+    negative = f"{-rule.negative:g}" if rule.negative else "0"
     outcome = {
         "reward": "the reward",
-        "above-mean": f"{rule.positive:g} above the group mean, −{rule.negative:g} below it",
-        "correct": f"{rule.positive:g} where correct, −{rule.negative:g} elsewhere ({least})",
+        "above-mean": f"{rule.positive:g} above the group mean, {negative} below it",
+        "correct": f"{rule.positive:g} where correct, {negative} elsewhere ({least})",
     }[rule.outcome]
     baseline = {"none": "no baseline", "group-mean": "less the group mean", "leave-one-out": "less the others' mean"}
     scale = {"none": "not scaled", "group-mean": "over the group mean"}.get(rule.scale, f"over the {rule.scale}")
     keep = {"all": "", "mixed-groups": "; groups of equal reward dropped", "correct": "; only correct ones kept"}
     return f"{outcome}, {baseline[rule.baseline]}, {scale}{keep[fit.keep]}"
+
+
+def _unknown_advantage(report: Audit) -> str:
+    power = "" if report.reward_power is None else f"; it goes as the rewards to the power {report.reward_power:.2g}"
+    return f"no rule of the catalogue{power}"
 
 
 def _deviation(fit: AdvantageFit | None) -> str:

@@ -224,6 +224,8 @@ def _unpermuted(weights: np.ndarray) -> np.ndarray:
 def _labels(evidence: Evidence) -> Iterator[Finding]:
     if apart(evidence["flat"].tokens, evidence["labels"].tokens):
         yield Finding("group labels", "on-policy", "renaming the group ids changes the weights")
+    elif apart(evidence["flat"].tokens, evidence["labels-sparse"].tokens):
+        yield Finding("sparse group ids", "on-policy", "the weights change where the group ids are not 0, 1, 2, ...")
 
 
 def _reference(evidence: Evidence) -> Iterator[Finding]:
@@ -259,14 +261,20 @@ def _order_of_time(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _failures(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for each way in which the loss fails, with all that it fails on."""
     on = {
         "order": "groups whose rows are not contiguous",
-        "labels": "group ids other than 0, 1, 2, ...",
+        "labels-sparse": "group ids other than 0, 1, 2, ...",
         "labels-merged": "a single group",
         "prompt": "masks that do not start with ones",
         "padding-width": "wider padding",
     }
     by_rewards = {name for name in evidence if "equal" in name or name.startswith("no-reward")}
+    failures: dict[str, dict[str, None]] = {}
     for name, measured in evidence.items():
         if measured.failure and not (evidence["equal-rewards"].failure and name in by_rewards):
-            yield Finding("fails", "on-policy", f"the loss {measured.failure} on {on.get(name, name)}")
+            kind = name.split(":")[0].removesuffix("-lengths").removesuffix("-equal")
+            told = {"no-reward": "batches without reward", "shrunk": "small rewards"}.get(kind, on.get(name, name))
+            failures.setdefault(measured.failure, {})[told] = None
+    for failure, where in failures.items():
+        yield Finding("fails", "on-policy", f"the loss {failure} on {'; '.join(where)}")

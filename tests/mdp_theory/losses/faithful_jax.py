@@ -59,3 +59,11 @@ def grpo_with_k1(logp, old_logp, ref_logp, rewards, mask, group):
 def filtered_sft(logp, old_logp, ref_logp, rewards, mask, group):
     """Anything above 0 counts as correct."""
     return -sequence_mean(jnp.where(rewards > 0, 1.0, 0.0)[:, None] * logp, mask)
+
+
+def grpo_by_segments(logp, old_logp, ref_logp, rewards, mask, group):
+    """Group ids as indices: they must be smaller than the number of rows."""
+    size = jax.ops.segment_sum(jnp.ones_like(rewards), group, len(rewards))
+    mean = jax.ops.segment_sum(rewards, group, len(rewards)) / jnp.maximum(size, 1)
+    advantage = rewards - mean[group]
+    return -sequence_mean(clipped(logp, old_logp, advantage), mask)
