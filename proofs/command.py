@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from console import InputError, print_table, progress_bar, write_json, write_text
-from proofs import render
+from proofs import render, tex
 from proofs.theorem import Report, Theorem
 
 MODULES: Mapping[str, str] = {
@@ -90,8 +90,8 @@ def check_all(theorems: list[Theorem]) -> list[Report]:
 def write_latex(directory: Path, reports: list[Report]) -> None:
     """Write one file a theorem, and main.tex which reads them."""
     for report in reports:
-        write_text(directory / f"{report.theorem.id}.tex", render.latex_theorem(report))
-    write_text(directory / "main.tex", render.latex_main([report.theorem.id for report in reports]))
+        write_text(directory / f"{report.theorem.id}.tex", tex.theorem_file(report))
+    write_text(directory / "main.tex", tex.main_file([report.theorem.id for report in reports]))
 
 
 def as_json(report: Report) -> dict[str, object]:

@@ -153,7 +153,7 @@ def _structure() -> tuple[Step, ...]:
 
 
 def _cosine() -> tuple[Step, ...]:
-    """For orthogonal scores cos² = (Σ n ρ)² / (Σ n Σ n ρ²); with K(δ) = log Σ n exp(δ d) its log is 2K(δ) − K(2δ) − K(0)."""
+    """cos² = (Σ n ρ)² / (Σ n Σ n ρ²) for orthogonal scores, in terms of K(δ) = log Σ n exp(δ d)."""
     tilted = size * exp(δ * drift)
     spread = Q2 / Q0 - (Q1 / Q0) ** 2
     log_sum = Function("K", real=True)
