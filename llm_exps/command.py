@@ -205,13 +205,13 @@ def print_comparison(result: dict) -> None:
     last = next(name for name in reversed(result["methods"][0]) if name.startswith("pass@"))
     print_table(
         f"{result['task']}: {budget}; {held_out}; pass@1 before: {result['initial_pass@1']:.3f}",
-        ["method", "learning rate", "pass@1", "interval", "greedy", last, "entropy", "length", "right", "wrong"],
+        ["method", "learning rate", "pass@1", "95 %, seeds", "greedy", last, "entropy", "length", "right", "wrong"],
         [
             [
                 row["title"],
                 f"{row['learning_rate']:g}",
                 f"{row['pass@1']:.3f}",
-                "{:.3f} … {:.3f}".format(*row["pass@1_interval"]),
+                _interval(row["pass@1_interval"], "{:.3f} … {:.3f}"),
                 row["accuracy_strict"],
                 row[last],
                 row["entropy"],
@@ -224,14 +224,15 @@ def print_comparison(result: dict) -> None:
     )
     if result["paired"]:
         print_table(
-            f"difference in pass@1 from {result['methods'][0]['title']}; {result['interval']}",
-            ["method", "difference", "interval", "covers 0"],
+            f"paired difference in pass@1 from {result['methods'][0]['title']}, {result['interval']}",
+            ["method", "difference", "over seeds", "over prompts", "distinguished"],
             [
                 [
                     row["method"],
                     f"{row['difference']:+.3f}",
-                    "{:+.3f} … {:+.3f}".format(*row["interval"]),
-                    row["interval"][0] <= 0 <= row["interval"][1],
+                    _interval(row["interval_over_seeds"], "{:+.3f} … {:+.3f}"),
+                    _interval(row["interval_over_prompts"], "{:+.3f} … {:+.3f}"),
+                    comparisons.distinguished(row),
                 ]
                 for row in result["paired"]
             ],
@@ -273,6 +274,10 @@ def _announce(config: RunConfig, setup: Setup) -> None:
         f"AdamW at {optimiser.learning_rate:g}; {len(setup.task.train)} training and "
         f"{len(setup.task.evaluation)} held-out problems, disjoint"
     )
+
+
+def _interval(bounds: list[float] | None, form: str) -> str | None:
+    return None if bounds is None else form.format(*bounds)
 
 
 def _show(title: str, result: dict) -> None:

@@ -2,19 +2,21 @@
 
 If learning rates are swept, each method picks its own on seeds of the sweep's own, by one rule: the highest mean
 training reward over the last quarter of the steps. Held-out prompts play no part in the choice. The comparison then
-runs on fresh seeds. Intervals are two-level bootstraps: seeds are resampled, and with them prompts, paired across
-methods.
+runs on fresh seeds. Differences are paired, and have two intervals: Student's t over seeds, and a bootstrap over
+prompts with the trained models held fixed. Two methods are distinguished where both exclude 0.
 """
 
 import dataclasses
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from scipy import stats
 
 from console import InputError, write_json
 from llm_exps.config import RunConfig, RunOptions, changed_flags
@@ -144,7 +146,7 @@ def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: 
                 "title": method.title,
                 "learning_rate": own[0].config.options.optimiser.learning_rate,
                 "pass@1": float(counts.mean()),
-                "pass@1_interval": bootstrap(counts),
+                "pass@1_interval": over_seeds(counts),
                 "pass@1_by_seed": counts.mean(axis=1).tolist(),
                 **{
                     field: _mean([result[f"eval/{field}"] for result in final])
@@ -166,7 +168,8 @@ def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: 
             "method": key,
             "baseline": first,
             "difference": float((counts - rates[first]).mean()),
-            "interval": bootstrap(counts - rates[first]),
+            "interval_over_seeds": over_seeds(counts - rates[first]),
+            "interval_over_prompts": over_prompts(counts - rates[first]),
         }
         for key, counts in rates.items()
         if key != first
@@ -190,23 +193,33 @@ def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: 
             if swept
             else None
         ),
-        "interval": f"{_LEVEL:.0%} bootstrap over seeds and prompts, paired, {_RESAMPLES} resamples",
+        "interval": f"{_LEVEL:.0%}: Student's t over seeds; bootstrap over prompts, {_RESAMPLES} resamples",
         "methods": methods,
         "paired": pairs,
     }
 
 
-def bootstrap(values: np.ndarray) -> list[float]:
-    """Percentile interval of the mean of `[seeds, prompts]` values; both levels are resampled, from a fixed seed."""
-    rng = np.random.default_rng(0)
-    seeds, prompts = values.shape
-    means = np.empty(_RESAMPLES)
-    for index in range(_RESAMPLES):
-        # The prompts are the same for every seed, so one draw of prompts serves the drawn seeds.
-        drawn = values[rng.integers(seeds, size=seeds)][:, rng.integers(prompts, size=prompts)]
-        means[index] = drawn.mean()
+def over_seeds(values: Float[np.ndarray, "seeds prompts"]) -> list[float] | None:
+    """Student's t interval of the mean over seeds; None for a single seed."""
+    means = values.mean(axis=1)
+    if len(means) < 2:
+        return None
+    reach = stats.t.ppf((1 + _LEVEL) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+    return [float(means.mean() - reach), float(means.mean() + reach)]
+
+
+def over_prompts(values: Float[np.ndarray, "seeds prompts"]) -> list[float]:
+    """Percentile bootstrap over prompts of the mean over seeds; the draws come from a fixed seed."""
+    by_prompt = values.mean(axis=0)
+    draws = np.random.default_rng(0).integers(len(by_prompt), size=(_RESAMPLES, len(by_prompt)))
     tail = (1 - _LEVEL) / 2
-    return [float(bound) for bound in np.quantile(means, [tail, 1 - tail])]
+    return [float(bound) for bound in np.quantile(by_prompt[draws].mean(axis=1), [tail, 1 - tail])]
+
+
+def distinguished(pair: Mapping[str, Any]) -> bool:
+    """Whether no interval of a paired difference covers 0."""
+    intervals = (pair["interval_over_seeds"], pair["interval_over_prompts"])
+    return not any(low <= 0 <= high for low, high in (interval for interval in intervals if interval))
 
 
 def command_line(run: Run, out: Path) -> str:

@@ -59,8 +59,8 @@ class Rollout(NamedTuple):
     valid: Bool[AnyArray, "batch length"]
     mask: Float[AnyArray, "batch time"]
     sampler_logp: Float[AnyArray, "batch time"]
-    reward: Float[AnyArray, "batch"]
-    group: Int[AnyArray, "batch"]
+    reward: Float[AnyArray, " batch"]
+    group: Int[AnyArray, " batch"]
 
     def rows(self, index: np.ndarray | slice) -> "Rollout":
         """Some of the rows."""

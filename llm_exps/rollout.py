@@ -35,11 +35,11 @@ class Completions:
     mask: Float[np.ndarray, "batch time"]
     logp: Float[np.ndarray, "batch time"]
     entropy: Float[np.ndarray, "batch time"]
-    ended: Bool[np.ndarray, "batch"]
+    ended: Bool[np.ndarray, " batch"]
     texts: list[str]
 
     @property
-    def lengths(self) -> Int[np.ndarray, "batch"]:
+    def lengths(self) -> Int[np.ndarray, " batch"]:
         """Tokens of each completion, EOS included."""
         return self.mask.sum(axis=1).astype(int)
 

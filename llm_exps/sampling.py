@@ -66,7 +66,9 @@ class Samples(NamedTuple):
     entropy: Float[Array, "rows time"]
 
 
-def generate(model: Decoder, prompts: Sequence[Sequence[int]], keys: Key[Array, "rows"], sampling: Sampling) -> Samples:
+def generate(
+    model: Decoder, prompts: Sequence[Sequence[int]], keys: Key[Array, " rows"], sampling: Sampling
+) -> Samples:
     """Draw `num_generations` responses to each prompt.
 
     keys: one for each response, in the order of the result; see `row_keys`.
@@ -76,7 +78,7 @@ def generate(model: Decoder, prompts: Sequence[Sequence[int]], keys: Key[Array, 
     return sample(graph, state, tokens, mask, keys, sampling)
 
 
-def row_keys(key: Key[Array, ""], rows: Int[Array, "rows"]) -> Key[Array, "rows"]:
+def row_keys(key: Key[Array, ""], rows: Int[Array, " rows"]) -> Key[Array, " rows"]:
     """A key for each row from the number that names the row, wherever in a batch it stands."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
 
@@ -108,7 +110,7 @@ def sample(
     state: nnx.State,
     prompts: Int[Array, "prompts prompt_time"],
     mask: Bool[Array, "prompts prompt_time"],
-    keys: Key[Array, "rows"],
+    keys: Key[Array, " rows"],
     sampling: Sampling,
 ) -> Samples:
     """As `generate`, from a split model and from prompts that `pad_prompts` has padded."""
@@ -155,8 +157,8 @@ def sample(
 
 
 def sample_token(
-    logits: Float[Array, "rows vocabulary"], keys: Key[Array, "rows"], sampling: Sampling
-) -> tuple[Int[Array, "rows"], Float[Array, "rows"], Float[Array, "rows"]]:
+    logits: Float[Array, "rows vocabulary"], keys: Key[Array, " rows"], sampling: Sampling
+) -> tuple[Int[Array, " rows"], Float[Array, " rows"], Float[Array, " rows"]]:
     """One token a row, its log-probability and the entropy, as `Samples` defines them.
 
     top-k before top-p, as in transformers: top-p counts the probability that top-k leaves.
@@ -185,5 +187,5 @@ def _truncate(logp: Float[Array, "rows vocabulary"], sampling: Sampling) -> Floa
     return jax.nn.log_softmax(jnp.where(logp >= threshold, logp, -jnp.inf))
 
 
-def _fold(keys: Key[Array, "rows"], step: Int[Array, ""]) -> Key[Array, "rows"]:
+def _fold(keys: Key[Array, " rows"], step: Int[Array, ""]) -> Key[Array, " rows"]:
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, step)

@@ -34,7 +34,7 @@ def segment_positions(segments: Int[Array, "batch time"]) -> Int[Array, "batch t
     return index - jax.lax.cummax(jnp.where(starts, index, 0), axis=1)
 
 
-def rotary_frequencies(config: DecoderConfig) -> Float[np.ndarray, "half"]:
+def rotary_frequencies(config: DecoderConfig) -> Float[np.ndarray, " half"]:
     """Radians per position of each pair of head dimensions; Su et al. 2021 (2104.09864), with Llama-3.1's scaling."""
     frequencies = 1.0 / config.rope_theta ** (np.arange(0, config.head_dim, 2, dtype=np.float32) / config.head_dim)
     scaling = config.rope_scaling

@@ -168,7 +168,7 @@ def test_compare_through_the_command_line(tmp_path, capsys):
     result = json.loads((tmp_path / "result.json").read_text())
     assert [row["key"] for row in result["methods"]] == ["grpo", "f-isft-pm"]
     assert result["paired"][0]["baseline"] == "grpo"
-    low, high = result["paired"][0]["interval"]
+    low, high = result["paired"][0]["interval_over_prompts"]
     assert low <= result["paired"][0]["difference"] <= high
     prompts = [
         [line["prompt"] for line in lines(out / "runs" / method / "seed-0" / "samples.jsonl")][:1]
