@@ -340,6 +340,14 @@ def test_a_k1_term_in_the_loss_moves_nothing_unless_the_length_divides_it():
         np.testing.assert_allclose(left, -0.3 * right, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize(("largest", "error"), [(1, 1e-15), (7, 1e-15), (1280, 3e-15), (100_000, 1e-12)])
+def test_the_quadrature_gives_reciprocals(largest, error):
+    nodes, weights = rules.reciprocals(largest)
+    for denominator in {1, 2, 3, largest // 2 + 1, largest}:
+        if denominator <= largest:
+            assert (weights @ nodes ** (denominator - 1)) * denominator == pytest.approx(1, abs=error)
+
+
 def test_compositions_are_all_there_once():
     found = rules.compositions(5, 3)
     assert len(found) == len({tuple(row) for row in found}) == math.comb(7, 2)
@@ -364,7 +372,7 @@ def test_what_does_not_depend_on_outcomes_alone_is_refused():
 
 
 def test_token_mean_over_many_groups_stays_accurate():
-    # 120 groups of 4 responses of up to 20 tokens: denominators up to 9,600, with half the nodes that would be exact.
+    # Denominators up to 9,600.
     p, horizon, size, groups = 0.3, 20, 4, 120
     rng = np.random.default_rng(0)
     lengths = rng.dirichlet(np.ones(horizon), size=2)
@@ -386,4 +394,4 @@ def test_token_mean_over_many_groups_stays_accurate():
         mean = (k + 1) / size
         advantage = (1 - mean) / math.sqrt(mean * (1 - mean)) if k + 1 < size else 0.0
         expected += advantage * (total / (np.arange(len(total)) + 7)).sum()
-    assert table.weight[0, 1, 6] == pytest.approx(size * groups * expected, rel=1e-11)
+    assert table.weight[0, 1, 6] == pytest.approx(size * groups * expected, rel=1e-12)
