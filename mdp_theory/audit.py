@@ -26,6 +26,12 @@ from mdp_theory.objectives import Objective, credit_structure_index
 
 Track = Callable[[Iterable[str]], Iterable[str]]
 
+# An objective put together from parts is the loss's own if it reproduces its weights to this.
+_REPRODUCED = 1e-5
+
+# The order in which findings are told.
+_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "sparse group ids", "fails")
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -66,9 +72,9 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """The fields of docs/audit.md; what was not recovered is null."""
-        advantage, _, ratio, clip, kl = (getattr(self.parts, f.name) for f in dataclasses.fields(self.parts))
-        scaled = advantage is not None and advantage.rule.scale != "none"
-        by_std = advantage is not None and advantage.rule.scale.endswith("std")
+        advantage, ratio, clip, kl = self.parts.advantage, self.parts.ratio, self.parts.clip, self.parts.kl
+        divided = advantage if advantage is not None and advantage.rule.scale != "none" else None
+        by_std = divided if divided is not None and divided.rule.scale.endswith("std") else None
         rewards, lengths, weights = self.sample
         return {
             "target": self.loss.name,
@@ -82,9 +88,9 @@ class Audit:
             "nearest": dataclasses.asdict(self.nearest) | {"ties": list(self.nearest.ties)},
             "advantage": None if advantage is None else _advantage_json(advantage),
             "reward_power": self.reward_power,
-            "ddof": advantage.rule.ddof if by_std else None,
-            "advantage_eps": advantage.rule.eps if scaled else None,
-            "advantage_eps_form": advantage.eps_form if scaled and advantage.rule.eps else None,
+            "ddof": by_std.rule.ddof if by_std else None,
+            "advantage_eps": divided.rule.eps if divided else None,
+            "advantage_eps_form": divided.eps_form if divided and divided.rule.eps else None,
             "aggregation": self.aggregation,
             "max_completion_length": self.objective[0].max_completion_length if self.objective else None,
             "importance_sampling_level": None if ratio is None else ratio.level or "none",
@@ -175,10 +181,6 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
         reward_power=reward_power(evidence),
         sample=_sample(evidence),
     )
-
-
-_REPRODUCED = 1e-5
-_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "sparse group ids", "fails")
 
 
 def _minimised(evidence: Evidence) -> bool:

@@ -28,7 +28,7 @@ def audit(target: str, /, *, expect: str | None = None, json: Path | None = None
         FILE.py:FUNCTION, or the key of a catalogued method.
     expect
         Fail with exit code 1 unless the loss is `outcome-driven` on-policy, or the method of this key (its dials may
-        differ).
+        differ); a sign error fails either.
     json
         Write every answer to this file.
     """
@@ -41,10 +41,11 @@ def audit(target: str, /, *, expect: str | None = None, json: Path | None = None
         write_json(json, report.to_json())
     if wanted is None:
         return 0
-    if wanted == "outcome-driven":
-        return 0 if report.outcome_driven and not report.sign_errors else 1
     found = report.nearest
-    return 0 if found.residual < _EXACT and found.scale > 0 and wanted in (found.method, *found.ties) else 1
+    met = found.residual < _EXACT and wanted in (found.method, *found.ties)
+    if wanted == "outcome-driven":
+        met = report.outcome_driven
+    return 0 if met and not report.sign_errors else 1
 
 
 def _print(report: Audit) -> None:

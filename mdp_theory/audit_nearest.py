@@ -89,7 +89,7 @@ def _suite_weights(objective: Objective) -> np.ndarray:
 
 def assemble(parts: Parts) -> tuple[Objective, float] | None:
     """The objective that the parts make up and the number the loss multiplies it by, where all of them are ours."""
-    advantage, aggregation, ratio, clip, kl = (getattr(parts, field.name) for field in dataclasses.fields(parts))
+    advantage, aggregation, ratio, clip, kl = parts.advantage, parts.aggregation, parts.ratio, parts.clip, parts.kl
     if advantage is None or aggregation is None or ratio is None or aggregation.summed:
         return None
     if advantage.grouping != "ids" or advantage.eps_form != "added" or ratio.exponent not in (0.0, 1.0):

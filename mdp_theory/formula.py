@@ -190,7 +190,7 @@ in verl, 1e-9 in OpenRLHF. `--ddof` and `--advantage-eps` set both.
 | `max_completion_length` | `max_completion_length` | `data.max_response_length` | `--generate_max_len` |
 | `temperature` | `temperature` | `actor_rollout_ref.rollout.temperature` | `--temperature` |
 | `num_iterations` | `num_iterations` | `actor.ppo_epochs` | `--max_epochs` |
-| mini-batch | `steps_per_generation` | `actor.ppo_mini_batch_size` (prompts) | `--train_batch_size` (responses) |
+| `num_minibatches` | `steps_per_generation` | by size: `actor.ppo_mini_batch_size` | `--train_batch_size` |
 | `epsilon`, `epsilon_high` | `epsilon`, `epsilon_high` | `actor.clip_ratio_low`, `_high` | `--eps_clip_low_high` |
 | dual clip | `delta` | `actor.clip_ratio_c` | `--dual_clip` |
 | `importance_sampling_level` | the same | `actor.policy_loss.loss_mode=gspo` | `--policy_loss_type gspo` |
@@ -200,7 +200,7 @@ in verl, 1e-9 in OpenRLHF. `--ddof` and `--advantage-eps` set both.
 | `scale_rewards` = group | the same | `norm_adv_by_std_in_grpo=True` | `--advantage_estimator group_norm` |
 | `scale_rewards` = none | the same | `norm_adv_by_std_in_grpo=False` | `--advantage_estimator dr_grpo` |
 | `scale_rewards` = batch | the same | – | – |
-| sequence-mean-token-mean | `loss_type=grpo` | `loss_agg_mode=seq-mean-token-mean` | with `gspo` |
+| `loss_aggregation` = sequence-mean-token-mean | `loss_type=grpo` | `loss_agg_mode=seq-mean-token-mean` | with `gspo` |
 | token-mean | `dapo` (global), `bnpo` (micro-batch) | `token-mean` | the default |
 | sequence-mean-token-sum-norm | `loss_type=dr_grpo` | `seq-mean-token-sum-norm` (divides by the padded width) | – |
 | sequence-mean-token-sum | – | `seq-mean-token-sum` | – |
