@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -73,7 +74,13 @@ def _known(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Entry point of the `rino` script."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `rino … | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 TokenArray = Float[Array, "batch time"]
-ResponseArray = Float[Array, "batch"]
+ResponseArray = Float[Array, " batch"]
 
 
 class Batch(NamedTuple):
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
     ref_logp: TokenArray
     mask: TokenArray
     reward: ResponseArray
-    group: Int[Array, "batch"]
+    group: Int[Array, " batch"]
     value: TokenArray | None = None
 
 
@@ -124,8 +124,9 @@ class Objective:
         aggregation: how token terms are added up; verl's names.
         max_completion_length: the constant of `sequence-mean-token-sum-norm`.
         kl: the KL term, or None.
-        keep: responses that take part. `mixed-groups` drops groups of equal reward, `correct` drops incorrect ones; a
-            dropped response counts in no denominator, as if it had never been sampled.
+        keep: responses that are learned from. `mixed-groups` drops groups of equal reward, `correct` drops incorrect
+            responses. A dropped response counts in no denominator of the aggregation; baselines and standard
+            deviations are those of the whole group.
     """
 
     advantage: Advantage
