@@ -22,7 +22,7 @@ from mdp_theory.dynamics import Metrics, Run, exact_run
 from mdp_theory.mdp import TokenMDP
 from mdp_theory.objectives import Objective
 from mdp_theory.policy import parse
-from mdp_theory.probe import draw_probe, drift_curve, inner_step_curve, penalty_curve
+from mdp_theory.probe import Estimator, draw_probe, drift_curve, inner_step_curve, penalty_curve
 from mdp_theory.tree import EdgeLevels
 from mdp_theory.variance import variances
 
@@ -65,13 +65,42 @@ def report(
     logits = family.logits(family.init(mdp, policy_seed), mdp)
     bandit = bandit_reduction(problem, logits)
     probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
-    methods = {
-        key: {"title": METHODS[key].title}
-        | method_report(METHODS[key].objective, mdp, logits, probe, num_generations=num_generations)
-        for key in progress(tuple(METHODS))
+    size = num_generations
+
+    def inner_steps_of(key: str) -> dict[str, Any]:
+        return inner_step_curve(_objective(key, mdp), probe, logits, steps=inner_steps, learning_rate=learning_rate)
+
+    def drift_of(key: str) -> dict[str, Any]:
+        return drift_curve(_objective(key, mdp), probe, logits, distances=DRIFTS, seed=seed)
+
+    def penalty_of(estimator: Estimator) -> dict[str, Any]:
+        return penalty_curve(_objective("grpo", mdp), probe, logits, estimator=estimator, betas=BETAS)
+
+    estimators: tuple[Estimator, ...] = ("k1", "k2", "k3")
+    sections: dict[str, Callable[[], Any]] = {
+        "variance": lambda: {name: total.tolist() for name, total in variances(mdp, logits).totals().items()},
+        "inner_steps": lambda: {
+            "learning_rate": learning_rate,
+            "methods": {key: inner_steps_of(key) for key in CURVE_METHODS},
+        },
+        "drift": lambda: {key: drift_of(key) for key in CURVE_METHODS},
+        "kl": lambda: {estimator: penalty_of(estimator) for estimator in estimators},
+        "shared_parameters": lambda: shared_parameters(mdp, METHODS, num_generations=size, seed=seed),
+        "training": lambda: training_curves(mdp, logits, num_generations=size),
+        "staleness": lambda: staleness_curves(mdp, logits, num_generations=size),
+        "critic": lambda: _critic(problem, logits),
+        "curves": lambda: coefficient_curves(size),
+        "tree": lambda: drawing(mdp, logits),
     }
-    shared = shared_parameters(mdp, METHODS, num_generations=num_generations, seed=seed)
+    found: dict[str, Any] = {"methods": {}}
+    for name in progress((*METHODS, *sections)):
+        if name in METHODS:
+            record = method_report(METHODS[name].objective, mdp, logits, probe, num_generations=size)
+            found["methods"][name] = {"title": METHODS[name].title, **record}
+        else:
+            found[name] = sections[name]()
     binary = mdp.reward_levels.tolist() == [0.0, 1.0]
+    checks = identities(facts, bandit, found["methods"], found["shared_parameters"]["methods"], binary=binary)
     return {
         **head,
         "responses": mdp.num_responses,
@@ -80,31 +109,8 @@ def report(
         "prompts": _prompts(mdp, population.success_probability(mdp, logits).tolist()),
         "assumptions": facts,
         "bandit": bandit,
-        "methods": methods,
-        "variance": {name: total.tolist() for name, total in variances(mdp, logits).totals().items()},
-        "inner_steps": {
-            "learning_rate": learning_rate,
-            "methods": {
-                key: inner_step_curve(
-                    _objective(key, mdp), probe, logits, steps=inner_steps, learning_rate=learning_rate
-                )
-                for key in CURVE_METHODS
-            },
-        },
-        "drift": {
-            key: drift_curve(_objective(key, mdp), probe, logits, distances=DRIFTS, seed=seed) for key in CURVE_METHODS
-        },
-        "kl": {
-            estimator: penalty_curve(_objective("grpo", mdp), probe, logits, estimator=estimator, betas=BETAS)
-            for estimator in ("k1", "k2", "k3")
-        },
-        "shared_parameters": shared,
-        "training": training_curves(mdp, logits, num_generations=num_generations),
-        "staleness": staleness_curves(mdp, logits, num_generations=num_generations),
-        "critic": _critic(problem, logits),
-        "curves": coefficient_curves(num_generations),
-        "tree": drawing(mdp, logits),
-        **_verdict(identities(facts, bandit, methods, shared["methods"], binary=binary)),
+        **found,
+        **_verdict(checks),
     }
 
 
