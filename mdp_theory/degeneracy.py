@@ -19,6 +19,7 @@ from mdp_theory.mdp import TokenMDP, flatten
 from mdp_theory.objectives import Objective
 from mdp_theory.policy import SharedPolicy, pull_back_to
 from mdp_theory.probe import Probe, batch, compare, draw_probe
+from mdp_theory.rules import outcome_table, rule_of
 from mdp_theory.tree import EdgeLevels
 
 PARALLEL = 1e-9
@@ -86,6 +87,7 @@ def method_report(
         predicted = population.coefficient(objective, p, num_generations=num_generations).tolist()
         phi = population.effective_objective(objective, p, num_generations=num_generations).tolist()
     record: dict[str, Any] = {"c_of_binary_reward": predicted}
+    record |= _dependence(objective, mdp, logits, num_generations=num_generations)
     for suffix, rule in (("", objective), ("_without_length", population.without_length(objective))):
         gradient = population.expected_gradient(
             rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
@@ -96,6 +98,28 @@ def method_report(
         record[f"phi{suffix}"] = [value if k else None for value, k in zip(phi, kept, strict=True)]
         record[f"off_direction{suffix}"] = found.residual.tolist()
     return record | compare(objective, batch(probe, logits, logits), probe.drawn, logits).numbers()
+
+
+def _dependence(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> dict[str, Any]:
+    """The expected on-policy weight of a token by outcome and length, and how much it depends on each.
+
+    A dependence is the largest spread of the weight over outcomes (over lengths), the other held fixed, relative to the
+    largest weight of the prompt; outcomes that cannot occur are null and count for nothing. The KL term is left out;
+    a critic's weights are no function of the outcome.
+    """
+    if objective.advantage.estimator != "outcome":
+        return {"expected_weight": None, "outcome_dependence": None, "length_dependence": None}
+    joint = population.outcome_joint(mdp, tree.policy(logits))
+    rule = rule_of(objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations)
+    weight = np.where(joint > 0, outcome_table(rule, joint, num_generations=num_generations).weight, np.nan)
+    largest = np.nanmax(np.abs(weight), axis=(1, 2))
+
+    def spread(axis: int) -> float:
+        gap = np.nan_to_num(np.fmax.reduce(weight, axis=axis) - np.fmin.reduce(weight, axis=axis))
+        return float((gap.max(axis=1) / np.where(largest > 0, largest, 1.0)).max())
+
+    cells = [[[None if np.isnan(w) else float(w) for w in row] for row in prompt] for prompt in weight]
+    return {"expected_weight": cells, "outcome_dependence": spread(1), "length_dependence": spread(2)}
 
 
 def shared_parameters(mdp: TokenMDP, keys: Iterable[str], *, num_generations: int, seed: int) -> dict[str, Any]:

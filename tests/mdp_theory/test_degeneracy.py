@@ -187,6 +187,23 @@ def test_the_split_with_reward_to_go_is_biased_as_theorem_2_says():
     np.testing.assert_allclose(bandit_reduction(mdp, logits)["reward_to_go_split_error"], expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("key", "by_outcome", "by_length"),
+    [("grpo", True, True), ("rloo", True, False), ("dapo", True, True), ("raft", True, True), ("psr", True, False)],
+)
+def test_weights_depend_on_outcome_and_length_as_their_formulas_say(words, key, by_outcome, by_length):
+    mdp, logits, found = words
+    record = method_report(METHODS[key].objective, mdp, logits, found, num_generations=8)
+    assert (record["outcome_dependence"] > 1e-6) == by_outcome
+    assert (record["length_dependence"] > 1e-6) == by_length
+    table = record["expected_weight"]
+    assert np.shape(table) == (2, 2, 4)
+    assert table[0][1][3] is None  # no correct answer to the first prompt has four tokens
+    assert table[0][1][2] > 0
+    if key == "grpo":
+        assert table[0][0][1] == pytest.approx(2 * table[0][0][3], rel=1e-12)  # 1/L
+
+
 def test_the_method_report_says_where_the_direction_is_lost(words):
     mdp, logits, found = words
     grpo = method_report(GRPO, mdp, logits, found, num_generations=8)
@@ -195,6 +212,8 @@ def test_the_method_report_says_where_the_direction_is_lost(words):
     p = population.success_probability(mdp, logits)
     phi = population.effective_objective(GRPO, p, num_generations=8)
     np.testing.assert_allclose(grpo["phi_without_length"], phi, rtol=1e-14)
+    critic = method_report(METHODS["ppo"].objective, mdp, logits, found, num_generations=8)
+    assert critic["expected_weight"] is critic["outcome_dependence"] is None
     rloo = method_report(METHODS["rloo"].objective, mdp, logits, found, num_generations=8)
     np.testing.assert_allclose(rloo["c"], 1, rtol=1e-12)
     three = zoo.load("three-level")
