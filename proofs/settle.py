@@ -31,6 +31,7 @@ from sympy import (
     simplify,
     together,
 )
+from sympy.core.function import AppliedUndef
 
 Hypotheses = Mapping[Sum, Expr]
 Anchor = Literal["none", "low", "high"]
@@ -47,7 +48,10 @@ def carry_out(expression: Expr) -> Expr:
     if isinstance(done, Sum):
         if len(done.limits) == 1 and done.function.has(Sum):
             return Add(*(_pulled_out(term, done.limits[0]) for term in Add.make_args(expand(done.function))))
-        closed = done if done.has(binomial) else done.doit(deep=False)
+        # SymPy searches long for the sum of a function that it knows nothing of.
+        unknown = done.has(binomial) or done.function.atoms(AppliedUndef)
+        countable = all(bound.is_Integer for _, *bounds in done.limits for bound in bounds)
+        closed = done.doit(deep=False) if countable or not unknown else done
         return done if closed.has(Piecewise) else closed
     if isinstance(done, Derivative | Integral | Limit | Subs):
         result = done.doit(deep=False)

@@ -1,6 +1,6 @@
 """T4: the two values of GRPO's advantage when rewards are right or wrong."""
 
-from sympy import Function, Integer, Limit, Rational, Subs, Sum, sqrt, symbols
+from sympy import Function, Integer, Limit, Rational, Sum, sqrt, symbols
 
 from proofs.instances import grpo
 from proofs.notation import G, i
@@ -8,6 +8,7 @@ from proofs.theorem import Step, Theorem, Witness
 
 k, m = symbols("k m", integer=True, positive=True)
 factor, δ = symbols("f delta", positive=True)
+r = symbols("r", real=True)
 
 
 def theorem() -> Theorem:
@@ -28,7 +29,7 @@ def theorem() -> Theorem:
         assumptions=(
             "rewards are 0 or 1",
             "no floor is added to the deviation",
-            "0 < k < G, except in the last two steps",
+            "0 < k < G, except for equal rewards",
         ),
         symbolic="k and m, hence the group size G = k + m; the rewards, in the last step",
         steps=(
@@ -76,16 +77,16 @@ def theorem() -> Theorem:
                 name="minus with ddof 1",
             ),
             Step(
-                "If all are right, the advantage is 0 for every floor δ > 0, and in the limit.",
-                Limit(Subs((1 - share) / (deviation + δ), m, 0), δ, 0, "+"),
+                "If all rewards equal r, the advantage is 0 for every floor δ > 0 of the deviation, and in the limit.",
+                Limit(
+                    (r - Sum(r, (i, 1, G)) / G) / (sqrt(Sum((r - Sum(r, (i, 1, G)) / G) ** 2, (i, 1, G)) / G) + δ),
+                    δ,
+                    0,
+                    "+",
+                ),
                 0,
-                "k = G makes r − mean vanish.",
-            ),
-            Step(
-                "If all are wrong, too.",
-                Limit(Subs((0 - share) / (deviation + δ), k, 0), δ, 0, "+"),
-                0,
-                "k = 0 makes r − mean vanish.",
+                "The mean is r.",
+                name="equal rewards",
             ),
             Step(
                 "Whatever the rewards, the differences from the mean cancel, and so do the advantages.",

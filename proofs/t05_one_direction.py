@@ -1,6 +1,6 @@
 """T5: with right and wrong responses only, every outcome-driven rule pushes along ∇p; the rules differ in a scalar."""
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Rational, S, Sum, log, oo, sqrt, symbols
+from sympy import Derivative, Expr, Function, Integer, Limit, Rational, S, Subs, Sum, log, oo, sqrt, symbols
 
 from proofs.instances import Tree, bandit, grpo, over_length, proportions, uniform
 from proofs.notation import G, binomial_law, certain, i, k, m, n, p, q, y, α, θ, π
@@ -27,7 +27,7 @@ def theorem() -> Theorem:
         statement=(
             "Let rewards be right or wrong, let A₁(k) and A₀(k) be the advantages that a rule gives to a right and to "
             "a wrong response in a group with k right ones, and let the gradient be on-policy and without 1/L. Then "
-            "the expected gradient of a prompt is (w₁ − w₀) ∇p with w₁ = E[A₁(K+1)], w₀ = E[A₀(K)], K ~ Bin(G−1, p). "
+            "the expected gradient of a prompt is (w₁ − w₀) ∇p with w₁ = E[A₁(K+1)], w₀ = E[A₀(K)], K ∼ Bin(G−1, p). "
             "The rules differ in this scalar c(p) alone."
         ),
         assumptions=(
@@ -83,7 +83,7 @@ def theorem() -> Theorem:
 def _counting() -> tuple[Step, ...]:
     """How many of the other responses are right."""
     return (
-        Step("No responses, none right.", binomial_law(0, 0), 1, "Start of an induction on n."),
+        Step("No responses, none right.", Subs(binomial_law(n, k), (n, k), (0, 0)), 1, "Start of an induction on n."),
         Step(
             "Of n + 1 responses k are right if the last is right and k − 1 before it, or wrong and k before it.",
             p * binomial_law(n, k - 1) + q * binomial_law(n, k),
@@ -182,7 +182,7 @@ def _large_groups() -> tuple[Step, ...]:
     slope = (x * q + x_bar * p) / (2 * sqrt(p * q))
     return (
         Step(
-            "Mean of K ~ Bin(G, p).",
+            "Mean of K ∼ Bin(G, p).",
             Sum(k * law, (k, 0, G)),
             G * p,
             "k C(G, k) = G C(G−1, k−1).",

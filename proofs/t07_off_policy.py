@@ -120,7 +120,13 @@ def _weights() -> tuple[Step, ...]:
             "Derivative in the token's own log-probability x; ρ = exp(x − x_old).",
             name="weight",
         ),
-        Step("Where it is constant, the weight is 0.", Derivative((1 + ε) * a, x), 0, "Derivative of a constant."),
+        Step(
+            "Where it is constant, the weight is 0.",
+            Subs(Derivative(clipped(exp(x), a, ε, ε), x), x, log(1 + ε + beyond)),
+            0,
+            "Derivative at a ratio that lies b > 0 above 1 + ε, for A = a > 0; below 1 − ε for A < 0 alike.",
+            name="clipped weight",
+        ),
     )
 
 

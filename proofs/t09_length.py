@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sympy import Derivative, Expr, Function, Integer, Rational, S, Sum, exp, log, oo, sqrt, symbols
+from sympy import Derivative, Expr, Function, Integer, Rational, S, Subs, Sum, exp, log, oo, sqrt, symbols
 
 from proofs.instances import Rule, Tree, grpo, over_length
 from proofs.notation import G, N, binomial_law, i, k, m, n, p, q, y, θ, π
@@ -64,7 +64,7 @@ def _bandit() -> tuple[Step, ...]:
             "GRPO weighs right and wrong responses by equal amounts.",
             p * w1 + q * w0,
             0,
-            "With the w₁ and w₀ of T5, S = E[√(K(G−K))], K ~ Bin(G, p).",
+            "With the w₁ and w₀ of T5, S = E[√(K(G−K))], K ∼ Bin(G, p).",
             given={w1: spread / (G * p), w0: -spread / (G * q)},
             why_given="w₁ = S/(G p) and w₀ = −S/(G q), proved in T5",
             name="zero sum",
@@ -125,7 +125,7 @@ def _hazard() -> tuple[Step, ...]:
             above,
             "Multiply by (1 − h)/h > 0.",
         ),
-        Step("… which is 0 at h = 1 …", above.subs(h, 1), 0, "ln 1 = 0."),
+        Step("… which is 0 at h = 1 …", Subs(above, h, 1), 0, "ln 1 = 0."),
         Step(
             "… and falls towards it, so it is positive for h < 1.",
             -Derivative(above, h),
@@ -136,10 +136,18 @@ def _hazard() -> tuple[Step, ...]:
             why_given=odds,
         ),
         Step(
-            "Without 1/L the hazard does not move at all.",
-            Sum(response * (1 - n * h), (n, 1, oo)),
+            "The mean length is 1/h.",
+            Sum(response * n, (n, 1, oo)),
+            1 / h,
+            "Derivative of the geometric series.",
+            given=stop,
+            why_given=odds,
+        ),
+        Step(
+            "Without 1/L the hazard does not move at all: the mean of 1 − L h is 0.",
+            Sum(response, (n, 1, oo)) - h * Sum(response * n, (n, 1, oo)),
             0,
-            "Mean of a score: the mean length is 1/h.",
+            "The two sums above.",
             given=stop,
             why_given=odds,
             name="rate without length",

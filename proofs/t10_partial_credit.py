@@ -1,6 +1,6 @@
 """T10: with a third reward level, above the group mean is not correct, and the one direction of T5 is lost."""
 
-from sympy import Derivative, Expr, Function, Integer, Rational, S, Sum, sqrt, symbols
+from sympy import Derivative, Expr, Function, Integer, Rational, S, Subs, Sum, sqrt, symbols
 
 from proofs.instances import Rule, above_mean, bandit, grpo, proportions, uniform
 from proofs.notation import i, θ
@@ -79,7 +79,7 @@ def theorem() -> Theorem:
             ),
             Step(
                 "Where the others agree (v = 0) it is √g times the sign of d.",
-                advantage.subs({v: 0, d: c}) - advantage.subs({v: 0, d: -c}),
+                Subs(advantage, (v, d), (0, c)) - Subs(advantage, (v, d), (0, -c)),
                 2 * sqrt(g),
                 "d/|d| = ±1.",
             ),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import product
 
-from sympy import Expr, Function, Integer, Limit, Rational, Sum, oo, symbols
+from sympy import Expr, Function, Integer, Limit, Rational, Subs, Sum, oo, symbols
 
 from proofs.instances import Tree
 from proofs.notation import L, N, i, j, t, u
@@ -11,7 +11,7 @@ from proofs.theorem import Step, Theorem, Witness
 
 Z = symbols("Z", integer=True, positive=True)
 V, g, b, ν_bar = symbols("V g b nubar", real=True)
-d, w_sum, odds, δ = symbols("d W x delta", positive=True)
+d, w_sum, δ = symbols("d W delta", positive=True)
 M, Q, Q1, Q2 = symbols("M Q Q_1 Q_2", real=True)
 π_a, success = symbols("pi_a s", positive=True)
 μ, R = Function("mu", positive=True)(i), Function("R", real=True)(i)
@@ -99,7 +99,6 @@ def _growth() -> tuple[Step, ...]:
     w_right, w_wrong = success * (1 - success) ** 2, (1 - success) * success**2
     mean = success * (Q_root - value)
     square = w_right * (Q_root - value) ** 2 + w_wrong * (0 - value) ** 2
-    likely = {success: 1 / (1 + odds)}
     return (
         Step(
             "First example: fair tokens, reward = share of right ones. After token t the reward varies by the tokens "
@@ -142,8 +141,6 @@ def _growth() -> tuple[Step, ...]:
             1 + w_right * Q_root * (1 - Q_root) / (success ** (2 * L - 1) * (1 - success) * (1 - 2 * success) ** 2),
             1 + (1 - success) * (success ** (1 - L) - 1) / (1 - 2 * success) ** 2,
             "Var(R|s, right) = Q(1 − Q); s ≠ 1/2.",
-            given=likely,
-            why_given="0 < s < 1, so s = 1/(1 + x) with x > 0",
             name="needle ratio",
         ),
     )
@@ -183,7 +180,7 @@ def _plain() -> tuple[Step, ...]:
         Step(
             "At a last token with rewards 1 and 0, V (V − 2b) = π (3π − 2): plain R has the smaller variance where π > "
             "2/3.",
-            π_a * (π_a - 2 * (1 - π_a)),
+            Subs(V * (V - 2 * b), (V, b), (π_a, 1 - π_a)),
             π_a * (3 * π_a - 2),
             "V = π, b = 1 − π, ν̄ = 0.",
         ),

@@ -16,7 +16,7 @@ def theorem() -> Theorem:
     drift = Sum(ell(i, t, θ) - ell(i, t, θ_old), (t, 1, length)) / length
     given, why = certain(G - 1) | certain(G), "Bin(G−1, p) and Bin(G, p) sum to 1"
     advantage_form = (1 - α) * (1 - p ** (G - 1)) + α * (1 - q ** (G - 1))
-    kept = Piecewise((1, Eq(r, 1)), (0, True))
+    score, kept = ell(i, t, θ), Piecewise((1, Eq(r, 1)), (0, True))
     return Theorem(
         id="T13",
         title="Equivalences",
@@ -32,7 +32,6 @@ def theorem() -> Theorem:
             "all divide by the group size, or by the same number",
         ),
         symbolic="group size G, lengths, advantages, token log-probabilities, p",
-        enumerated="the two rewards 0 and 1, for RAFT",
         steps=(
             Step(
                 "GSPO's gradient at θ_old: the ratio of a response is the geometric mean of its token ratios.",
@@ -101,12 +100,12 @@ def theorem() -> Theorem:
                 name="Reinforce-Rej 0/1",
             ),
             Step(
-                "RAFT keeps the responses of reward 1; F-ISFT⁺ weighs a response with r. A wrong one …",
-                Subs(kept, r, 0),
-                Subs(r, r, 0),
-                "Filter.",
+                "RAFT sums the scores of the right responses, which it keeps; F-ISFT⁺ weighs all responses with r.",
+                Sum(1 * score, (i, 1, k)) + Sum(0 * score, (i, k + 1, G)),
+                Sum(score, (i, 1, k)),
+                "r = 1 for the right responses 1 … k and 0 for the others.",
+                name="RAFT",
             ),
-            Step("… and a right one.", Subs(kept, r, 1), Subs(r, r, 1), "Filter."),
         ),
         witnesses=(
             Witness(

@@ -1,6 +1,6 @@
 """T14: GRPO with a KL term, each iteration solved exactly, multiplies the odds over the reference (2503.06639)."""
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Rational, Sum, exp, log, oo, sqrt, symbols
+from sympy import Derivative, Expr, Function, Integer, Limit, Rational, Subs, Sum, exp, log, oo, sqrt, symbols
 
 from proofs.notation import N, j, p, β, ε, π
 from proofs.theorem import Step, Theorem, Witness
@@ -77,7 +77,7 @@ def _best_policy() -> tuple[Step, ...]:
         ),
         Step("… a convex function …", Derivative(x - 1 - log(x), x, 2), 0, "Second derivative 1/x².", relation=">"),
         Step("… whose slope vanishes at x = 1 …", Derivative(x - 1 - log(x), x), 1 - 1 / x, "Derivative."),
-        Step("… where it is 0. So π_best is the maximum.", (x - 1 - log(x)).subs(x, 1), 0, "ln 1 = 0."),
+        Step("… where it is 0. So π_best is the maximum.", Subs(x - 1 - log(x), x, 1), 0, "ln 1 = 0."),
     )
 
 

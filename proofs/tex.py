@@ -5,13 +5,17 @@ from collections.abc import Sequence
 
 from sympy import latex
 
+from proofs.notation import ε
 from proofs.theorem import Report, Step
+
+_WIDTH = 80  # Letters and signs that fit on a line of the page.
 
 _COMMANDS = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta", "κ": "kappa",
     "λ": "lambda", "μ": "mu", "ν": "nu", "π": "pi", "ρ": "rho", "σ": "sigma", "Σ": "Sigma", "Φ": "Phi", "ℓ": "ell",
     "∇": "nabla", "∂": "partial", "√": "surd", "∞": "infty", "≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx",
-    "→": "to", "½": "frac12", "·": "cdot", "×": "times", "±": "pm", "−": "mathord{-}", "‖": "Vert", "…": "ldots",
+    "→": "to", "∼": "sim", "½": "frac12", "·": "cdot", "×": "times", "±": "pm", "−": "mathord{-}", "‖": "Vert",
+    "…": "ldots",
 }  # fmt: skip
 _RAISED = {"⁺": "+", "⁻": "-", "²": "2", "⁶": "6", "′": r"\prime"}
 _LOWERED = {"₀": "0", "₁": "1", "₂": "2", "ᵢ": "i"}
@@ -87,16 +91,19 @@ def main_file(names: Sequence[str]) -> str:
 
 def _display(step: Step) -> list[str]:
     """The claim as a display, on two lines where it is long."""
-    sides = [latex(side) for side in (step.left, step.right)]
+    sides = [
+        latex(side, long_frac_ratio=1, mul_symbol=r"\,", symbol_names={ε: r"\varepsilon"})
+        for side in (step.left, step.right)
+    ]
     relation = {"=": "=", "≥": r"\geq", ">": ">"}[step.relation]
-    if sum(map(len, sides)) < 180:
+    if len(re.sub(r"\\[a-zA-Z]+|[\s{}^_]", "", "".join(sides))) < _WIDTH:
         return [r"\[", f"{sides[0]} {relation} {sides[1]}", r"\]"]
     return [r"\begin{multline*}", rf"{sides[0]} \\", f"{relation} {sides[1]}", r"\end{multline*}"]
 
 
 def _prose(words: str) -> str:
     """Escape what LaTeX reads as commands, and set indices, exponents and accents."""
-    words = re.sub(r"[%&#${}]", lambda match: f"\\{match[0]}", words).replace("~", r"\textasciitilde{}")
+    words = re.sub(r"[%&#${}]", lambda match: f"\\{match[0]}", words)
     words = re.sub(r"_(\w+)", r"\\textsubscript{\1}", words)
     words = re.sub(r"\^(\([^)]*\)|[−\w]+)", r"\\textsuperscript{\1}", words)
     return re.sub("(\\w)([\u0302\u0304])", lambda match: rf"\ensuremath{{\{_ACCENTS[match[2]]}{{{match[1]}}}}}", words)

@@ -9,6 +9,7 @@ shows that this assumption, and nothing else about the instance, decides.
 Nothing here is taken on trust except SymPy itself and the hypotheses that a step names in `given`.
 """
 
+import re
 import signal
 import threading
 import time
@@ -245,7 +246,7 @@ def _timed(claim: str, verdict: Callable[[], tuple[bool, str]]) -> Outcome:
 
 def _number(value: Expr) -> str:
     """Exact where that is short, with a decimal where it is irrational."""
-    exact, decimal = str(value).replace("sqrt", "√"), f"{float(value):.6g}"
+    exact, decimal = re.sub(r"\*?sqrt\((\w+)\)", r"√\1", str(value)), f"{float(value):.6g}"
     if value.is_Rational and len(exact) <= 16:
         return exact
     return f"{exact} ≈ {decimal}" if len(exact) <= 24 else decimal
