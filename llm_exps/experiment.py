@@ -192,7 +192,7 @@ class Experiment:
             self._log_samples(step, progress.learner, rollout, completions, problems)
         probe = bool(options.probe_every) and step % options.probe_every == 0
         clock.skip()
-        learner, measured = self.learner.update(progress.learner, rollout, evidence, probe=probe)
+        learner, measured = self.learner.update(progress.learner, rollout, evidence, step=step, probe=probe)
         jax.block_until_ready(learner)
         clock.lap("update")
         tokens = int(completions.lengths.sum())

@@ -9,6 +9,7 @@ A method with a critic (PPO) gets a linear value head on the policy's last hidde
 the policy's gradient is that of the objective alone.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
 from mdp_theory.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.objectives import (
+    Advantage,
     Batch,
     Credit,
     Objective,
@@ -112,14 +114,79 @@ class Evidence(NamedTuple):
 
 
 @dataclass(frozen=True)
+class _Program:
+    """What is compiled; it holds nothing that compilations need not differ in."""
+
+    graph: nnx.GraphDef
+    temperature: float
+    chunk: int
+
+    @partial(jax.jit, static_argnums=0)
+    def forward(
+        self, weights: Weights, rollout: Rollout
+    ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"], Float[Array, "batch time"]]:
+        """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
+        model, time = nnx.merge(self.graph, weights.params), rollout.mask.shape[1]
+        # The hidden state of one position predicts the token of the next.
+        hidden = model(rollout.tokens, segments=rollout.valid)[:, -time - 1 : -1]
+        logp, entropy = token_logprobs(
+            model, hidden, rollout.tokens[:, -time:], temperature=self.temperature, chunk=self.chunk
+        )
+        value = jnp.zeros_like(logp)
+        if weights.critic is not None:
+            features = jax.lax.stop_gradient(hidden).astype(jnp.float32)
+            value = features @ weights.critic["kernel"] + weights.critic["bias"]
+        return logp, entropy, value
+
+    @partial(jax.jit, static_argnums=(0, 1))
+    def gradient(
+        self, objective: Objective, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit
+    ) -> tuple[Weights, dict[str, Array]]:
+        """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
+        mask = rollout.mask
+
+        def part_of_loss(weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
+            logp, entropy, value = self.forward(weights, rollout)
+            detached = jax.lax.stop_gradient(logp)
+            old = detached if evidence.old_logp is None else evidence.old_logp
+            ref = detached if evidence.ref_logp is None else evidence.ref_logp
+            total = surrogate(objective, credit, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
+            passes = passes_clip(objective, credit, logp=detached, old_logp=old, mask=mask)
+            learned = mask * (credit.scale > 0)
+            gap = jnp.abs(detached - rollout.sampler_logp) * mask
+            sums = {
+                "loss": total,
+                "tokens": mask.sum(),
+                "learned": learned.sum(),
+                "entropy": (entropy * mask).sum(),
+                "kl": (kl_estimate("k3", detached, ref) * mask).sum(),
+                "clip_ratio/region_mean": ((1 - passes) * learned).sum(),
+                "ratio_deviation": (jnp.abs(jnp.exp(detached - old) - 1) * mask).sum(),
+                "sampling/logp_difference_mean": gap.sum(),
+            }
+            if evidence.value is not None:
+                # The critic's squared error against A + V, its own estimate of the return (1707.06347 eq. 9).
+                error = (value - credit.advantage - evidence.value) ** 2 * mask
+                sums["value_loss"] = error.sum()
+                total += (credit.scale * error).sum()
+            return total, sums
+
+        return jax.grad(part_of_loss, has_aux=True)(weights)
+
+
+@dataclass(frozen=True)
 class Learner:
-    """The compiled functions of one objective; hashable, so runs with equal settings share compilations."""
+    """What learns under one objective. Compilations are shared by all objectives with the same term for a token."""
 
     graph: nnx.GraphDef
     objective: Objective
     options: OptimiserOptions
     temperature: float
     chunk: int
+
+    @property
+    def _program(self) -> _Program:
+        return _Program(self.graph, self.temperature, self.chunk)
 
     @property
     def needs_critic(self) -> bool:
@@ -133,7 +200,7 @@ class Learner:
             width = nnx.merge(self.graph, params).config.hidden_size
             critic = {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}
         weights = Weights(params, critic)
-        return LearnerState(weights, self._optimiser().init(weights), jnp.zeros((), jnp.int32))
+        return LearnerState(weights, _optimiser(self._adam, 0.0).init(weights), jnp.zeros((), jnp.int32))
 
     def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
@@ -147,13 +214,13 @@ class Learner:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            logps[index, :time], _, values[index, :time] = self._forward(weights, split_rows(part))
+            logps[index, :time], _, values[index, :time] = self._program.forward(weights, split_rows(part))
         return logps, values
 
     def update(
-        self, state: LearnerState, rollout: Rollout, evidence: Evidence, *, probe: bool
+        self, state: LearnerState, rollout: Rollout, evidence: Evidence, *, step: int = 0, probe: bool
     ) -> tuple[LearnerState, dict[str, float]]:
-        """All passes over one batch. With `probe`, the last update is compared with its supervised counterpart."""
+        """All passes over the batch of a step; `probe` compares the last update with its supervised counterpart."""
         collected: list[dict[str, float]] = []
         measured: dict[str, float] = {}
         parts = self._minibatches(rollout, evidence)
@@ -163,7 +230,8 @@ class Learner:
                 gradient, sums = self._gradient(state.weights, part, seen, credit, self.objective)
                 if probe and iteration == self.options.num_iterations - 1 and number == len(parts) - 1:
                     measured = self._probe(state.weights, part, seen, credit, gradient)
-                state, norm = self._apply(state, gradient)
+                rate = self.learning_rate(step, update=iteration * len(parts) + number)
+                state, norm = _apply(self._adam, state, gradient, rate)
                 collected.append({**_ratios(sums), "grad_norm": float(norm)})
         mean = {name: float(np.mean([row[name] for row in collected])) for name in collected[0]}
         return state, mean | measured
@@ -178,23 +246,22 @@ class Learner:
         batch = Batch(logp, old, ref, rollout.mask, rollout.reward, rollout.group, evidence.value)
         return np.asarray(_weights(self.objective, batch)), np.asarray(_assign(self.objective, batch).advantage)
 
-    def learning_rate(self, steps: int) -> float:
-        """The rate of the first update after `steps` steps."""
+    def learning_rate(self, step: int, *, update: int = 0) -> float:
+        """The rate of an update of step 0, 1, …: it rises over `warmup_steps` updates and stays."""
         options = self.options
-        done = steps * options.num_iterations * options.num_minibatches
-        return (options.learning_rate or 0.0) * (min(done / options.warmup_steps, 1.0) if options.warmup_steps else 1.0)
+        done = step * options.num_iterations * options.num_minibatches + update
+        return (options.learning_rate or 0.0) * min((done + 1) / max(options.warmup_steps, 1), 1.0)
 
-    def _optimiser(self) -> optax.GradientTransformation:
+    @property
+    def _adam(self) -> "_Adam":
         options = self.options
-        rate: optax.ScalarOrSchedule = options.learning_rate or 0.0
-        if options.warmup_steps:
-            rate = optax.linear_schedule(0.0, rate, options.warmup_steps)
-        policy = optax.chain(
-            optax.clip_by_global_norm(options.max_grad_norm),
-            optax.adamw(rate, b1=options.adam_beta1, b2=options.adam_beta2, weight_decay=options.weight_decay),
+        return _Adam(
+            options.adam_beta1,
+            options.adam_beta2,
+            options.weight_decay,
+            options.max_grad_norm,
+            options.critic_learning_rate,
         )
-        critic = optax.adam(options.critic_learning_rate, b1=options.adam_beta1, b2=options.adam_beta2)
-        return optax.partition({"policy": policy, "critic": critic}, _LABELS)
 
     def _minibatches(self, rollout: Rollout, evidence: Evidence) -> list[tuple[Rollout, Evidence]]:
         size = rollout.reward.shape[0] // self.options.num_minibatches
@@ -222,76 +289,15 @@ class Learner:
     def _gradient(
         self, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit, objective: Objective
     ) -> tuple[Weights, dict[str, Array]]:
-        total = None
+        total, term = None, _token_term(objective)
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
             share = Credit(*(jnp.asarray(np.asarray(field)[index, :time]) for field in credit))
-            result = self._micro_gradient(objective, weights, *split_rows((part, seen, share)))
+            result = self._program.gradient(term, weights, *split_rows((part, seen, share)))
             total = result if total is None else _add(total, result)
         assert total is not None
         return total
-
-    @partial(jax.jit, static_argnums=0)
-    def _forward(
-        self, weights: Weights, rollout: Rollout
-    ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"], Float[Array, "batch time"]]:
-        """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
-        model, time = nnx.merge(self.graph, weights.params), rollout.mask.shape[1]
-        # The hidden state of one position predicts the token of the next.
-        hidden = model(rollout.tokens, segments=rollout.valid)[:, -time - 1 : -1]
-        logp, entropy = token_logprobs(
-            model, hidden, rollout.tokens[:, -time:], temperature=self.temperature, chunk=self.chunk
-        )
-        value = jnp.zeros_like(logp)
-        if weights.critic is not None:
-            features = jax.lax.stop_gradient(hidden).astype(jnp.float32)
-            value = features @ weights.critic["kernel"] + weights.critic["bias"]
-        return logp, entropy, value
-
-    @partial(jax.jit, static_argnums=(0, 1))
-    def _micro_gradient(
-        self, objective: Objective, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit
-    ) -> tuple[Weights, dict[str, Array]]:
-        mask = rollout.mask
-
-        def part_of_loss(weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
-            logp, entropy, value = self._forward(weights, rollout)
-            detached = jax.lax.stop_gradient(logp)
-            old = detached if evidence.old_logp is None else evidence.old_logp
-            ref = detached if evidence.ref_logp is None else evidence.ref_logp
-            total = surrogate(objective, credit, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
-            passes = passes_clip(objective, credit, logp=detached, old_logp=old, mask=mask)
-            learned = mask * (credit.scale > 0)
-            gap = jnp.abs(detached - rollout.sampler_logp) * mask
-            sums = {
-                "loss": total,
-                "tokens": mask.sum(),
-                "learned": learned.sum(),
-                "entropy": (entropy * mask).sum(),
-                "kl": (kl_estimate("k3", detached, ref) * mask).sum(),
-                "clip_ratio/region_mean": ((1 - passes) * learned).sum(),
-                "ratio_deviation": (jnp.abs(jnp.exp(detached - old) - 1) * mask).sum(),
-                "sampling/logp_difference_mean": gap.sum(),
-            }
-            if evidence.value is not None:
-                # The critic's squared error against A + V, its own estimate of the return (1707.06347 eq. 9).
-                error = (value - credit.advantage - evidence.value) ** 2 * mask
-                sums["value_loss"] = error.sum()
-                total += (credit.scale * error).sum()
-            return total, sums
-
-        return jax.grad(part_of_loss, has_aux=True)(weights)
-
-    @partial(jax.jit, static_argnums=0, donate_argnums=1)
-    def _apply(self, state: LearnerState, gradient: Weights) -> tuple[LearnerState, Float[Array, ""]]:
-        norm = optax.tree.norm(gradient.params)
-        updates, optimiser = self._optimiser().update(gradient, state.optimiser, state.weights)
-        stepped = state._replace(weights=optax.apply_updates(state.weights, updates), optimiser=optimiser)
-        finite = jnp.isfinite(norm)
-        # A gradient that is not finite must touch neither the weights nor the optimiser's moments.
-        kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
-        return kept._replace(skipped=state.skipped + ~finite), norm
 
     def _probe(
         self, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit, gradient: Weights
@@ -307,8 +313,53 @@ class Learner:
         }
 
 
+class _Adam(NamedTuple):
+    """Settings of the optimiser that are compiled in; the learning rate is not, so that sweeps share a compilation."""
+
+    beta1: float
+    beta2: float
+    weight_decay: float
+    max_grad_norm: float
+    critic_learning_rate: float
+
+
 # The optimiser of each part of the weights.
 _LABELS: Any = Weights("policy", "critic")  # type: ignore[arg-type]
+
+
+def _optimiser(adam: _Adam, rate: Float[Array, ""] | float) -> optax.GradientTransformation:
+    policy = optax.chain(
+        optax.clip_by_global_norm(adam.max_grad_norm),
+        optax.adamw(rate, b1=adam.beta1, b2=adam.beta2, weight_decay=adam.weight_decay),
+    )
+    critic = optax.adam(adam.critic_learning_rate, b1=adam.beta1, b2=adam.beta2)
+    return optax.partition({"policy": policy, "critic": critic}, _LABELS)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _apply(
+    adam: _Adam, state: LearnerState, gradient: Weights, rate: Float[Array, ""] | float
+) -> tuple[LearnerState, Float[Array, ""]]:
+    norm = optax.tree.norm(gradient.params)
+    updates, optimiser = _optimiser(adam, rate).update(gradient, state.optimiser, state.weights)
+    stepped = state._replace(weights=optax.apply_updates(state.weights, updates), optimiser=optimiser)
+    finite = jnp.isfinite(norm)
+    # A gradient that is not finite must touch neither the weights nor the optimiser's moments.
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
+    return kept._replace(skipped=state.skipped + ~finite), norm
+
+
+def _token_term(objective: Objective) -> Objective:
+    """The objective without what `assign_credit` has settled: the rest decides the gradient, and what is compiled."""
+    return dataclasses.replace(
+        objective,
+        advantage=Advantage(),
+        aggregation="sequence-mean-token-mean",
+        max_completion_length=None,
+        keep="all",
+    )
+
+
 _assign = jax.jit(assign_credit, static_argnums=0)
 _weights = jax.jit(token_weights, static_argnums=0)
 _add = jax.jit(lambda left, right: jax.tree.map(jnp.add, left, right), donate_argnums=0)

@@ -150,6 +150,23 @@ def test_first_of_several_passes_equals_the_on_policy_shortcut(model, rollout):
     assert compare_gradients(shortcut, explicit)["equivalence/relative_error"] < 1e-5
 
 
+def test_methods_with_one_token_term_share_a_compilation(model, rollout):
+    _, params = model
+    program = type(learner(model, "grpo")._program)
+    gradient(learner(model, "f-isft-pm"), params, rollout, Evidence(None, None))
+    compiled = program.gradient._cache_size()
+    for method in ("f-isft-pos", "rloo", "maxrl"):
+        gradient(learner(model, method, learning_rate=0.5), params, rollout, Evidence(None, None))
+    assert program.gradient._cache_size() == compiled
+
+
+def test_warmup_rises_to_the_rate(model):
+    subject = learner(model, "grpo", warmup_steps=4, num_iterations=2, learning_rate=1.0)
+    assert [subject.learning_rate(step, update=update) for step in (0, 1, 2) for update in (0, 1)] == [
+        0.25, 0.5, 0.75, 1.0, 1.0, 1.0,
+    ]  # fmt: skip
+
+
 def test_minibatches_update_once_each(model, rollout):
     _, params = model
     subject = learner(model, "grpo", num_minibatches=3, num_iterations=2)
@@ -205,9 +222,12 @@ def test_memory_holds_no_logits_of_the_whole_batch():
         group=jax.ShapeDtypeStruct((rows,), jnp.int32),
     )
     credit = jax.eval_shape(lambda: subject_credit(subject, rows, time))
-    compiled = Learner._micro_gradient.lower(
-        subject, subject.objective, Weights(params, None), shapes, Evidence(None, None), credit
-    ).compile()
+    program = subject._program
+    compiled = (
+        type(program)
+        .gradient.lower(program, subject.objective, Weights(params, None), shapes, Evidence(None, None), credit)
+        .compile()
+    )
     logits = rows * time * 151_936 * 4
     gradient_of_embedding = 151_936 * 896 * 4
     assert compiled.memory_analysis().temp_size_in_bytes < logits
