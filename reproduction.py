@@ -49,11 +49,11 @@ class Scale:
         "f-isft-pm-adv",
     )
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 100
+    steps: int = 60
     num_prompts: int = 16
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
-    sweep_steps: int = 40
-    eval_prompts: int = 256
+    sweep_steps: int = 25
+    eval_prompts: int = 128
     eval_every: int = 20
     probe_every: int = 10
     inner_iterations: int = 4
@@ -64,7 +64,6 @@ QUICK = Scale(
     seeds=(0, 1),
     steps=30,
     learning_rates=(),
-    eval_prompts=128,
     eval_every=10,
 )
 
