@@ -1,6 +1,5 @@
 """`rino prove`: check the theorems, show their derivations, and write them as LaTeX and JSON."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -32,10 +31,9 @@ def load(name: str) -> Theorem:
     """Return the theorem of this id, in upper or lower case; raise InputError with the nearest id if there is none."""
     key = name.strip().upper()
     if key not in MODULES:
-        nearest = difflib.get_close_matches(key, MODULES, n=1, cutoff=0) or list(MODULES)[:1]
-        raise InputError(
-            f"there is no theorem {name!r}; the theorems are {', '.join(MODULES)}", mend=f"rino prove {nearest[0]}"
-        )
+        number = int("".join(filter(str.isdecimal, key)) or 1)
+        nearest = min(MODULES, key=lambda known: abs(int(known[1:]) - number))
+        raise InputError(f"there is no theorem {name!r}: there are {', '.join(MODULES)}", mend=f"rino prove {nearest}")
     theorem: Theorem = import_module(MODULES[key]).theorem()
     return theorem
 

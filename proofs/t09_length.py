@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sympy import Derivative, Expr, Function, Integer, Rational, S, Subs, Sum, exp, log, oo, sqrt, symbols
+from sympy import Derivative, Expr, Function, Integer, Limit, Rational, S, Subs, Sum, exp, log, oo, sqrt, symbols
 
 from proofs.instances import Rule, Tree, grpo, over_length
 from proofs.notation import G, N, binomial_law, i, k, m, n, p, q, y, θ, π
@@ -162,6 +162,16 @@ def _hazard() -> tuple[Step, ...]:
             name="shared hazard",
         ),
         Step(
+            "Hazards of their own, h₁ of the right and h₀ of the wrong responses: the logit of h₁ moves at p w₁ f(h₁) > 0 "
+            "and that of h₀ at",
+            q * w0 * f0,
+            -p * w1 * f0,
+            "Only wrong responses move the hazard of wrong responses; f₀ = f(h₀) > 0. So wrong responses get longer.",
+            given={w0: -p * w1 / q},
+            why_given="p w₁ + q w₀ = 0",
+            name="hazard of wrong responses",
+        ),
+        Step(
             "Hazards h₁ of the right and h₀ of the wrong responses that move together: what is left is the difference "
             "of the rates.",
             p * w1 * f1 + q * w0 * f0,
@@ -170,6 +180,18 @@ def _hazard() -> tuple[Step, ...]:
             given={w0: -p * w1 / q},
             why_given="p w₁ + q w₀ = 0",
             name="separate hazards",
+        ),
+        Step(
+            "The rate f vanishes for hazards near 0 …",
+            Limit(rate, h, 0, "+"),
+            0,
+            "h ln h tends to 0.",
+        ),
+        Step(
+            "… and near 1, and is positive between: it is not monotone, and the difference can have either sign.",
+            Limit(rate, h, 1, "-"),
+            0,
+            "ln h/(1 − h) tends to −1.",
         ),
     )
 

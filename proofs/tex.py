@@ -8,7 +8,7 @@ from sympy import latex
 from proofs.notation import ε
 from proofs.theorem import Report, Step
 
-_WIDTH = 80  # Letters and signs that fit on a line of the page.
+_WIDTH = 60  # Letters and signs that fit on a line of the page.
 
 _COMMANDS = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta", "κ": "kappa",

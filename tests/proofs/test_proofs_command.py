@@ -1,0 +1,115 @@
+"""`rino prove` as a user meets it: exit codes, what is printed, JSON, LaTeX, and bad input."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from console import InputError
+from proofs import command, theorem
+from proofs.command import load, prove
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Two quick theorems in place of all."""
+    monkeypatch.setattr(command, "MODULES", {name: command.MODULES[name] for name in ("T2", "T11")})
+
+
+@pytest.fixture
+def corrupted(monkeypatch, quick):
+    """T2 with the sign of one result flipped."""
+    true = load("T2")
+    steps = tuple(replace(step, right=-step.right) if step.name == "reward-to-go" else step for step in true.steps)
+    module = SimpleNamespace(theorem=lambda: replace(true, steps=steps))
+    modules = {"proofs.t02_uniform_split": module}
+    found = command.import_module
+    monkeypatch.setattr(command, "import_module", lambda name: modules.get(name) or found(name))
+
+
+def test_all_theorems_in_one_table(quick, capsys):
+    assert prove() == 0
+    printed = capsys.readouterr().out
+    for word in ("T2", "T11", "steps verified", "symbolic", "witnesses", "seconds", "7/7", "1/1"):
+        assert word in printed
+    assert "by:" not in printed
+
+
+def test_one_theorem_line_by_line(capsys):
+    assert prove("t2") == 0
+    printed = capsys.readouterr().out
+    for word in ("T2  Uniform split", "Derivation", "  7. ", "by: ", "given: ", "✓ verified", "Witnesses", "√2/4", "╱"):
+        assert word in printed
+
+
+def test_a_false_step_is_named_with_its_sides_and_their_difference(corrupted, capsys, tmp_path):
+    assert prove(json=tmp_path / "out.json") == 1
+    printed = capsys.readouterr().out
+    assert "T2, step not verified: With the return from t on" in printed
+    assert "left − right = 2*r*(L - t + 1)/L" in printed
+    assert "-r⋅(L - t + 1)" in printed
+    assert "6/7" in printed
+    found = {item["id"]: item for item in json.loads((tmp_path / "out.json").read_text())["theorems"]}
+    assert not found["T2"]["verified"]
+    assert found["T11"]["verified"]
+    assert [step["verified"] for step in found["T2"]["steps"]].count(False) == 1
+
+
+def test_a_false_step_shows_in_the_derivation_too(corrupted, capsys):
+    assert prove("T2") == 1
+    assert "✗ NOT VERIFIED: left − right = 2*r*(L - t + 1)/L" in capsys.readouterr().out
+
+
+def test_a_step_out_of_time_fails_the_command(quick, capsys, monkeypatch):
+    monkeypatch.setattr(theorem, "TIME_LIMIT", 1e-6)
+    assert prove() == 1
+    assert "no answer within 1e-06 s" in capsys.readouterr().out
+
+
+def test_json(quick, tmp_path):
+    assert prove("T2", json=tmp_path / "out.json") == 0
+    (found,) = json.loads((tmp_path / "out.json").read_text())["theorems"]
+    assert found["id"] == "T2"
+    assert found["verified"] is True
+    assert found["enumerated"] == "nothing"
+    assert {"title", "statement", "assumptions", "symbolic", "remark", "seconds"} <= set(found)
+    assert {"claim", "equation", "rule", "given", "name", "verified", "detail", "seconds"} == set(found["steps"][0])
+    fields = {"dropped", "instance", "conclusion", "verified", "numbers", "seconds"}
+    assert fields == set(found["witnesses"][0])
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("T99", "T14"), ("t0", "T1"), ("5", "T5"), ("bandit", "T1")])
+def test_unknown_theorems(name, nearest):
+    with pytest.raises(InputError) as caught:
+        prove(name)
+    assert name in caught.value.problem
+    assert caught.value.mend == f"rino prove {nearest}"
+
+
+def test_latex_has_a_file_for_each_theorem(quick, tmp_path):
+    assert prove(latex=tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["T11.tex", "T2.tex", "main.tex"]
+    written = (tmp_path / "T2.tex").read_text(encoding="utf-8")
+    for word in (r"\begin{theorem}", r"\begin{proof}", r"\begin{witnesses}", r"\sum_{u=1}^{L}"):
+        assert word in written
+    assert r"\input{T11}" in (tmp_path / "main.tex").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("latexmk") is None, reason="no TeX here")
+def test_the_document_compiles(tmp_path):
+    prove(latex=tmp_path)
+    result = subprocess.run(
+        ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "main.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stdout[-2000:]
+    log = (tmp_path / "main.log").read_text(errors="replace")
+    assert "Overfull" not in log
+    assert "Undefined control sequence" not in log
