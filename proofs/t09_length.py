@@ -181,17 +181,12 @@ def _hazard() -> tuple[Step, ...]:
             why_given="p w₁ + q w₀ = 0",
             name="separate hazards",
         ),
+        Step("The rate f vanishes like −h ln h near 0 …", Limit(rate / (-h * log(h)), h, 0, "+"), 1, "Limit."),
         Step(
-            "The rate f vanishes for hazards near 0 …",
-            Limit(rate, h, 0, "+"),
-            0,
-            "h ln h tends to 0.",
-        ),
-        Step(
-            "… and near 1, and is positive between: it is not monotone, and the difference can have either sign.",
-            Limit(rate, h, 1, "-"),
-            0,
-            "ln h/(1 − h) tends to −1.",
+            "… and like (1−h)/2 near 1; positive between, it is not monotone, and f₁ − f₀ can have either sign.",
+            Limit(rate / (1 - h), h, 1, "-"),
+            S.Half,
+            "Limit; −ln h = (1−h) + (1−h)²/2 + …",
         ),
     )
 
