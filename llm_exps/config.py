@@ -72,6 +72,7 @@ class SamplingOptions:
         temperature: of sampling; log-probabilities are taken at the same temperature.
         top_p: sample from the smallest set of tokens with this probability.
         top_k: sample from this many tokens; 0 means all.
+        mask_truncated_completions: learn nothing from completions cut off at the limit.
     """
 
     num_generations: int = 8
@@ -80,6 +81,7 @@ class SamplingOptions:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    mask_truncated_completions: bool = False
 
 
 @Parameter(name="*")

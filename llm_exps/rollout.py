@@ -128,10 +128,11 @@ def collect(
     completions = actor.complete(params, problems.prompts, key, copies=copies)
     repeated = problems.repeat(copies)
     reward = task.reward(repeated.prompts, completions.texts, **repeated.columns)
+    learned = completions.ended if actor.options.mask_truncated_completions else np.ones_like(completions.ended)
     rollout = Rollout(
         tokens=completions.tokens,
         valid=completions.valid,
-        mask=completions.mask,
+        mask=completions.mask * learned[:, None],
         sampler_logp=completions.logp,
         reward=np.asarray(reward, np.float32),
         group=np.repeat(np.arange(len(problems), dtype=np.int32), copies),

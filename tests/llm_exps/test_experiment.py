@@ -158,6 +158,15 @@ def test_staleness_lets_the_ratio_leave_one(setup, tmp_path):
     assert min(deviation[1], deviation[2]) > 1e-3
 
 
+def test_truncated_completions_can_be_left_out(setup, tmp_path):
+    # One token is never enough to end, so nothing is left to learn from.
+    sampling = SamplingOptions(num_generations=4, max_completion_length=1, mask_truncated_completions=True)
+    train(config(setup, "f-isft-neg", sampling=sampling, steps=1), tmp_path / "run", setup=setup)
+    (line,) = lines(tmp_path / "run" / "metrics.jsonl")
+    assert line["completions/clipped_ratio"] == 1
+    assert line["grad_norm"] == 0
+
+
 def test_compare_through_the_command_line(tmp_path, capsys):
     out = tmp_path / "comparison"
     command = ["compare", "--methods", "grpo", "f-isft-pm", "--seeds", "0", "1", "--out", str(out), *FLAGS.split()]
