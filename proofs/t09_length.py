@@ -162,11 +162,11 @@ def _hazard() -> tuple[Step, ...]:
             name="shared hazard",
         ),
         Step(
-            "Hazards of their own, h₁ of the right and h₀ of the wrong responses: the logit of h₁ moves at p w₁ f(h₁) > 0 "
+            "Hazards of their own, h₁ of the right and h₀ of the wrong responses: the logit of h₁ moves at p w₁ f(h₁) "
             "and that of h₀ at",
             q * w0 * f0,
             -p * w1 * f0,
-            "Only wrong responses move the hazard of wrong responses; f₀ = f(h₀) > 0. So wrong responses get longer.",
+            "f > 0 and w₁ > 0: wrong responses get longer, right ones shorter.",
             given={w0: -p * w1 / q},
             why_given="p w₁ + q w₀ = 0",
             name="hazard of wrong responses",

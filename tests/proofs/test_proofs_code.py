@@ -292,7 +292,7 @@ def test_t6_effective_objective_of_grpo(size):
 
 
 def test_t6_large_groups_climb_the_arcsine():
-    """Up to a constant, which vanishes like 1/√G: near p = 0 and 1 no group is large."""
+    """Away from p = 0, near which no group is large: what is missing there vanishes like 1/√G."""
     found, limit = population.effective_objective(GRPO, P, num_generations=400), 2 * np.arcsin(np.sqrt(P))
     np.testing.assert_allclose(np.diff(found), np.diff(limit), rtol=0.01)
 
