@@ -1,6 +1,6 @@
 """T14: GRPO with a KL term, each iteration solved exactly, multiplies the odds over the reference (2503.06639)."""
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Rational, Subs, Sum, exp, log, oo, sqrt, symbols
+from sympy import Derivative, Expr, Function, Integer, Limit, Rational, Subs, Sum, cosh, exp, log, oo, sqrt, symbols
 
 from proofs.notation import N, j, p, β, ε, π
 from proofs.theorem import Step, Theorem, Witness
@@ -8,10 +8,11 @@ from proofs.theorem import Step, Theorem, Witness
 chance = π(j)
 reference, best = Function("pi_ref", positive=True)(j), Function("pi_best", positive=True)(j)
 advantage = Function("A", real=True)(j)
-Z, spread = symbols("Z v", positive=True)
+Z = symbols("Z", positive=True)
 A_plus, A_minus = symbols("A_plus A_minus", real=True)
 p_ref, q_ref = symbols("p_ref q_ref", positive=True)
 x, odds, above = symbols("x o s", positive=True)
+half_logit = symbols("v", real=True)
 
 
 def gain(p: Expr, β: Expr, ε: Expr) -> Expr:
@@ -150,11 +151,23 @@ def _fixed_points() -> tuple[Step, ...]:
             "The exponent stays below 1/(β√ε).",
         ),
         Step(
-            "For ε = 0 the right side outgrows them instead, so that argument fails, and there may be no fixed point "
-            "(witness).",
+            "For ε = 0 the right side outgrows them instead, so that argument fails.",
             Limit(p / (1 - p) / bare, p, 1, "-"),
             0,
             "exp(−1/(β√(1−p))) vanishes faster than 1 − p.",
+        ),
+        Step(
+            "For ε = 0, β = 1, p_ref = 1/2 the logit of the right side exceeds logit(p) = 2v by 2 cosh v − 2v …",
+            Subs(gain(p, Integer(1), Integer(0)) - logit(p), p, exp(2 * half_logit) / (1 + exp(2 * half_logit))),
+            2 * cosh(half_logit) - 2 * half_logit,
+            "√(p(1−p)) = 1/(2 cosh v).",
+        ),
+        Step(
+            "… which is positive, as x − 1 − log x ≥ 0 for x = e^v/2 (above) and log 2 < 1: no fixed point.",
+            2 * cosh(half_logit) - 2 * half_logit,
+            exp(-half_logit) + 2 * Subs(x - 1 - log(x), x, exp(half_logit) / 2) + 2 * (1 - log(2)),
+            "2 cosh v = e^v + e^(−v).",
+            name="no fixed point",
         ),
         Step(
             "How the gain changes with p.",
@@ -220,7 +233,7 @@ def _witnesses() -> tuple[Witness, ...]:
         ),
         Witness(
             "ε > 0 (existence)",
-            "p_ref = 1/2, β = 1, p = 1 − 10⁻⁶, where the odds have met the right side if they ever do so",
+            "p_ref = 1/2, β = 1, p = 1 − 10⁻⁶",
             "log odds(p) ≥ log of the right side",
             lambda floor: (logit(near), gain(near, Integer(1), floor)),
             "ε",
