@@ -186,7 +186,10 @@ def _summary(scale: Scale, out: Path, seconds: dict[str, float]) -> dict[str, An
         f"{best['title']} {best['pass@1']:.3f} (before: {comparison['initial_pass@1']:.3f})",
         "figures": f"{len(list((out / 'figures').glob('*.png')))} pictures",
     }
+    config = _read(next(iter(sorted((out / "runs").glob("*/*/config.json")))))
     return {
+        "versions": config["versions"],
+        "hardware": config["hardware"],
         "stages": [{"stage": name, "result": results[name], "seconds": round(seconds[name], 1)} for name in results],
         "theorems": {theorem["id"]: theorem["verified"] for theorem in theorems},
         "problems": {report["problem"]: report["verified"] for report in checks},
