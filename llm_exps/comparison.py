@@ -26,7 +26,10 @@ from mdp_theory.catalogue import get
 
 _RESAMPLES = 4000
 _LEVEL = 0.95
-SELECTION_RULE = "highest mean training reward over the last quarter of the steps, mean over the sweep's seeds; ties to the first given"
+SELECTION_RULE = (
+    "highest mean training reward over the last quarter of the steps, mean over the sweep's seeds; "
+    "a tie goes to the first rate given"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
