@@ -205,11 +205,24 @@ def print_comparison(result: dict) -> None:
     last = next(name for name in reversed(result["methods"][0]) if name.startswith("pass@"))
     print_table(
         f"{result['task']}: {budget}; {held_out}; pass@1 before: {result['initial_pass@1']:.3f}",
-        ["method", "learning rate", "pass@1", "95 %, seeds", "greedy", last, "entropy", "length", "right", "wrong"],
+        [
+            "method",
+            "learning rate",
+            "tokens",
+            "pass@1",
+            "95 %, seeds",
+            "greedy",
+            last,
+            "entropy",
+            "length",
+            "right",
+            "wrong",
+        ],
         [
             [
                 row["title"],
                 f"{row['learning_rate']:g}",
+                f"{row['sampled_tokens']:.3g}",
                 f"{row['pass@1']:.3f}",
                 _interval(row["pass@1_interval"], "{:.3f} … {:.3f}"),
                 row["accuracy_strict"],
@@ -237,6 +250,9 @@ def print_comparison(result: dict) -> None:
                 for row in result["paired"]
             ],
         )
+    print(
+        "Same prompts in the same order and as many completions for every method; tokens: sampled in training, mean over seeds."
+    )
     if result["selection"]:
         print(f"learning rates: {result['selection']['rule']}; tried {result['selection']['learning_rates']}")
 

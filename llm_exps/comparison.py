@@ -148,6 +148,7 @@ def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: 
                 "key": method.key,
                 "title": method.title,
                 "learning_rate": own[0].config.options.optimiser.learning_rate,
+                "sampled_tokens": _mean([_last(out / run.place / "metrics.jsonl")["num_tokens"] for run in own]),
                 "pass@1": float(counts.mean()),
                 "pass@1_interval": over_seeds(counts),
                 "pass@1_by_seed": counts.mean(axis=1).tolist(),
