@@ -250,9 +250,7 @@ def print_comparison(result: dict) -> None:
                 for row in result["paired"]
             ],
         )
-    print(
-        "Same prompts in the same order and as many completions for every method; tokens: sampled in training, mean over seeds."
-    )
+    print("Every method: same prompts, same order, as many completions; tokens: sampled in training, mean over seeds.")
     if result["selection"]:
         print(f"learning rates: {result['selection']['rule']}; tried {result['selection']['learning_rates']}")
 
