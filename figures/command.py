@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from console import print_table, progress_bar, write_json
 from figures.registry import PLOTS, TABLES
 from figures.render import render
 from figures.report import write_report
 from figures.runs import read_results
 from figures.style import Format
+from rino_base.files import write_json
+from rino_base.messages import print_table
+from rino_base.progress import progress_bar
 
 
 def figures(

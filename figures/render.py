@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from console import write_text
 from figures.curves import MissingData
 from figures.registry import PLOTS, TABLES, Plot, TableEntry
 from figures.runs import Results
 from figures.style import Format, looks, paper_style, save
 from figures.tables import Table
 from figures.verdicts import Verdict, identities, proofs
+from rino_base.files import write_text
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from console import write_text
 from figures.heatmap import Pair, weights_html
 from figures.registry import THEORY, TRAINING
 from figures.render import Drawn, Rendering
@@ -19,6 +18,7 @@ from figures.runs import Results, Row, panels
 from figures.statistics import CONFIDENCE
 from figures.tables import Table
 from figures.verdicts import Verdict
+from rino_base.files import write_text
 
 _SHOWN = 8  # Verdicts of one figure before the rest is folded away.
 

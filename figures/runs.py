@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from console import InputError, track
+from rino_base.messages import InputError
+from rino_base.progress import track
 
 Row: TypeAlias = Mapping[str, Any]
 

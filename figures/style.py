@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from console import atomic_path
+from rino_base.files import atomic_path
 
 Format = Literal["png", "pdf", "svg"]
 

@@ -8,15 +8,16 @@ import numpy as np
 from cyclopts import Parameter
 from flax import nnx
 
-from console import InputError, print_table, write_json
 from llm_exps import comparison as comparisons
 from llm_exps.config import RunConfig, RunOptions, SamplingOptions, resolve
 from llm_exps.evaluation import evaluate as evaluate_model
 from llm_exps.experiment import Setup, prepare
 from llm_exps.experiment import train as train_run
 from llm_exps.rollout import Actor, step_key
-from mdp_theory.catalogue import get
-from mdp_theory.formula import describe
+from mdp_theory.methods.catalogue import get
+from mdp_theory.methods.formula import describe
+from rino_base.files import write_json
+from rino_base.messages import InputError, print_table
 
 DEFAULT_MODEL = "default"
 DEFAULT_TASK = "countdown-small"

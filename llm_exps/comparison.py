@@ -18,11 +18,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from console import InputError, write_json
 from llm_exps.config import RunConfig, RunOptions, changed_flags
 from llm_exps.experiment import Setup, train
 from llm_exps.run_directory import RunDirectory, complete_lines
-from mdp_theory.catalogue import get
+from mdp_theory.methods.catalogue import get
+from rino_base.files import write_json
+from rino_base.messages import InputError
 
 _RESAMPLES = 4000
 _LEVEL = 0.95

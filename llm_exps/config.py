@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from cyclopts import Parameter
 
-from console import InputError
-from mdp_theory.catalogue import Method, get
-from mdp_theory.objectives import KL, Aggregation, Objective
+from mdp_theory.methods.catalogue import Method, get
+from mdp_theory.methods.objectives import KL, Aggregation, Objective
+from rino_base.messages import InputError
 
 # TRL's `loss_type`, for people who come from there.
 AGGREGATION_ALIASES: dict[str, Aggregation] = {

@@ -20,7 +20,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from console import InputError
+from rino_base.messages import InputError
 
 Tree = TypeVar("Tree")
 

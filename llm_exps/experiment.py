@@ -23,7 +23,6 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from console import progress_bar
 from llm_exps.config import RunConfig, RunOptions, validate
 from llm_exps.distribution import make_mesh, parameter_placement
 from llm_exps.evaluation import evaluate
@@ -34,6 +33,7 @@ from llm_exps.run_directory import Checkpoints, RunDirectory, complete_lines
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.task import Problems, Task
 from llm_exps.tracking import Tracker, tracker
+from rino_base.progress import progress_bar
 
 EMBEDDED_MODEL = Path(__file__).parent / "default_model"
 _ROLLOUT_STREAM = 0

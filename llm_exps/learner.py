@@ -27,8 +27,8 @@ from llm_exps.distribution import split_rows
 from llm_exps.logprobs import token_logprobs
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
-from mdp_theory.counterpart import outcome_credit, supervised_counterpart
-from mdp_theory.objectives import (
+from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
+from mdp_theory.methods.objectives import (
     Advantage,
     Batch,
     Credit,

@@ -19,7 +19,6 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from console import InputError, print_table, track, write_json
 from llm_exps.config import SamplingOptions
 from llm_exps.evaluation import evaluate
 from llm_exps.experiment import provenance
@@ -37,6 +36,9 @@ from llm_exps.traces import (
     make_trace,
     possible_attempts,
 )
+from rino_base.files import write_json
+from rino_base.messages import InputError, print_table
+from rino_base.progress import track
 
 # In tokens. A prompt takes 8, an attempt 8, and the answer 7 with its end: four attempts and an answer fit into half of
 # the context, which is what generation may use by default.

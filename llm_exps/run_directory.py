@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from console import InputError, write_json, write_text
+from rino_base.files import write_json, write_text
+from rino_base.messages import InputError
 
 _LOGS = ("metrics", "timing", "eval", "samples")
 

@@ -17,9 +17,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from console import InputError
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder
+from rino_base.messages import InputError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from tensorboardX import SummaryWriter
 
-from console import InputError
+from rino_base.messages import InputError
 
 
 class Tracker(Protocol):

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
-from console import InputError, print_table, progress_bar, write_json, write_text
 from proofs import render, tex
 from proofs.theorem import Report, Theorem
+from rino_base.files import write_json, write_text
+from rino_base.messages import InputError, print_table
+from rino_base.progress import progress_bar
 
 MODULES: Mapping[str, str] = {
     "T1": "proofs.t01_bandit",

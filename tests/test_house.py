@@ -9,60 +9,83 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("mdp_theory", "proofs", "llm_exps", "figures", "benchmarks")
+ROOMS = ("mdp_theory", "proofs", "llm_exps", "figures")
+PACKAGES = ("rino_base", *ROOMS, "rino")
 ALLOWED = {
-    "mdp_theory": {"console"},
-    "proofs": {"console"},
-    "llm_exps": {"console", "mdp_theory"},
-    "figures": {"console"},
-    "console": set(),
+    "rino_base": set(),
+    "mdp_theory": {"rino_base"},
+    "proofs": {"rino_base"},
+    "llm_exps": {"rino_base", "mdp_theory"},
+    "figures": {"rino_base"},
+}
+# Inside mdp_theory, from the ground up: a floor stands on those before it.
+FLOORS = ("precision", "problems", "methods", "exact", "check", "audit")
+STANDS_ON = {
+    "precision": set(),
+    "problems": set(),
+    "methods": set(),
+    "exact": {"precision", "problems", "methods"},
+    "check": {"precision", "problems", "methods", "exact"},
+    "audit": {"precision", "methods"},
 }
 
 
-def imports(path, *, top_level_only=False):
+def imported_modules(path, *, top_level_only=False):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = tree.body if top_level_only else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module.split(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports(path, *, top_level_only=False):
+    return {name.split(".")[0] for name in imported_modules(path, top_level_only=top_level_only)}
 
 
 def sources(room):
-    single = ROOT / f"{room}.py"
-    return [single] if single.exists() else sorted((ROOT / room).rglob("*.py"))
+    return sorted((ROOT / room).rglob("*.py"))
 
 
 @pytest.mark.parametrize("room", sorted(ALLOWED))
 def test_rooms_import_only_what_they_may(room):
-    own = {*ROOMS, "console", "rino", "reproduction"}
     for path in sources(room):
-        foreign = (set(imports(path)) & own) - {room} - ALLOWED[room]
+        foreign = (imports(path) & set(PACKAGES)) - {room} - ALLOWED[room]
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_floors_of_the_theory_stand_on_those_below(floor):
+    place = ROOT / "mdp_theory" / floor
+    for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+        below = {name.split(".")[1] for name in imported_modules(path) if name.startswith("mdp_theory.")}
+        foreign = below - {floor} - STANDS_ON[floor]
+        assert not foreign, f"{path.relative_to(ROOT)} imports mdp_theory's {foreign}"
 
 
 def test_theory_needs_no_language_model_library():
     for path in sources("mdp_theory"):
-        assert not {"flax", "transformers", "torch"} & set(imports(path, top_level_only=True)), path
+        assert not {"flax", "transformers", "torch"} & imports(path, top_level_only=True), path
 
 
-@pytest.mark.parametrize("room", ["proofs", "figures"])
+@pytest.mark.parametrize("room", ["proofs", "figures", "rino_base"])
 def test_rooms_without_jax(room):
     for path in sources(room):
-        assert not {"jax", "flax"} & set(imports(path)), path
+        assert not {"jax", "flax"} & imports(path), path
 
 
-def test_front_door_imports_no_room():
-    script = (
-        "import sys, rino; rino.build_app(); print([m for m in ('jax', 'sympy', 'matplotlib') if m in sys.modules])"
-    )
+def test_front_door_imports_no_room_until_it_is_needed():
+    for path in sorted((ROOT / "rino").glob("*.py")):
+        assert not set(ROOMS) & imports(path, top_level_only=True), path
+    heavy = "('jax', 'sympy', 'matplotlib', 'transformers')"
+    script = f"import sys, rino, rino.cli; rino.cli.build_app(); print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
 
 
 def test_modules_have_a_docstring_and_one_subject():
-    for room in (*ROOMS, "console"):
+    for room in PACKAGES:
         for path in sources(room):
             text = path.read_text(encoding="utf-8")
             assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{path} lacks a docstring"
@@ -72,7 +95,7 @@ def test_modules_have_a_docstring_and_one_subject():
 def test_nothing_evaluates_or_unpickles():
     """Model output is parsed, never evaluated; files are safetensors or JSON, never pickles."""
     forbidden = re.compile(r"(?<![\w.])(eval|exec)\(|\bpickle\b|trust_remote_code=True")
-    for room in (*ROOMS, "console", "rino", "reproduction"):
+    for room in PACKAGES:
         for path in sources(room):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
                 if not line.lstrip().startswith(("#", '"')):

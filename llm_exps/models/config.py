@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from console import InputError
+from rino_base.messages import InputError
 
 Architecture = Literal["qwen2", "qwen3", "llama"]
 

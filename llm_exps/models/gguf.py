@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from console import InputError, write_json
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.huggingface import ParameterPath, assemble, save
+from rino_base.files import write_json
+from rino_base.messages import InputError
 
 _MODULES = {
     "input_layernorm": "attn_norm",

@@ -21,9 +21,11 @@ from jax.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from console import InputError, atomic_path, track, write_json
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
+from rino_base.files import atomic_path, write_json
+from rino_base.messages import InputError
+from rino_base.progress import track
 
 # Besides the weights, what makes a directory usable: copied from the source when a model is written back.
 _COMPANIONS = (

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from console import InputError, print_table, write_json
 from llm_exps.models import gguf, qwen_tokenizer
+from rino_base.files import write_json
+from rino_base.messages import InputError, print_table
 
 
 @dataclass(frozen=True)

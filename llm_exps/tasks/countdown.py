@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from console import InputError
 from llm_exps.tasks import answers
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.expression import ExpressionError, parse
 from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Table, Task, lift
 from llm_exps.tasks.templates import template
+from rino_base.messages import InputError
 
 HUB_NAME = "Jiayi-Pan/Countdown-Tasks-3to4"
 TRAIN_SIZE, EVALUATION_SIZE = 7936, 1024  # the paper's experiments: the first 7,936 rows, then the next 1,024

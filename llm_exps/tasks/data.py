@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from console import InputError
 from llm_exps.tasks.task import Table
+from rino_base.messages import InputError
 
 _SUFFIXES = (".jsonl", ".parquet")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

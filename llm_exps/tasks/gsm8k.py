@@ -19,11 +19,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from console import InputError
 from llm_exps.tasks import answers, gsm8k_shaped
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Table, Task, lift
 from llm_exps.tasks.templates import template
+from rino_base.messages import InputError
 
 HUB_NAME = "openai/gsm8k"
 GENERATED = "generated"

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from console import InputError
 from llm_exps.tasks import addition, answers, countdown, gsm8k
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Scheme, Task, lift
 from llm_exps.tasks.templates import read_template
+from rino_base.messages import InputError
 
 TASKS: Mapping[str, Callable[..., Task]] = MappingProxyType(
     {

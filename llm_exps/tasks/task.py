@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from console import InputError
+from rino_base.messages import InputError
 
 Scheme = Literal["binary", "three-level"]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from run_files import STEPS, make_check, make_run
 
-from console import InputError
 from figures.runs import Results, group_runs, read_results, read_run
+from rino_base.messages import InputError
 
 
 def test_runs_become_arms_with_the_claim_first(results: Results) -> None:

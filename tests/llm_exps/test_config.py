@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from console import InputError
 from llm_exps.config import (
     ObjectiveOptions,
     OptimiserOptions,
@@ -16,7 +15,8 @@ from llm_exps.config import (
     resolve,
     validate,
 )
-from mdp_theory.catalogue import get
+from mdp_theory.methods.catalogue import get
+from rino_base.messages import InputError
 
 
 def options(**sections):

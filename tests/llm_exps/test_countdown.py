@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import InputError
 from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, Table, Task, check_disjoint, lift, load_task
 from llm_exps.tasks import countdown as room
 from llm_exps.tasks.expression import parse
+from rino_base.messages import InputError
 
 ROW = {"nums": [3, 5, 7], "target": 22}
 

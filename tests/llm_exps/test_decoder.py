@@ -8,9 +8,9 @@ import pytest
 from flax import nnx
 from references import make
 
-from console import InputError
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder, DecoderConfig, segment_positions
+from rino_base.messages import InputError
 
 CONFIG = DecoderConfig(
     architecture="qwen2",

@@ -11,13 +11,13 @@ import time
 import pytest
 from flax import nnx
 
-import rino
-from console import InputError
 from llm_exps.command import prepare_run
 from llm_exps.config import EvaluationOptions, OptimiserOptions, RunConfig, RunOptions, SamplingOptions, resolve
 from llm_exps.experiment import train
 from llm_exps.run_directory import RunDirectory
-from mdp_theory.catalogue import METHODS
+from mdp_theory.methods.catalogue import METHODS
+from rino import cli
+from rino_base.messages import InputError
 
 LOGS = ("metrics.jsonl", "eval.jsonl", "samples.jsonl")
 FLAGS = "--steps 6 --num-prompts 4 --num-generations 4 --eval-every 3 --eval-prompts 8 --eval-samples 4 --save-every 2"
@@ -170,10 +170,10 @@ def test_truncated_completions_can_be_left_out(setup, tmp_path):
 def test_compare_through_the_command_line(tmp_path, capsys):
     out = tmp_path / "comparison"
     command = ["compare", "--methods", "grpo", "f-isft-pm", "--seeds", "0", "1", "--out", str(out), *FLAGS.split()]
-    assert rino.run([*command, "--list"]) == 0
+    assert cli.run([*command, "--list"]) == 0
     listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rino train")]
     assert len(listed) == 4
-    assert rino.run([*command, "--json", str(tmp_path / "result.json")]) == 0
+    assert cli.run([*command, "--json", str(tmp_path / "result.json")]) == 0
     result = json.loads((tmp_path / "result.json").read_text())
     assert [row["key"] for row in result["methods"]] == ["grpo", "f-isft-pm"]
     assert result["paired"][0]["baseline"] == "grpo"
@@ -188,9 +188,9 @@ def test_compare_through_the_command_line(tmp_path, capsys):
 
 def test_evaluate_and_generate(tmp_path, capsys):
     common = ["--num-generations", "2", "--json", str(tmp_path / "result.json")]
-    assert rino.run(["evaluate", "--eval-prompts", "8", "--eval-samples", "2", "--num-prompts", "4", *common]) == 0
+    assert cli.run(["evaluate", "--eval-prompts", "8", "--eval-samples", "2", "--num-prompts", "4", *common]) == 0
     assert 0 <= json.loads((tmp_path / "result.json").read_text())["eval/pass@1"] <= 1
-    assert rino.run(["generate", "--num", "2", *common]) == 0
+    assert cli.run(["generate", "--num", "2", *common]) == 0
     assert len(json.loads((tmp_path / "result.json").read_text())) == 4
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import InputError
 from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, load_task
 from llm_exps.tasks import gsm8k as room
 from llm_exps.tasks.expression import parse
 from llm_exps.tasks.gsm8k_shaped import FAMILIES, generate
+from rino_base.messages import InputError
 
 ANSWER = "He pays 700 + 500 = <<700+500=1200>>1200 dollars.\n#### 1,200"
 

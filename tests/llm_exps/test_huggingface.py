@@ -12,11 +12,11 @@ from references import make
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from console import InputError
 from llm_exps.models import huggingface
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
 from llm_exps.sampling import Sampling, generate, row_keys
+from rino_base.messages import InputError
 
 WORDS = ["<pad>", "<eos>", "1", "2", "12", "+", "="]
 

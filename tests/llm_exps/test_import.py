@@ -11,11 +11,11 @@ from references import make
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from console import InputError
 from llm_exps.models import qwen_tokenizer
 from llm_exps.models.huggingface import load, load_tokenizer
 from llm_exps.models.import_command import _SOURCES, _download, import_model
 from llm_exps.sampling import Sampling, generate, row_keys
+from rino_base.messages import InputError
 
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEXT = ["the cat sat on the mat, the other cat did not; 12 + 7 = 19", "naïve café — other mats, other cats"] * 3

@@ -1,4 +1,4 @@
-"""The learner against a naive computation: full logits, autodiff of `mdp_theory.objectives.loss`, one batch."""
+"""The learner against a naive computation: full logits, autodiff of `mdp_theory.methods.objectives.loss`, one batch."""
 
 import dataclasses
 
@@ -12,8 +12,8 @@ from llm_exps.config import ObjectiveOptions, OptimiserOptions, customise
 from llm_exps.learner import Evidence, Learner, Rollout, Weights
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.probe import compare_gradients
-from mdp_theory.catalogue import get
-from mdp_theory.objectives import Batch, assign_credit, loss
+from mdp_theory.methods.catalogue import get
+from mdp_theory.methods.objectives import Batch, assign_credit, loss
 
 CONFIG = DecoderConfig.from_huggingface(
     {

@@ -12,7 +12,6 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import InputError
 from llm_exps.config import SamplingOptions
 from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.models.huggingface import load, load_tokenizer
@@ -22,6 +21,7 @@ from llm_exps.tasks import CORRECT, WRONG, load_task
 from llm_exps.tasks.countdown import grade_flexible, grade_strict
 from llm_exps.tasks.expression import parse
 from llm_exps.traces import TraceBatch, TraceOptions, encode_traces, make_tokenizer, make_trace, possible_attempts
+from rino_base.messages import InputError
 
 OPTIONS = TraceOptions(luck=0.4, resign=0.2, max_attempts=3)
 

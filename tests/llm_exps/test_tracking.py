@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from console import InputError
 from llm_exps.tracking import tracker
+from rino_base.messages import InputError
 
 
 def test_numbers_reach_tensorboard_and_the_service(tmp_path, monkeypatch):

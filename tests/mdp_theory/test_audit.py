@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console import InputError
-from mdp_theory.audit import audit_loss
-from mdp_theory.audit_advantage import advantages
-from mdp_theory.audit_departures import apart, common_factor, measure
-from mdp_theory.audit_loss import catalogued_loss, load_loss
-from mdp_theory.audit_probes import EIGHTS, EXTRA, FOURS, GRADED, RAGGED, REWARDS, lay, probes
-from mdp_theory.catalogue import METHODS
-from mdp_theory.formula import describe
-from mdp_theory.objectives import Advantage, Objective, assign_credit
+from mdp_theory.audit.advantage import advantages
+from mdp_theory.audit.departures import apart, common_factor, measure
+from mdp_theory.audit.loss import catalogued_loss, load_loss
+from mdp_theory.audit.probes import EIGHTS, EXTRA, FOURS, GRADED, RAGGED, REWARDS, lay, probes
+from mdp_theory.audit.recover import audit_loss
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.formula import describe
+from mdp_theory.methods.objectives import Advantage, Objective, assign_credit
+from rino_base.messages import InputError
 
 LOSSES = Path(__file__).parent / "losses"
 

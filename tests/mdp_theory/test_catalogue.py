@@ -5,8 +5,8 @@ from itertools import chain
 
 import pytest
 
-from console import InputError
-from mdp_theory.catalogue import METHODS, get
+from mdp_theory.methods.catalogue import METHODS, get
+from rino_base.messages import InputError
 
 
 def test_names_are_unique():

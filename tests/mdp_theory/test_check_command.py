@@ -7,11 +7,13 @@ import tomllib
 import numpy as np
 import pytest
 
-import rino
-from mdp_theory import check_command, report, zoo
-from mdp_theory.catalogue import METHODS
-from mdp_theory.mdp import TokenMDP
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.check import command as check_command
+from mdp_theory.check import report
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.problems import zoo
+from mdp_theory.problems.mdp import TokenMDP
+from rino import cli
 
 UNSEEN = """
 name = "ask first"
@@ -35,7 +37,7 @@ def checked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("check")
     (folder / "unseen.toml").write_text(UNSEEN)
     arguments = ["check", str(folder / "unseen.toml"), "--num-generations", "4", "--policy", "random:3"]
-    code = rino.run([*arguments, "--inner-steps", "3", "--json", str(folder / "out.json")])
+    code = cli.run([*arguments, "--inner-steps", "3", "--json", str(folder / "out.json")])
     text = (folder / "out.json").read_text()
     return code, json.loads(text), text
 
@@ -149,7 +151,7 @@ def test_several_problems_make_a_list(tmp_path, monkeypatch):
     ],
 )
 def test_bad_input_is_said_in_two_lines(arguments, said, capsys):
-    assert rino.run(["check", *arguments]) == 2
+    assert cli.run(["check", *arguments]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2
     assert said in lines[0]

@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from console import InputError
-from mdp_theory import tree, zoo
-from mdp_theory.controls import Control, closed_loop_values, from_tree, open_loop_values, running_sum, unroll
-from mdp_theory.degeneracy import assumptions, bandit_reduction
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.check.claims import assumptions, bandit_reduction
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.controls import Control, closed_loop_values, from_tree, open_loop_values, running_sum, unroll
+from rino_base.messages import InputError
 
 BROKEN = {
     "running-sum": {"A1_states_are_histories"},

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdp_theory import population, probe, tree, zoo
-from mdp_theory.catalogue import METHODS
-from mdp_theory.counterpart import outcome_credit, supervised_counterpart
-from mdp_theory.degeneracy import assumptions, bandit_reduction, fitted, identities, method_report
-from mdp_theory.mdp import TokenMDP
-from mdp_theory.objectives import KL, Batch, assign_credit, loss, surrogate
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.check import sampled as probe
+from mdp_theory.check.claims import assumptions, bandit_reduction, fitted, identities, method_report
+from mdp_theory.exact import population
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
+from mdp_theory.methods.objectives import KL, Batch, assign_credit, loss, surrogate
 from mdp_theory.precision import in_float64
+from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.mdp import TokenMDP
 
 GRPO = METHODS["grpo"].objective
 

@@ -5,15 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from console import InputError
-from mdp_theory import population, tree, zoo
-from mdp_theory.catalogue import METHODS
-from mdp_theory.controls import running_sum, unroll
-from mdp_theory.critics import Critic, critic_curve, fit, history_critic, temporal_difference
-from mdp_theory.dynamics import Run, exact_run, exact_runs, measure, sampled_runs
-from mdp_theory.mdp import flatten
-from mdp_theory.policy import HazardPolicy, StatePolicy, TabularPolicy, parameter_gradient
-from mdp_theory.variance import squared_error, variances
+from mdp_theory.exact import population
+from mdp_theory.exact.critics import Critic, critic_curve, fit, history_critic, temporal_difference
+from mdp_theory.exact.dynamics import Run, exact_run, exact_runs, measure, sampled_runs
+from mdp_theory.exact.policy import HazardPolicy, StatePolicy, TabularPolicy, parameter_gradient
+from mdp_theory.exact.variance import squared_error, variances
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.controls import running_sum, unroll
+from mdp_theory.problems.mdp import flatten
+from rino_base.messages import InputError
 
 GRPO = METHODS["grpo"].objective
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mdp_theory.catalogue import METHODS
-from mdp_theory.formula import describe, methods_page
-from mdp_theory.objectives import KL, Advantage, Clip, Objective
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.formula import describe, methods_page
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -107,5 +107,5 @@ def test_a_method_is_described_with_its_source_and_names(key):
 
 def test_the_page_of_methods_is_up_to_date():
     assert (DOCS / "methods.md").read_text(encoding="utf-8") == methods_page(), (
-        "run: python -m mdp_theory.formula > docs/methods.md"
+        "run: python -m mdp_theory.methods.formula > docs/methods.md"
     )

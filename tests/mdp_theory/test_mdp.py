@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console import InputError
-from mdp_theory import tree
-from mdp_theory.mdp import TokenMDP, count_responses, flatten
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.problems import tree
+from mdp_theory.problems.mdp import TokenMDP, count_responses, flatten
+from rino_base.messages import InputError
 
 GOOD = """
 name = "words"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdp_theory.catalogue import METHODS
-from mdp_theory.objectives import (
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import (
     KL,
     Advantage,
     Batch,

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdp_theory.catalogue import METHODS
-from mdp_theory.objectives import KL, Batch, Clip, Objective, assign_credit, kl_estimate, loss, surrogate
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import KL, Batch, Clip, Objective, assign_credit, kl_estimate, loss, surrogate
 from mdp_theory.precision import in_float64
 
 torch = pytest.importorskip("torch")

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from console import InputError
-from mdp_theory import population, tree, zoo
-from mdp_theory.policy import SharedPolicy, TabularPolicy, parameter_gradient, parse
+from mdp_theory.exact import population
+from mdp_theory.exact.policy import SharedPolicy, TabularPolicy, parameter_gradient, parse
 from mdp_theory.precision import in_float64
+from mdp_theory.problems import tree, zoo
+from rino_base.messages import InputError
 
 
 def test_uniform_is_uniform_and_a_seed_decides_the_rest():

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from console import InputError
-from mdp_theory import population, rules, tree
-from mdp_theory.catalogue import METHODS
-from mdp_theory.mdp import TokenMDP
-from mdp_theory.objectives import KL, Advantage, Batch, Clip, Objective, loss
-from mdp_theory.policy import SharedPolicy, TabularPolicy, parameter_gradient
+from mdp_theory.exact import population, rules
+from mdp_theory.exact.policy import SharedPolicy, TabularPolicy, parameter_gradient
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import KL, Advantage, Batch, Clip, Objective, loss
 from mdp_theory.precision import in_float64
+from mdp_theory.problems import tree
+from mdp_theory.problems.mdp import TokenMDP
+from rino_base.messages import InputError
 
 ON_POLICY = tuple(METHODS)
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdp_theory import population, probe, rules, tree, zoo
-from mdp_theory.catalogue import METHODS
-from mdp_theory.mdp import flatten
-from mdp_theory.objectives import Batch, token_weights
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.check import sampled as probe
+from mdp_theory.exact import population, rules
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import Batch, token_weights
 from mdp_theory.precision import in_float64
+from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.mdp import flatten
 
 GRPO = METHODS["grpo"].objective
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdp_theory import tree, zoo
-from mdp_theory.mdp import TokenMDP, flatten
-from mdp_theory.policy import TabularPolicy
-from mdp_theory.probe import pull_back
-from mdp_theory.variance import variances
+from mdp_theory.check.sampled import pull_back
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.exact.variance import variances
+from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.mdp import TokenMDP, flatten
 
 
 def random_mdp(seed, *, horizon=3, letters=2):

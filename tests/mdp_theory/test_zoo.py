@@ -6,10 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from console import InputError
-from mdp_theory import zoo
-from mdp_theory.controls import Control
-from mdp_theory.mdp import TokenMDP
+from mdp_theory.problems import zoo
+from mdp_theory.problems.controls import Control
+from mdp_theory.problems.mdp import TokenMDP
+from rino_base.messages import InputError
 
 
 def outcomes(mdp):

@@ -14,13 +14,22 @@ import pytest
 from sympy import Derivative, Symbol, lambdify, sympify
 from sympy.core.function import AppliedUndef
 
-from mdp_theory import population, tree, zoo
-from mdp_theory.catalogue import METHODS
-from mdp_theory.mdp import TokenMDP
-from mdp_theory.objectives import KL, Advantage, Batch, Objective, assign_credit, credit_structure_index, token_weights
-from mdp_theory.policy import TabularPolicy
+from mdp_theory.exact import population
+from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.exact.variance import variances
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import (
+    KL,
+    Advantage,
+    Batch,
+    Objective,
+    assign_credit,
+    credit_structure_index,
+    token_weights,
+)
 from mdp_theory.precision import in_float64
-from mdp_theory.variance import variances
+from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.mdp import TokenMDP
 from proofs import t12_variance
 from proofs.command import load
 

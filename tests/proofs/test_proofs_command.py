@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from console import InputError
 from proofs import command, theorem
 from proofs.command import load, prove
+from rino_base.messages import InputError
 
 
 @pytest.fixture

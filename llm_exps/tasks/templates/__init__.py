@@ -5,7 +5,7 @@ file is no part of the prompt.
 from importlib.resources import files
 from pathlib import Path
 
-from console import InputError
+from rino_base.messages import InputError
 
 
 def template(name: str) -> str:

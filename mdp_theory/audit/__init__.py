@@ -1,0 +1,1 @@
+"""`rino audit`: what any loss really does, put to it as a black box."""

@@ -1,0 +1,154 @@
+"""`rino audit`: one page on what a loss really does, and the same as JSON."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mdp_theory.audit.advantage import AdvantageFit
+from mdp_theory.audit.kl import KLFit
+from mdp_theory.audit.loss import load_loss
+from mdp_theory.audit.probes import lay
+from mdp_theory.audit.recover import Audit, audit_loss
+from mdp_theory.methods import catalogue
+from mdp_theory.methods.formula import describe
+from rino_base.files import write_json
+from rino_base.messages import InputError, print_table
+from rino_base.progress import track
+
+_EXACT = 1e-6
+
+
+def audit(target: str, /, *, expect: str | None = None, json: Path | None = None) -> int:
+    """Say whether a loss is outcome-driven SFT, where it departs from it, and which method it is.
+
+    The loss is a function of jax or torch arrays, `loss(logp, old_logp, ref_logp, rewards, mask, group) -> scalar`: the
+    streams and the mask are [batch, time], rewards and group ids [batch], and the mask is 1 on completion tokens. It is
+    differentiated in float64 on about sixty small batches. Its file is imported, which runs it.
+
+    Parameters
+    ----------
+    target
+        FILE.py:FUNCTION, or the key of a catalogued method.
+    expect
+        Fail with exit code 1 unless the loss is `outcome-driven` on-policy, or the method of this key (its dials may
+        differ); a sign error fails either.
+    json
+        Write every answer to this file.
+    """
+    wanted = expect if expect in (None, "outcome-driven") else catalogue.get(str(expect)).key
+    if json is not None and json.is_dir():
+        raise InputError(f"--json {json} is a directory", mend="give the file to write")
+    report = audit_loss(load_loss(target, lay()), track=lambda names: track(list(names), description="probing"))
+    _print(report)
+    if json is not None:
+        write_json(json, report.to_json())
+    if wanted is None:
+        return 0
+    found = report.nearest
+    met = found.residual < _EXACT and wanted in (found.method, *found.ties)
+    if wanted == "outcome-driven":
+        met = report.outcome_driven
+    return 0 if met and not report.sign_errors else 1
+
+
+def _print(report: Audit) -> None:
+    print(f"{report.loss.name} ({report.loss.framework})")
+    print(_verdict(report))
+    print()
+    findings = [(finding.name, finding.when, finding.detail) for finding in report.findings]
+    print_table("Departures", ("what", "seen", "how"), findings or [("none", None, "on or off the old policy")])
+    print_table("Recovered", ("part", "what was found"), _parts(report))
+    if report.objective is not None:
+        objective, scale, residual = report.objective
+        factor = "" if abs(scale - 1) < _EXACT else f"{scale:.6g} times "
+        print(f"The loss is {factor}this objective's (residual {residual:.1e}):")
+        print(describe(objective))
+        print()
+    rewards, lengths, weights = report.sample
+    rows = [
+        (f"{reward:g}", length, " ".join(f"{weight:+.4f}" for weight in row))
+        for reward, length, row in zip(rewards, lengths, weights, strict=True)
+    ]
+    print_table("Token weights of one group, on-policy", ("reward", "tokens", "-d loss / d log π"), rows)
+
+
+def _verdict(report: Audit) -> str:
+    on = "is outcome-driven SFT" if report.outcome_driven else "is not outcome-driven SFT"
+    off = "still is" if report.outcome_driven_off_policy else "is not"
+    lines = [f"On-policy it {on}; away from the old policy it {off}."]
+    lines += [
+        {"reward": "SIGN: the reward is minimised.", "kl": "SIGN: the KL is maximised."}[error]
+        for error in report.sign_errors
+    ]
+    return "\n".join(lines)
+
+
+def _parts(report: Audit) -> Iterator[tuple[str, str]]:
+    parts, nearest = report.parts, report.nearest
+    yield "nearest method", _nearest(report)
+    if nearest.residual < _EXACT and nearest.ties:
+        yield "same weights", ", ".join(nearest.ties)
+    yield "advantage", _unknown_advantage(report) if parts.advantage is None else _advantage(parts.advantage)
+    yield "standard deviation", _deviation(parts.advantage)
+    yield "aggregation", report.aggregation or "not recovered"
+    yield "ratio", _ratio(report)
+    unknown = any(finding.name == "kl" for finding in report.findings)
+    yield "KL", _kl(parts.kl) if parts.kl is not None else "of no known form" if unknown else "none"
+    on, off = ("–" if index is None else f"{index:.3g}" for index in report.index)
+    yield "credit-structure index", f"{on} on-policy, {off} off-policy"
+
+
+def _nearest(report: Audit) -> str:
+    found = report.nearest
+    dials = ", ".join(f"{name} = {value}" for name, value in found.dials.items())
+    words = f"{found.method}{f' with {dials}' if dials else ''}"
+    if found.residual >= _EXACT:
+        return f"{words}; residual {found.residual:.3f}, so it is none of them"
+    return words + ("" if found.scale > 0 else ", with its sign reversed")
+
+
+def _advantage(fit: AdvantageFit) -> str:
+    rule = fit.rule
+    least = f"correct: from a reward in ({fit.above:g}, {rule.threshold:g}] on"
+    negative = f"{-rule.negative:g}" if rule.negative else "0"
+    outcome = {
+        "reward": "the reward",
+        "above-mean": f"{rule.positive:g} above the group mean, {negative} below it",
+        "correct": f"{rule.positive:g} where correct, {negative} elsewhere ({least})",
+    }[rule.outcome]
+    baseline = {"none": "no baseline", "group-mean": "less the group mean", "leave-one-out": "less the others' mean"}
+    scale = {"none": "not scaled", "group-mean": "over the group mean"}.get(rule.scale, f"over the {rule.scale}")
+    keep = {"all": "", "mixed-groups": "; groups of equal reward dropped", "correct": "; only correct ones kept"}
+    return f"{outcome}, {baseline[rule.baseline]}, {scale}{keep[fit.keep]}"
+
+
+def _unknown_advantage(report: Audit) -> str:
+    power = "" if report.reward_power is None else f"; it goes as the rewards to the power {report.reward_power:.2g}"
+    return f"no rule of the catalogue{power}"
+
+
+def _deviation(fit: AdvantageFit | None) -> str:
+    if fit is None or not fit.rule.scale.endswith("std"):
+        return "none"
+    over = "batch" if fit.grouping == "batch" else fit.rule.scale.removesuffix("-std")
+    form = "" if fit.eps_form == "added" else f" ({fit.eps_form})"
+    return f"of the {over}, ddof {fit.rule.ddof}, ε = {fit.rule.eps:g}{form}"
+
+
+def _ratio(report: Audit) -> str:
+    ratio, clip = report.parts.ratio, report.parts.clip
+    if ratio is None:
+        return "not recovered"
+    if ratio.level is None:
+        return "none: log-likelihood"
+    power = "" if ratio.exponent == 1 else f" to the power {ratio.exponent:g}"
+    if clip is None:
+        return f"{ratio.level}{power}, not clipped"
+    bounds = [
+        f"{name} = {value:g}" for name, value in (("low", clip.low), ("high", clip.high), ("dual", clip.dual)) if value
+    ]
+    return f"{ratio.level}{power}, clipped: {clip.kind} {', '.join(bounds)}"
+
+
+def _kl(fit: KLFit) -> str:
+    sign = "penalised" if fit.beta >= 0 else "MAXIMISED"
+    return f"{fit.estimator} in the {fit.placement}, β = {abs(fit.beta):g}, {sign}"

@@ -1,0 +1,282 @@
+"""Where a loss departs from outcome-driven SFT: each question is put by two probes that differ in one thing.
+
+A loss is outcome-driven SFT on a batch when its token weights are constant within each response and depend on nothing
+but the outcomes and lengths of the response's group; a factor common to the whole batch, such as its token count, is
+part of the learning rate. What the probes cannot see, such as a rule that waits for a thousand tokens, goes unseen.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdp_theory.audit.loss import Loss, LossFailure
+from mdp_theory.audit.probes import EXTRA, FLAT, FOURS, HALF, ORDER, RAGGED, VARIED, WIDTH
+from mdp_theory.methods.objectives import Batch
+
+# Weights that differ by less, relative to the largest, count as equal: room for a loss that computes in float32.
+TOLERANCE = 2e-6
+
+# Whatever else is found does not keep a loss from being outcome-driven.
+BREAKING = ("time", "probability", "ratio", "clip", "kl", "padding", "prompt tokens", "neighbours", "group labels")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One departure: its name, whether it is seen on-policy already, and what was seen."""
+
+    name: str
+    when: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A loss on one probe; the weights are NaN where it failed."""
+
+    batch: Batch
+    value: float
+    weights: np.ndarray
+    failure: str | None = None
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Weights by token, [rows, WIDTH]: the prompt cut off, 0 past the end."""
+        mask = np.asarray(self.batch.mask)
+        start = mask.argmax(axis=1)[0]
+        return (self.weights * mask)[:, start : start + WIDTH]
+
+    @property
+    def response(self) -> np.ndarray:
+        """Mean weight of each response's tokens, [rows]."""
+        mask = np.asarray(self.batch.mask)
+        return (self.weights * mask).sum(axis=1) / mask.sum(axis=1)
+
+
+Evidence = Mapping[str, Measured]
+
+
+def measure(loss: Loss, batch: Batch) -> Measured:
+    """Value and token weights, or the failure in words."""
+    try:
+        value, weights = loss.differentiate(batch)
+    except LossFailure as failure:
+        return Measured(batch, np.nan, np.full(np.shape(batch.mask), np.nan), str(failure))
+    return Measured(batch, value, weights)
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether weights differ by more than rounding; unknown counts as no."""
+    size = max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))
+    return bool(np.abs(one - other).max(initial=0) > TOLERANCE * size)
+
+
+def common_factor(one: np.ndarray, other: np.ndarray) -> float | None:
+    """The number that turns `one` into `other`, if there is one; unknown weights count as equal."""
+    square = (one * one).sum()
+    factor = float((one * other).sum() / square) if square > 0 else 1.0
+    if not np.isfinite(factor):
+        return 1.0
+    return None if apart(factor * one, other) else factor
+
+
+def departures(evidence: Evidence) -> list[Finding]:
+    """Everything the fixed probes show; the clip range needs probes of its own."""
+    checks = (
+        _time,
+        _probability,
+        _padding,
+        _prompt,
+        _neighbours,
+        _labels,
+        _reference,
+        _equal_rewards,
+        _ratio,
+        _order_of_time,
+    )
+    found = [finding for check in checks for finding in check(evidence)]
+    return found + list(_failures(evidence))
+
+
+def _time(evidence: Evidence) -> Iterator[Finding]:
+    weights = evidence["flat"].tokens
+    if apart(weights, _level(weights)):
+        yield Finding("time", "on-policy", time_profile(weights))
+
+
+def _level(weights: np.ndarray) -> np.ndarray:
+    """Each response's mean weight at each of its tokens."""
+    mask = np.arange(WIDTH) < RAGGED[0][:, None]
+    return mask * (weights.sum(axis=1) / mask.sum(axis=1))[:, None]
+
+
+def time_profile(weights: np.ndarray) -> str:
+    """How the weights of a response move with the position t of the token, in words."""
+    rows = [
+        (row[:n] / row[np.abs(row[:n]).argmax()])
+        for row, n in zip(weights, RAGGED[0], strict=True)
+        if n > 2 and row.any()
+    ]
+    if not rows:
+        return "the weight depends on the token's position"
+    long = max(rows, key=len)
+    shown = " ".join(f"{x:.3g}" for x in long)
+    if all(row[0] == 0 for row in rows):
+        return f"the first token gets no weight: {shown}"
+    if all(row[-1] == 0 for row in rows):
+        return f"the last token (EOS) gets no weight: {shown}"
+    togo = [np.arange(len(row), 0, -1) / len(row) for row in rows]
+    if all(np.allclose(row, wanted, atol=1e-6) for row, wanted in zip(rows, togo, strict=True)):
+        return f"weight (L − t + 1)/L at token t: a reward-to-go of uniform shares: {shown}"
+    if not any((row == 0).any() for row in rows):
+        steps = np.concatenate([row[1:] / row[:-1] for row in rows])
+        if np.allclose(steps, steps[0], atol=1e-6):
+            factor = steps[0] if steps[0] < 1 else 1 / steps[0]
+            where = "after the start" if steps[0] < 1 else "before the end"
+            return f"the weight decays by {factor:.4g} a token {where}: {shown}"
+    return f"the weight depends on the token's position: {shown}"
+
+
+def _probability(evidence: Evidence) -> Iterator[Finding]:
+    flat, varied = evidence["flat"].tokens, evidence["varied"].tokens
+    if not apart(flat, varied):
+        return
+    seen = np.abs(flat) > TOLERANCE * np.abs(flat).max()
+    ratio = varied[seen] / flat[seen]
+    logp, base = VARIED[seen], FLAT[seen]
+    detail = "the weights move with the tokens' own log-probabilities, although π = π_old"
+    if (ratio > 0).all():
+        slope = np.log(ratio) @ (logp - base) / ((logp - base) @ (logp - base))
+        if np.abs(np.log(ratio) - slope * (logp - base)).max() < 1e-5 and slope > -1:
+            detail += f": as π^{slope:.4g}, the ratio of a policy at temperature {1 / (1 + slope):.4g} to π_old at 1"
+    if np.allclose(ratio, (1 + logp) / (1 + base), rtol=1e-5):
+        detail += ": as 1 + log π, a weight that should be detached and is differentiated; below 1/e the sign turns"
+    yield Finding("probability", "on-policy", detail)
+
+
+def _padding(evidence: Evidence) -> Iterator[Finding]:
+    flat, junk, wide = (evidence[name] for name in ("flat", "padding-values", "padding-width"))
+    outside = np.asarray(flat.batch.mask) == 0
+    if (np.abs(flat.weights) * outside).max() > 0 or (np.abs(junk.weights) * outside).max() > 0:
+        yield Finding("padding", "on-policy", "padding tokens get weight")
+    elif apart(flat.tokens, junk.tokens):
+        yield Finding("padding", "on-policy", "the values of padding tokens change the weights")
+    if apart(flat.tokens, wide.tokens):
+        factor = common_factor(flat.tokens, wide.tokens)
+        if factor is not None and abs(factor * (WIDTH + EXTRA) / WIDTH - 1) < 1e-5:
+            detail = "the padded length is the normaliser: wider padding shrinks the weights in proportion"
+        else:
+            detail = "wider padding changes the weights" + ("" if factor is None else f" by a factor {factor:.4g}")
+        yield Finding("padding", "on-policy", detail)
+
+
+def _prompt(evidence: Evidence) -> Iterator[Finding]:
+    wide, prompt, other = (evidence[name] for name in ("padding-width", "prompt", "prompt-values"))
+    leading = np.abs(prompt.weights[:, :EXTRA]).max()
+    if leading > 0:
+        yield Finding("prompt tokens", "on-policy", "prompt tokens get weight: they are part of the loss")
+    elif apart(prompt.tokens, other.tokens):
+        yield Finding("prompt tokens", "on-policy", "log-probabilities outside the completion change the weights")
+    elif apart(wide.tokens, prompt.tokens):
+        yield Finding("prompt tokens", "on-policy", "prompt columns before the completion change its weights")
+
+
+def _neighbours(evidence: Evidence) -> Iterator[Finding]:
+    flat = evidence["flat"].tokens
+    mine = flat[:HALF]
+    moved = apart(mine, evidence["other-rewards"].tokens[:HALF])
+    by_position = apart(evidence["reward: three-level"].tokens, _unpermuted(evidence["order-equal-lengths"].tokens))
+    if ids_ignored(evidence):
+        yield Finding("neighbours", "on-policy", "the group ids are ignored")
+    elif moved and common_factor(mine, evidence["other-rewards"].tokens[:HALF]) is not None:
+        detail = "other groups' rewards scale the weights: a statistic of the whole batch"
+        yield Finding("neighbours", "on-policy", detail)
+    elif moved or common_factor(mine, evidence["other-outcomes"].tokens[:HALF]) is None:
+        yield Finding("neighbours", "on-policy", "other groups' rewards change the weights")
+    if not by_position and apart(flat, _unpermuted(evidence["order"].tokens)):
+        detail = "the order of the rows changes the weights, through their lengths: micro-batches are added up unevenly"
+        yield Finding("neighbours", "on-policy", detail)
+    elif by_position and not ids_ignored(evidence):
+        yield Finding("neighbours", "on-policy", "the order of the rows in the batch changes the weights")
+    if common_factor(mine, evidence["other-lengths"].tokens[:HALF]) is None:
+        yield Finding("neighbours", "on-policy", "other groups' lengths change the weights, and not all alike")
+    drifted = evidence["drift-from-reference"].tokens
+    mates = np.arange(len(flat)) % 4 != 0
+    if apart(drifted[mates], evidence["mate-drift"].tokens[mates]):
+        detail = "another response's log-probabilities change the weights (is the advantage detached from them?)"
+        yield Finding("neighbours", "off-policy", detail)
+    elif apart(drifted[:HALF], evidence["other-drift"].tokens[:HALF]):
+        yield Finding("neighbours", "off-policy", "other groups' log-probabilities change the weights")
+
+
+def ids_ignored(evidence: Evidence) -> bool:
+    """Whether giving every response the same group changes nothing, although other responses' rewards do."""
+    flat = evidence["flat"].tokens
+    by_position = apart(evidence["reward: three-level"].tokens, _unpermuted(evidence["order-equal-lengths"].tokens))
+    moved = apart(flat[:HALF], evidence["other-rewards"].tokens[:HALF])
+    return not apart(flat, evidence["labels-merged"].tokens) and (moved or by_position)
+
+
+def _unpermuted(weights: np.ndarray) -> np.ndarray:
+    back = np.empty_like(weights)
+    back[ORDER] = weights
+    return back
+
+
+def _labels(evidence: Evidence) -> Iterator[Finding]:
+    if apart(evidence["flat"].tokens, evidence["labels"].tokens):
+        yield Finding("group labels", "on-policy", "renaming the group ids changes the weights")
+    elif apart(evidence["flat"].tokens, evidence["labels-sparse"].tokens):
+        yield Finding("sparse group ids", "on-policy", "the weights change where the group ids are not 0, 1, 2, ...")
+
+
+def _reference(evidence: Evidence) -> Iterator[Finding]:
+    if apart(evidence["flat"].tokens, evidence["reference"].tokens):
+        yield Finding("kl", "on-policy", "the reference policy changes the weights")
+
+
+def _equal_rewards(evidence: Evidence) -> Iterator[Finding]:
+    equal = evidence["equal-rewards"]
+    if equal.failure:
+        yield Finding("equal rewards", "on-policy", f"the loss {equal.failure} when a group's rewards are equal")
+        return
+    level = equal.response
+    size = TOLERANCE * np.abs(evidence["flat"].tokens).max()
+    if any((level[g == FOURS] > size).any() and (level[g == FOURS] < -size).any() for g in range(6)):
+        detail = "responses of equal reward are pushed apart by their lengths: length enters the advantage"
+        yield Finding("length", "on-policy", detail)
+
+
+def _ratio(evidence: Evidence) -> Iterator[Finding]:
+    flat = evidence["flat"].tokens
+    if apart(flat, evidence["drift"].tokens) and apart(flat, evidence["drift-from-reference"].tokens):
+        yield Finding("ratio", "off-policy", "the weights move with π/π_old")
+
+
+def _order_of_time(evidence: Evidence) -> Iterator[Finding]:
+    drifted, turned = evidence["drift"].tokens, evidence["drift-reversed"].tokens
+    back = np.zeros_like(turned)
+    for row, n in enumerate(RAGGED[0]):
+        back[row, :n] = turned[row, :n][::-1]
+    if apart(drifted, back) and not any(_time(evidence)):
+        yield Finding("time", "off-policy", "turning a response's tokens around changes their weights")
+
+
+def _failures(evidence: Evidence) -> Iterator[Finding]:
+    """One finding for each way in which the loss fails, with all that it fails on."""
+    on = {
+        "order": "groups whose rows are not contiguous",
+        "labels-sparse": "group ids other than 0, 1, 2, ...",
+        "labels-merged": "a single group",
+        "prompt": "masks that do not start with ones",
+        "padding-width": "wider padding",
+    }
+    by_rewards = {name for name in evidence if "equal" in name or name.startswith("no-reward")}
+    failures: dict[str, dict[str, None]] = {}
+    for name, measured in evidence.items():
+        if measured.failure and not (evidence["equal-rewards"].failure and name in by_rewards):
+            kind = name.split(":")[0].removesuffix("-lengths").removesuffix("-equal")
+            told = {"no-reward": "batches without reward", "shrunk": "small rewards"}.get(kind, on.get(name, name))
+            failures.setdefault(measured.failure, {})[told] = None
+    for failure, where in failures.items():
+        yield Finding("fails", "on-policy", f"the loss {failure} on {'; '.join(where)}")

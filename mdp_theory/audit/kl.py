@@ -1,0 +1,164 @@
+"""Recover the KL term of a loss: estimator, coefficient, sign, and whether it sits in the loss or in the reward."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdp_theory.audit.advantage import AdvantageFit, Keep, advantages, kept_responses
+from mdp_theory.audit.departures import Evidence
+from mdp_theory.audit.form import AGGREGATIONS, AggregationFit
+from mdp_theory.audit.probes import FAR
+from mdp_theory.methods.objectives import kl_estimate
+
+_FITS = 1e-5
+
+# Weight of a token per unit of its coefficient, from log q = log π_ref/π; the last two are met as mistakes.
+_SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "k3": lambda log_q: 1 - np.exp(log_q),
+    "k2": lambda log_q: -log_q,
+    "abs": lambda log_q: -np.sign(log_q),
+    "k3 of π/π_ref": lambda log_q: np.exp(-log_q) - 1,
+}
+
+
+@dataclass(frozen=True)
+class KLFit:
+    """A KL term.
+
+    Attributes:
+        estimator: k1, k2, k3, or a name that says what else it is.
+        beta: its coefficient, relative to the surrogate's; negative where the KL is maximised.
+        placement: added to the loss, or subtracted from the reward.
+        aggregation: how its tokens are added up, where that is not how the surrogate's are.
+    """
+
+    estimator: str
+    beta: float
+    placement: Literal["loss", "reward"]
+    aggregation: str | None = None
+
+
+def k1_term(evidence: Evidence) -> tuple[str, float] | None:
+    """Aggregation and coefficient of a k1 in the loss.
+
+    It is the term whose value follows the reference while its weights, -β on every token, do not: the loss moves with
+    the reference, no weight does, and tokens that earn nothing have just the weight that goes with that move.
+    """
+    flat, far, bare = (evidence[name] for name in ("flat", "reference", "no-reward-lengths: 0"))
+    if _changed(far.tokens, flat.tokens) or bare.failure:
+        return None
+    for name, shares in AGGREGATIONS.items():
+        share = shares(flat.batch, np.ones(len(bare.response)))
+        beta = (flat.value - far.value) / float((share[:, None] * np.asarray(flat.batch.mask) * FAR).sum())
+        if beta and np.abs(bare.response + beta * share).max() < _FITS * np.abs(beta * share).max():
+            return name, beta
+    return None
+
+
+def uniform_term(evidence: Evidence) -> tuple[str, float] | None:
+    """Aggregation and size of a weight that every token carries whatever its group earned, beside its advantage."""
+    bare, equal = evidence["no-reward-lengths: 0"], evidence["equal-rewards"]
+    if bare.failure or not _changed(bare.tokens, 0 * bare.tokens) or _changed(bare.tokens, equal.tokens):
+        return None
+    for name, shares in AGGREGATIONS.items():
+        size, error = _project(shares(bare.batch, np.ones(len(bare.response))), bare.response)
+        if error < _FITS:
+            return name, _short(size)
+    return None
+
+
+def _changed(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(one - other).max() > 1e-9 * max(np.abs(one).max(), np.abs(other).max()))
+
+
+def recover_kl(
+    evidence: Evidence,
+    advantage: AdvantageFit | None,
+    aggregation: AggregationFit | None,
+    *,
+    k1: tuple[str, float] | None,
+) -> KLFit | None:
+    """The KL term behind the reference's influence; None where there is none of a known form.
+
+    Args:
+        k1: what `k1_term` found.
+    """
+    scale = abs(aggregation.coefficient) if aggregation else 1.0
+    own = aggregation.name if aggregation else None
+    if k1 is not None:
+        return KLFit("k1", _short(k1[1] / scale), "loss", None if k1[0] == own else k1[0])
+    flat, far = evidence["flat"], evidence["reference"]
+    if not _changed(far.tokens, flat.tokens):
+        return None
+    change, mask = far.tokens - flat.tokens, np.asarray(flat.batch.mask)
+    keeps: tuple[Keep, ...] = ("all", advantage.keep) if advantage else ("all",)
+    for name in sorted(AGGREGATIONS, key=lambda name: name != own):
+        for keep in keeps:
+            share = AGGREGATIONS[name](flat.batch, kept_responses(flat.batch, keep, 1.0))
+            for estimator, slope in _SLOPES.items():
+                beta, error = _project(-mask * share[:, None] * slope(FAR), change)
+                if error < _FITS:
+                    return KLFit(estimator, _short(beta / scale), "loss", None if name == own else name)
+    if advantage is None or aggregation is None or advantage.grouping != "ids":
+        return None
+    return _in_reward(evidence, advantage, aggregation)
+
+
+def _project(column: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+    """The best coefficient of `column` in `wanted`, and the relative error it leaves."""
+    coefficient = float((column * wanted).sum() / max((column * column).sum(), 1e-300))
+    return coefficient, float(np.linalg.norm(wanted - coefficient * column) / np.linalg.norm(wanted))
+
+
+def _in_reward(evidence: Evidence, advantage: AdvantageFit, aggregation: AggregationFit) -> KLFit | None:
+    """Gauss-Newton on β for each estimator: with a scaled advantage the weights are not linear in it."""
+    far = evidence["reference"]
+    reward, group, mask = (np.asarray(x) for x in (far.batch.reward, far.batch.group, far.batch.mask))
+    shares = AGGREGATIONS[aggregation.name](
+        far.batch, kept_responses(far.batch, advantage.keep, advantage.rule.threshold)
+    )
+
+    def predict(penalty: np.ndarray, beta: float) -> np.ndarray:
+        return aggregation.coefficient * shares * advantages(advantage.rule, reward - beta * penalty, group)
+
+    for estimator in ("k1", "k2", "k3"):
+        with jax.enable_x64(True):
+            tokens = kl_estimate(estimator, jnp.asarray(far.batch.old_logp), jnp.asarray(far.batch.ref_logp))
+        penalty = (np.asarray(tokens) * mask).sum(axis=1)
+        beta = 0.0
+        for _ in range(12):
+            at = predict(penalty, beta)
+            slope = (predict(penalty, beta + 1e-6) - at) / 1e-6
+            square = float(slope @ slope)
+            if square == 0:
+                break
+            beta += float(slope @ (far.response - at)) / square
+        error = np.linalg.norm(predict(penalty, beta) - far.response) / np.linalg.norm(far.response)
+        if error < _FITS:
+            return KLFit(estimator, _short(beta), "reward")
+    return None
+
+
+def reference_words(evidence: Evidence, kl: KLFit | None) -> str:
+    """What the reference does to the loss, where no KL term of a known form explains it."""
+    flat, far = evidence["flat"], evidence["reference"]
+    if kl is not None:
+        return ""
+    if not _changed(far.tokens, flat.tokens):
+        moved = abs(far.value - flat.value) > 1e-9 * max(abs(far.value), abs(flat.value))
+        return "the reference changes the loss but no weight: a KL term without a gradient" if moved else ""
+    seen = np.abs(flat.tokens) > 1e-9 * np.abs(flat.tokens).max()
+    quotient = far.tokens[seen] / flat.tokens[seen]
+    if (quotient > 0).all():
+        slope, error = _project(FAR[seen], np.log(quotient))
+        if error < _FITS:
+            return f"the ratio is taken to the reference: the weights go as π/π_ref to the power {-slope:.4g}"
+    return "by no KL term of a known form"
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.6g}")

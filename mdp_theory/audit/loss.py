@@ -1,0 +1,275 @@
+"""Load the loss to audit, from a file of the user's or from the catalogue, and differentiate it in float64.
+
+Importing the file runs it, and so does calling the function: the loss is its owner's own code and is trusted like it.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdp_theory.methods import catalogue, objectives
+from mdp_theory.methods.objectives import Batch
+from rino_base.messages import InputError
+
+ARGUMENTS = ("logp", "old_logp", "ref_logp", "rewards", "mask", "group")
+SIGNATURE = f"loss({', '.join(ARGUMENTS)}) -> scalar"
+
+# Stands for the limit that some aggregations divide by, where a catalogued method leaves it open.
+COMPLETION_LIMIT = 512
+
+Differentiate = Callable[[Batch], tuple[float, np.ndarray]]
+
+
+class LossFailure(Exception):
+    """The loss cannot be differentiated on a batch; the message completes the sentence "the loss ..."."""
+
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(problem)
+        self.mend = mend
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss to audit.
+
+    Attributes:
+        name: the target it was asked for by.
+        framework: `jax`, `torch` or `catalogue`.
+        differentiate: a probe batch (numpy) to the loss and its token weights `-d loss / d logp`, [batch, time].
+            Raises LossFailure.
+    """
+
+    name: str
+    framework: str
+    differentiate: Differentiate
+
+
+def load_loss(target: str, probe: Batch) -> Loss:
+    """The loss that `target` names: `FILE.py:FUNCTION`, or the key of a catalogued method.
+
+    Args:
+        target: what to load.
+        probe: a batch on which the loss must be finite, scalar and repeatable.
+
+    Raises:
+        InputError: there is no such loss, or it fails on `probe`.
+    """
+    file, colon, name = target.rpartition(":")
+    if not colon and not target.endswith(".py"):
+        return catalogued_loss(target)
+    path = Path(file if colon else target)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", mend=f"give FILE.py:FUNCTION, a function {SIGNATURE}")
+    if not colon or not name:
+        raise InputError(f"{target}: the function is not named", mend=f"one of: {_choices(path)}")
+    module = _import(path)
+    try:
+        function = attrgetter(name)(module)
+    except AttributeError:
+        raise InputError(f"{path} has no function {name!r}", mend=f"it defines: {_choices(path)}") from None
+    call = _caller(function, name)
+    frameworks = _frameworks(module)
+    attempts = [(framework, kind) for framework in frameworks for kind in (np.float64, np.bool_)]
+    failures = []
+    for framework, mask_type in attempts:
+        differentiate = (
+            _differentiate_torch(call, mask_type) if framework == "torch" else _differentiate_jax(call, mask_type)
+        )
+        loss = Loss(target, framework, _with_location(differentiate, path))
+        try:
+            _check(loss, probe)
+        except LossFailure as failure:
+            failures.append(failure)
+        else:
+            return loss
+    raise InputError(f"{target} {failures[0]}", mend=failures[0].mend)
+
+
+def catalogued_loss(name: str) -> Loss:
+    """A catalogued method's own loss. A critic, where it needs one, says 0 everywhere: the six arguments hold none."""
+    method = catalogue.get(name)
+    objective = method.objective
+    if objective.aggregation == "sequence-mean-token-sum-norm" and objective.max_completion_length is None:
+        objective = dataclasses.replace(objective, max_completion_length=COMPLETION_LIMIT)
+
+    def call(logp: Any, old_logp: Any, ref_logp: Any, rewards: Any, mask: Any, group: Any) -> Any:
+        value = jnp.zeros_like(logp)
+        return objectives.loss(objective, Batch(logp, old_logp, ref_logp, mask, rewards, group, value))
+
+    return Loss(method.key, "catalogue", _differentiate_jax(call, np.float64, compiled=True))
+
+
+def _choices(path: Path) -> str:
+    """The functions a file defines, read without running it."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError):
+        return "nothing that can be read"
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    return ", ".join(f"{path}:{name}" for name in names) or "no functions"
+
+
+def _import(path: Path) -> ModuleType:
+    name = f"audited_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file", mend=f"give FILE.py:FUNCTION, a function {SIGNATURE}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickling look a class's module up by name
+    try:
+        with _beside(path):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        mend = "it has to import without an error first"
+        if isinstance(error, ModuleNotFoundError):
+            mend = f"install {error.name} into this environment"
+        raise InputError(f"{path} cannot be imported: {_say(error, path)}", mend=mend) from error
+    return module
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Imports find the file's neighbours, as they do when Python runs the file."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _caller(function: Any, name: str) -> Callable[..., Any]:
+    """Call by name where the names are ours, in whatever order; by position otherwise."""
+    mend = f"the signature is {SIGNATURE}"
+    if not callable(function):
+        raise InputError(f"{name} is a {type(function).__name__}, not a function", mend=mend)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return lambda *arguments: function(*arguments)
+    if _binds(signature, **dict.fromkeys(ARGUMENTS)):
+        return lambda *arguments: function(**dict(zip(ARGUMENTS, arguments, strict=True)))
+    if _binds(signature, *ARGUMENTS):
+        return lambda *arguments: function(*arguments)
+    raise InputError(f"{name} takes {signature}", mend=mend)
+
+
+def _binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def _frameworks(module: ModuleType) -> list[str]:
+    """The likelier framework first: what the module's names come from."""
+    origins = {
+        (value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or "").split(".")[0]
+        for value in vars(module).values()
+    }
+    if "torch" not in origins:
+        return ["jax", "torch"] if "jax" not in origins and "torch" in sys.modules else ["jax"]
+    return ["jax", "torch"] if "jax" in origins else ["torch"]
+
+
+def _differentiate_jax(call: Callable[..., Any], mask_type: type, *, compiled: bool = False) -> Differentiate:
+    """Uncompiled by default: a user's loss may branch on its mask or group ids, which only concrete arrays allow."""
+
+    def scalar(logp: jax.Array, *rest: jax.Array) -> jax.Array:
+        result = call(logp, *rest)
+        _check_scalar(result, isinstance(result, (jax.Array, float, int)))
+        return jnp.asarray(result, float)
+
+    value_and_gradient = jax.value_and_grad(scalar)
+    if compiled:
+        value_and_gradient = jax.jit(value_and_gradient)
+
+    def differentiate(batch: Batch) -> tuple[float, np.ndarray]:
+        with jax.enable_x64(True):
+            rest = (jnp.asarray(x) for x in _rest(batch, mask_type))
+            value, gradient = value_and_gradient(jnp.asarray(batch.logp), *rest)
+            return float(value), -np.asarray(gradient, np.float64)
+
+    return differentiate
+
+
+def _differentiate_torch(call: Callable[..., Any], mask_type: type) -> Differentiate:
+    def differentiate(batch: Batch) -> tuple[float, np.ndarray]:
+        import torch
+
+        logp = torch.tensor(batch.logp, requires_grad=True)
+        result = call(logp, *(torch.tensor(x) for x in _rest(batch, mask_type)))
+        _check_scalar(result, isinstance(result, torch.Tensor))
+        if not result.requires_grad:
+            return result.item(), np.zeros_like(batch.logp)
+        (gradient,) = torch.autograd.grad(result, logp, allow_unused=True)
+        weights = np.zeros_like(batch.logp) if gradient is None else -gradient.detach().numpy()
+        return result.item(), weights
+
+    return differentiate
+
+
+def _rest(batch: Batch, mask_type: type) -> tuple[np.ndarray, ...]:
+    """All arguments but `logp`, in the order of the signature."""
+    mask: np.ndarray = np.asarray(batch.mask, mask_type)
+    return tuple(np.asarray(x) for x in (batch.old_logp, batch.ref_logp, batch.reward, mask, batch.group))
+
+
+def _check_scalar(result: Any, is_array: bool) -> None:
+    mend = "return one number, the loss to minimise, as the array that the framework computed"
+    if not is_array:
+        raise LossFailure(f"returns a {type(result).__name__}", mend)
+    if np.shape(result) != ():
+        raise LossFailure(f"returns an array of shape {tuple(np.shape(result))}", mend)
+
+
+def _with_location(differentiate: Differentiate, path: Path) -> Differentiate:
+    """Whatever the user's function raises, said in one line with the line of their file."""
+
+    def guarded(batch: Batch) -> tuple[float, np.ndarray]:
+        try:
+            with _beside(path):
+                value, weights = differentiate(batch)
+        except LossFailure:
+            raise
+        except (Exception, SystemExit) as error:
+            shape = "x".join(map(str, np.shape(batch.mask)))
+            mend = f"it must take {shape} log-probabilities and masks, and {len(batch.reward)} rewards and groups"
+            raise LossFailure(f"raises {_say(error, path)}", mend) from error
+        mend = "look for 0/0, log 0 or exp of a large number"
+        if not np.isfinite(value):
+            raise LossFailure(f"returns {value}", mend)
+        if not np.isfinite(weights).all():
+            raise LossFailure("has a gradient that is not finite", mend)
+        return value, weights
+
+    return guarded
+
+
+def _check(loss: Loss, probe: Batch) -> None:
+    first, second = loss.differentiate(probe), loss.differentiate(probe)
+    if first[0] != second[0] or not np.array_equal(first[1], second[1]):
+        raise LossFailure("answers the same batch differently", "switch randomness (dropout?) off")
+
+
+def _say(error: BaseException, path: Path) -> str:
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path or Path(frame.filename) == path.resolve()]
+    place = f" (line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}{': ' if first else ''}{first}{place}"

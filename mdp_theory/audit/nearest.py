@@ -1,0 +1,245 @@
+"""Put the recovered parts together into an objective, and rank the catalogue by its distance to the audited loss."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdp_theory.audit.advantage import AdvantageFit
+from mdp_theory.audit.departures import Evidence
+from mdp_theory.audit.form import AggregationFit, ClipFit, RatioFit
+from mdp_theory.audit.kl import KLFit
+from mdp_theory.audit.loss import COMPLETION_LIMIT
+from mdp_theory.audit.probes import suite
+from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective, token_weights
+from mdp_theory.precision import in_float64
+
+_SAME = 1e-9
+
+_OURS: tuple[Aggregation, ...] = ("sequence-mean-token-mean", "token-mean", "sequence-mean-token-sum")
+
+_CLIP_OF = {"clipped-ratio": "pessimistic", "truncated-weight": "truncated"}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was recovered of a loss; None for what was not."""
+
+    advantage: AdvantageFit | None
+    aggregation: AggregationFit | None
+    ratio: RatioFit | None
+    clip: ClipFit | None
+    kl: KLFit | None
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The catalogued method whose token weights come closest.
+
+    Attributes:
+        method: its key.
+        residual: relative distance left over after `dials` are set and the weights are scaled by `scale`.
+        scale: the loss is the method's times this; negative where it is its opposite.
+        dials: what is set on the method, where that differs from the catalogue.
+        residual_as_catalogued: the distance with no dial set.
+        ties: methods as near, with as few dials.
+    """
+
+    method: str
+    residual: float
+    scale: float
+    dials: dict[str, Any]
+    residual_as_catalogued: float
+    ties: tuple[str, ...]
+
+
+def distance(evidence: Evidence, objective: Objective) -> tuple[float, float]:
+    """Relative distance between the loss's weights and the objective's over the suite, and the scale that gives it."""
+    measured = np.stack([evidence[f"suite: {name}"].tokens for name in suite()])
+    usable = np.isfinite(measured).all(axis=(1, 2))
+    measured = np.where(usable[:, None, None], measured, 0.0)
+    size = np.linalg.norm(measured, axis=(1, 2))
+    if not size.max() > 0:
+        return 1.0, 0.0
+    # Every batch counts alike, however large its weights are.
+    share = np.where(usable, 1 / np.where(size > 0, size, size.max()), 0.0)[:, None, None]
+    wanted, column = measured * share, _suite_weights(objective) * share
+    square = (column**2).sum()
+    scale = float((wanted * column).sum() / square) if square > 0 else 0.0
+    return float(np.linalg.norm(wanted - scale * column) / np.linalg.norm(wanted)), scale
+
+
+@cache
+def _suite_weights(objective: Objective) -> np.ndarray:
+    """The objective's own weights on the suite, [batches, rows, tokens]; a critic says 0 everywhere."""
+
+    @in_float64
+    def evaluate() -> jax.Array:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *suite().values())
+        return jax.vmap(lambda batch: token_weights(objective, batch) * batch.mask)(stacked)
+
+    return np.asarray(evaluate())
+
+
+def assemble(parts: Parts) -> tuple[Objective, float] | None:
+    """The objective that the parts make up and the number the loss multiplies it by, where all of them are ours."""
+    advantage, aggregation, ratio, clip, kl = parts.advantage, parts.aggregation, parts.ratio, parts.clip, parts.kl
+    if advantage is None or aggregation is None or ratio is None or aggregation.summed:
+        return None
+    if advantage.grouping != "ids" or advantage.eps_form != "added" or ratio.exponent not in (0.0, 1.0):
+        return None
+    if clip is not None and clip.kind not in _CLIP_OF.values():
+        return None
+    if kl is not None and (kl.estimator not in ("k1", "k2", "k3") or kl.aggregation):
+        return None
+    if aggregation.name not in _OURS:
+        return None
+    rule, scale, limit = advantage.rule, aggregation.coefficient, None
+    name = cast(Aggregation, aggregation.name)
+    beta = kl.beta if kl is not None else 0.0
+    if name == "sequence-mean-token-sum":
+        limit = _whole(1 / abs(scale))
+        if limit is not None and limit > 1:
+            name, scale = "sequence-mean-token-sum-norm", float(np.sign(scale))
+    elif rule.outcome != "reward" and rule.baseline == "none" and rule.scale == "none":
+        # The two weights of such a rule carry its scale.
+        size = abs(scale)
+        rule = dataclasses.replace(rule, positive=_short(rule.positive * size), negative=_short(rule.negative * size))
+        beta, scale = beta * size, float(np.sign(scale))
+    objective = Objective(
+        advantage=rule,
+        surrogate=_surrogate(ratio, clip),
+        importance_sampling_level=ratio.level or "token",
+        clip=None if clip is None else Clip(low=clip.low, high=clip.high, dual=clip.dual),
+        aggregation=name,
+        max_completion_length=limit if name == "sequence-mean-token-sum-norm" else None,
+        kl=None if kl is None else _kl(kl, beta),
+        keep=advantage.keep,
+    )
+    return objective, scale
+
+
+def _surrogate(
+    ratio: RatioFit, clip: ClipFit | None
+) -> Literal["log-likelihood", "ratio", "clipped-ratio", "truncated-weight"]:
+    if ratio.level is None:
+        return "log-likelihood"
+    if clip is None:
+        return "ratio"
+    return "clipped-ratio" if clip.kind == "pessimistic" else "truncated-weight"
+
+
+def _kl(fit: KLFit, beta: float) -> KL:
+    estimator = cast(Literal["k1", "k2", "k3"], fit.estimator)
+    return KL(beta=_short(abs(beta)), estimator=estimator, placement=fit.placement, sign=1 if beta >= 0 else -1)
+
+
+def _whole(number: float) -> int | None:
+    return round(number) if abs(number - round(number)) < 1e-6 * number else None
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.9g}")
+
+
+def nearest(evidence: Evidence, parts: Parts) -> Nearest:
+    """The nearest catalogued method, the promising ones with their dials set to what was recovered."""
+    limit = COMPLETION_LIMIT
+    plain = {key: method.objective for key, method in METHODS.items()}
+    plain |= {
+        key: dataclasses.replace(objective, max_completion_length=limit)
+        for key, objective in plain.items()
+        if objective.aggregation == "sequence-mean-token-sum-norm" and objective.max_completion_length is None
+    }
+    distances = {key: distance(evidence, objective) for key, objective in plain.items()}
+    promising = [key for key, objective in plain.items() if _same_family(objective, parts)]
+    promising = promising or sorted(distances, key=lambda key: distances[key][0])[:5]
+    found = []
+    for key, objective in plain.items():
+        entries = [(*distances[key], objective)]
+        if key in promising and distances[key][0] > _SAME:
+            entries += ((*distance(evidence, tuned), tuned) for tuned in _tuned(objective, parts))
+        rank, entry = min(
+            (
+                (_rank(error, tuned, _dials(objective, tuned), parts), (error, scale, _dials(objective, tuned)))
+                for error, scale, tuned in entries
+            ),
+            key=lambda ranked: ranked[0],
+        )
+        found.append((rank, key, entry))
+    found.sort(key=lambda ranked: ranked[0])  # a stable sort: the catalogue's order among equals
+    rank, key, (residual, scale, dials) = found[0]
+    ties = tuple(other for other_rank, other, _ in found[1:] if other_rank == rank) if residual < _SAME else ()
+    return Nearest(key, residual, scale, dials, distances[key][0], ties)
+
+
+def _rank(residual: float, objective: Objective, dials: dict[str, Any], parts: Parts) -> tuple[float, int, int]:
+    """Nearer first, up to rounding, or to two digits where nothing fits; then of like parts; then with fewer dials."""
+    unlike = int((objective.kl is None) != (parts.kl is None))
+    if parts.ratio is not None and parts.ratio.level is not None:
+        unlike += objective.importance_sampling_level != parts.ratio.level or objective.surrogate == "log-likelihood"
+    return 0.0 if residual < _SAME else round(residual, 2) + _SAME, unlike, len(dials)
+
+
+def _same_family(objective: Objective, parts: Parts) -> bool:
+    if parts.advantage is None or parts.advantage.grouping != "ids":
+        return False
+    mine, theirs = parts.advantage.rule, objective.advantage
+    return (mine.outcome, mine.baseline, mine.scale) == (theirs.outcome, theirs.baseline, theirs.scale)
+
+
+def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
+    """The method with the recovered dials: those of its advantage, filter, clip range, KL and aggregation."""
+    rule, clip, kl, keep = objective.advantage, objective.clip, objective.kl, objective.keep
+    if parts.advantage is not None and parts.advantage.grouping == "ids":
+        recovered = parts.advantage.rule
+        keep = parts.advantage.keep
+        if rule.scale != "none" and recovered.scale == rule.scale:
+            rule = dataclasses.replace(rule, ddof=recovered.ddof, eps=recovered.eps)
+        if rule.outcome == "correct" == recovered.outcome:
+            rule = dataclasses.replace(rule, threshold=recovered.threshold)
+    seen = parts.clip
+    if clip is not None and seen is not None and _CLIP_OF[objective.surrogate] == seen.kind:
+        low, high = (clip.low if seen.low is None else seen.low), (clip.high if seen.high is None else seen.high)
+        clip = Clip(low=low, high=high, dual=seen.dual if objective.surrogate == "clipped-ratio" else None)
+    fit = parts.kl
+    if fit is not None and fit.estimator in ("k1", "k2", "k3") and not fit.aggregation:
+        kl = _kl(fit, fit.beta)
+    tuned = dataclasses.replace(objective, advantage=rule, clip=clip, kl=kl, keep=keep)
+    yield tuned
+    built = assemble(parts)
+    if built is not None:
+        limit = built[0].max_completion_length
+        yield dataclasses.replace(tuned, aggregation=built[0].aggregation, max_completion_length=limit)
+    elif parts.aggregation is None or parts.aggregation.name not in _OURS:
+        yield from (dataclasses.replace(tuned, aggregation=name) for name in _OURS)
+
+
+def _dials(catalogued: Objective, tuned: Objective) -> dict[str, Any]:
+    """What is set on a method, by the names of the command line."""
+
+    def flat(objective: Objective) -> dict[str, Any]:
+        rule, clip, kl = objective.advantage, objective.clip, objective.kl
+        return {
+            "ddof": rule.ddof,
+            "advantage_eps": rule.eps,
+            "threshold": rule.threshold,
+            "keep": objective.keep,
+            "epsilon": clip.low if clip else None,
+            "epsilon_high": clip.high if clip else None,
+            "dual_clip": clip.dual if clip else None,
+            "beta": kl.beta * kl.sign if kl else 0.0,
+            "kl_estimator": kl.estimator if kl else None,
+            "kl_placement": kl.placement if kl else None,
+            "loss_aggregation": objective.aggregation,
+            "max_completion_length": objective.max_completion_length,
+        }
+
+    was, now = flat(catalogued), flat(tuned)
+    return {name: now[name] for name in now if now[name] != was[name]}

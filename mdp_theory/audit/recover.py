@@ -1,0 +1,287 @@
+"""What any loss really does: its token weights, where it departs from outcome-driven SFT, and which method it is.
+
+The loss is a black box. It is differentiated on probe batches (`audit_probes`), pairs of them show where it departs
+(`audit_departures`), and its parts are recovered one by one (`audit_advantage`, `audit_form`, `audit_kl`). Put
+together again they make an objective, which must reproduce the loss on batches it was not recovered from.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdp_theory.audit.advantage import AdvantageFit, recover_advantage, reward_power
+from mdp_theory.audit.departures import BREAKING, Evidence, Finding, Measured, departures, ids_ignored, measure
+from mdp_theory.audit.form import (
+    ClipFit,
+    RatioFit,
+    length_exponent,
+    recover_aggregation,
+    recover_clip,
+    recover_ratio,
+)
+from mdp_theory.audit.kl import KLFit, k1_term, recover_kl, reference_words, uniform_term
+from mdp_theory.audit.loss import Loss
+from mdp_theory.audit.nearest import Nearest, Parts, assemble, distance, nearest
+from mdp_theory.audit.probes import RAGGED, ROWS, WIDTH, probes
+from mdp_theory.methods.objectives import Objective, credit_structure_index
+from rino_base.messages import InputError
+
+Track = Callable[[Iterable[str]], Iterable[str]]
+
+# An objective put together from parts is the loss's own if it reproduces its weights to this.
+_REPRODUCED = 1e-5
+
+# The order in which findings are told.
+_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "sparse group ids", "fails")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The answers.
+
+    Attributes:
+        loss: what was audited.
+        findings: departures, and what else is worth saying, in order.
+        sign_errors: `reward` where it is minimised, `kl` where it is maximised.
+        parts: the recovered advantage, aggregation, ratio, clip and KL.
+        objective: the objective they make up, if it reproduces the loss on the suite; with the number the loss
+            multiplies it by and the relative distance that is left.
+        nearest: the nearest catalogued method.
+        index: the credit-structure index on-policy (with a reference that differs) and off-policy.
+        reward_power: the power of a common factor of all rewards that the weights go with, roughly.
+        sample: one group of the on-policy probe: rewards, lengths and token weights.
+    """
+
+    loss: Loss
+    findings: tuple[Finding, ...]
+    sign_errors: tuple[str, ...]
+    parts: Parts
+    objective: tuple[Objective, float, float] | None
+    nearest: Nearest
+    index: tuple[float | None, float | None]
+    reward_power: float | None
+    sample: tuple[list[float], list[int], list[list[float]]]
+
+    @property
+    def outcome_driven(self) -> bool:
+        """On-policy, with a reference policy that differs from the current one."""
+        return not any(finding.when == "on-policy" and finding.name in BREAKING for finding in self.findings)
+
+    @property
+    def outcome_driven_off_policy(self) -> bool:
+        """After the policy has moved away from the one that sampled."""
+        return not any(finding.name in BREAKING for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of docs/audit.md; what was not recovered is null."""
+        advantage, ratio, clip, kl = self.parts.advantage, self.parts.ratio, self.parts.clip, self.parts.kl
+        divided = advantage if advantage is not None and advantage.rule.scale != "none" else None
+        by_std = divided if divided is not None and divided.rule.scale.endswith("std") else None
+        rewards, lengths, weights = self.sample
+        return {
+            "target": self.loss.name,
+            "framework": self.loss.framework,
+            "outcome_driven": self.outcome_driven,
+            "outcome_driven_off_policy": self.outcome_driven_off_policy,
+            "departures": list(dict.fromkeys(finding.name for finding in self.findings)),
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "sign_errors": list(self.sign_errors),
+            "credit_structure_index": {"on_policy": self.index[0], "off_policy": self.index[1]},
+            "nearest": dataclasses.asdict(self.nearest) | {"ties": list(self.nearest.ties)},
+            "advantage": None if advantage is None else _advantage_json(advantage),
+            "reward_power": self.reward_power,
+            "ddof": by_std.rule.ddof if by_std else None,
+            "advantage_eps": divided.rule.eps if divided else None,
+            "advantage_eps_form": divided.eps_form if divided and divided.rule.eps else None,
+            "aggregation": self.aggregation,
+            "max_completion_length": self.objective[0].max_completion_length if self.objective else None,
+            "importance_sampling_level": None if ratio is None else ratio.level or "none",
+            "ratio_exponent": None if ratio is None else ratio.exponent,
+            "clip": None if clip is None else dataclasses.asdict(clip),
+            "kl": None if kl is None else dataclasses.asdict(kl),
+            "scale": self.objective[1] if self.objective else None,
+            "residual": self.objective[2] if self.objective else None,
+            "sample": {"rewards": rewards, "lengths": lengths, "weights": weights},
+        }
+
+    @property
+    def aggregation(self) -> str | None:
+        """The aggregation's name, or what is there in its place."""
+        fit = self.parts.aggregation
+        if fit is None:
+            return None
+        if any(finding.name == "padding" and "normaliser" in finding.detail for finding in self.findings):
+            return "padded-token-mean" if fit.name == "sequence-mean-token-sum" else f"{fit.name} over padding"
+        name = self.objective[0].aggregation if self.objective else fit.name
+        return name.replace("sequence-mean", "sequence-sum") if fit.summed else name
+
+
+def _advantage_json(fit: AdvantageFit) -> dict[str, Any]:
+    rule = fit.rule
+    threshold = [fit.above, rule.threshold] if rule.outcome == "correct" else None
+    pair = rule.outcome != "reward" and rule.baseline == "none"
+    return {
+        "outcome": rule.outcome,
+        "baseline": rule.baseline,
+        "scale": rule.scale,
+        "groups": fit.grouping,
+        "keep": fit.keep,
+        "threshold": threshold,
+        "positive": rule.positive if pair else None,
+        "negative": rule.negative if pair else None,
+    }
+
+
+def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
+    """Answer every question about a loss.
+
+    Args:
+        loss: from `audit_loss.load_loss`.
+        track: wraps the names of the probes while they are measured, for a progress bar.
+
+    Raises:
+        InputError: no probe finds a gradient: the loss does not depend on `logp`.
+    """
+    batches = probes()
+    evidence: Evidence = {name: measure(loss, batches[name]) for name in track(batches)}
+    if not any(np.nan_to_num(each.weights).any() for each in evidence.values()):
+        raise InputError(
+            f"{loss.name} does not depend on logp: its gradient is zero on every probe",
+            mend="compute the loss from logp itself, without stop_gradient, detach or no_grad around it",
+        )
+    k1, uniform = k1_term(evidence), uniform_term(evidence)
+    # A weight that tokens carry without reward is taken off before the rest is explained.
+    beside = k1 is not None or uniform is not None
+    bare = {name: each for name, each in evidence.items() if name.startswith("no-reward")}
+    offset = {name: each.response if beside else np.zeros(ROWS) for name, each in bare.items()}
+    tokens = evidence["no-reward-lengths: 0"].tokens if beside else np.zeros((ROWS, WIDTH))
+    findings = departures(evidence)
+    minimised = _minimised(evidence) and not any(finding.name == "probability" for finding in findings)
+    in_order = not any("micro-batches" in finding.detail for finding in findings)
+    advantage = recover_advantage(evidence, offset=offset["no-reward-equal-lengths"], ids_ignored=ids_ignored(evidence))
+    aggregation = recover_aggregation(evidence, advantage, offset=offset, in_order=in_order)
+    ratio = recover_ratio(evidence, offset=tokens)
+    clip = None
+    if ratio is not None and ratio.level is not None:
+        clip = recover_clip(loss, ratio, beside=beside, reversed_sign=minimised)
+    kl = recover_kl(evidence, advantage, aggregation, k1=k1)
+    parts = Parts(advantage, aggregation, ratio, clip, kl)
+    if uniform is not None and k1 is None and not any(finding.name == "probability" for finding in findings):
+        detail = f"every token weighs {uniform[1]:+g} more, whatever its outcome: an entropy bonus by the tokens' log π"
+        findings.append(Finding("entropy", "on-policy", detail))
+    findings = [*(_told(finding, evidence, parts) for finding in findings), *_from_parts(evidence, parts, findings)]
+    built = assemble(parts)
+    error = distance(evidence, built[0])[0] if built else 1.0
+    return Audit(
+        loss=loss,
+        findings=tuple(sorted(findings, key=lambda f: (f.when != "on-policy", _ORDER.index(f.name)))),
+        sign_errors=("reward",) * minimised + ("kl",) * (kl is not None and kl.beta < 0),
+        parts=parts,
+        objective=(*built, error) if built and error < _REPRODUCED else None,
+        nearest=nearest(evidence, parts),
+        index=(_index(evidence["reference-varied"]), _index(evidence["suite: off, three-level"])),
+        reward_power=reward_power(evidence),
+        sample=_sample(evidence),
+    )
+
+
+def _minimised(evidence: Evidence) -> bool:
+    """Whether correct responses weigh less than wrong ones."""
+    binary = evidence["reward: binary"]
+    reward = np.asarray(binary.batch.reward)
+    return bool(binary.response[reward == 1].mean() < binary.response[reward == 0].mean())
+
+
+def _from_parts(evidence: Evidence, parts: Parts, found: list[Finding]) -> Iterator[Finding]:
+    """Departures that only the recovered parts show."""
+    named = {finding.name for finding in found}
+    if parts.clip is not None:
+        yield Finding("clip", "off-policy", _clip_words(parts.clip))
+    if parts.kl is not None and "kl" not in named:
+        detail = "k1 in the loss weighs every token alike, whatever the reference says"
+        yield Finding("kl", "on-policy", f"{detail}: {_kl_words(parts.kl)}")
+    if "kl" not in named and reference_words(evidence, parts.kl):
+        yield Finding("reference", "on-policy", reference_words(evidence, parts.kl))
+    if parts.aggregation is not None and parts.aggregation.summed:
+        yield Finding("batch size", "on-policy", "a sum over responses, not a mean: the weights do not shrink with it")
+    if parts.aggregation is None and not named & {"length", "neighbours", "time", "padding", "equal rewards"}:
+        power = length_exponent(evidence)
+        told = "" if power is None else f", roughly as its length to the power {power:.3g}"
+        yield Finding("length", "on-policy", f"a response's weight moves with its length as no aggregation{told}")
+
+
+def _told(finding: Finding, evidence: Evidence, parts: Parts) -> Finding:
+    """The finding with what recovery has to say about it."""
+    more = ""
+    if finding.name == "ratio":
+        more = _ratio_words(parts.ratio)
+    elif finding.name == "kl":
+        more = reference_words(evidence, parts.kl) if parts.kl is None else _kl_words(parts.kl)
+    elif finding.name == "neighbours":
+        more = _neighbour_words(parts, finding)
+    return dataclasses.replace(finding, detail=f"{finding.detail}: {more}") if more else finding
+
+
+def _ratio_words(ratio: RatioFit | None) -> str:
+    if ratio is None or ratio.level is None:
+        return "in no power of a token's or a sequence's ratio"
+    level = {"token": "of the token", "sequence": "of the sequence, its geometric mean"}.get(
+        ratio.level, "of all tokens"
+    )
+    if ratio.exponent == 1:
+        return level
+    told = {2.0: ": counted twice", -1.0: ": upside down"}.get(ratio.exponent, "")
+    return f"{level}, to the power {ratio.exponent:g}{told}"
+
+
+def _clip_words(clip: ClipFit) -> str:
+    low = "" if clip.low is None else f"1 − {clip.low:g}"
+    high = "" if clip.high is None else f"1 + {clip.high:g}"
+    bounds = f"[{low or '0'}, {high or '∞'}]"
+    dual = f", and at {clip.dual:g} for A < 0" if clip.dual is not None and clip.kind == "pessimistic" else ""
+    return {
+        "pessimistic": f"no gradient past {bounds} in the direction that pays{dual}",
+        "truncated": f"the weight is held in {bounds}, never stopped",
+        "two-sided": f"no gradient outside {bounds} whatever the sign of A: the unclipped term is missing",
+        "wrong-side": f"clipped on the wrong side: stopped outside {bounds} where the ratio should pass",
+        "other": "the ratio is limited, in no way of the catalogue",
+    }[clip.kind]
+
+
+def _kl_words(kl: KLFit) -> str:
+    sign = "penalised" if kl.beta >= 0 else "MAXIMISED"
+    over = f", added up by {kl.aggregation}" if kl.aggregation else ""
+    return f"{kl.estimator} in the {kl.placement}, β = {abs(kl.beta):g}, {sign}{over}"
+
+
+def _neighbour_words(parts: Parts, finding: Finding) -> str:
+    advantage, aggregation = parts.advantage, parts.aggregation
+    if "group ids" in finding.detail and advantage is not None and advantage.grouping != "ids":
+        groups = "the whole batch counts" if advantage.grouping == "batch" else f"every {advantage.grouping} count"
+        return f"{groups} as one group"
+    if "statistic" in finding.detail and advantage is not None and advantage.rule.scale == "batch-std":
+        return "the standard deviation is over the batch"
+    if "micro-batches" in finding.detail and aggregation is not None:
+        return aggregation.name
+    return ""
+
+
+def _index(measured: Measured) -> float | None:
+    if measured.failure:
+        return None
+    with jax.enable_x64(True):
+        value = float(credit_structure_index(jnp.asarray(measured.weights), jnp.asarray(measured.batch.mask)))
+    # Below this the index is rounding: the weights differ in their last digits.
+    return 0.0 if value < 1e-20 else value
+
+
+def _sample(evidence: Evidence) -> tuple[list[float], list[int], list[list[float]]]:
+    flat = evidence["flat"]
+    rows = range(4)
+    weights = [[float(x) for x in flat.tokens[row][: RAGGED[0][row]]] for row in rows]
+    return [float(flat.batch.reward[row]) for row in rows], [int(RAGGED[0][row]) for row in rows], weights

@@ -1,0 +1,1 @@
+"""`rino check`: the degeneracy claim held against one problem."""

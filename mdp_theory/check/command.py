@@ -1,0 +1,130 @@
+"""`rino check`: hold the degeneracy claim against small MDPs, exactly."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mdp_theory.check.report import report
+from mdp_theory.problems import zoo
+from rino_base.files import write_json
+from rino_base.messages import InputError, print_table
+from rino_base.progress import track
+
+
+def check(
+    problem: str = "two-letter-words",
+    /,
+    *others: str,
+    num_generations: int = 8,
+    policy: str = "uniform",
+    inner_steps: int = 8,
+    learning_rate: float = 1.0,
+    seed: int = 0,
+    json: Path | None = None,
+) -> int:
+    """Check assumptions, gradient identities, c(p), Φ(p) and variances of every catalogued method on a small MDP.
+
+    Args:
+        problem: A name from the zoo, the path of a TOML file, or `all`.
+        others: More problems.
+        num_generations: Responses to a prompt in one group.
+        policy: The policy at which everything is computed: `uniform` or `random:SEED`.
+        inner_steps: Optimiser steps on one batch in the curves against inner steps.
+        learning_rate: Step size of those steps.
+        seed: Seed of the probe batch.
+        json: Write the full report here: one object, or a list of objects for several problems.
+
+    Returns:
+        0 when every identity that the problem's assumptions promise holds, 1 otherwise.
+
+    Raises:
+        InputError: no such problem, a file that is wrong, or a group of fewer than two responses.
+    """
+    if num_generations < 2 or inner_steps < 0:
+        raise InputError(
+            f"num_generations is {num_generations} and inner_steps {inner_steps}; the rule is at least 2 and 0",
+            mend="a group needs two responses to be compared",
+        )
+    names = [name for given in (problem, *others) for name in (zoo.ZOO if given == "all" else [given])]
+    problems = [zoo.load(name) for name in names]
+    reports = []
+    for loaded in problems:
+        reports.append(
+            report(
+                loaded,
+                num_generations=num_generations,
+                policy=policy,
+                inner_steps=inner_steps,
+                learning_rate=learning_rate,
+                seed=seed,
+                progress=partial(track, description=loaded.name),
+            )
+        )
+        _show(reports[-1])
+    if json is not None:
+        write_json(json, reports[0] if len(reports) == 1 else reports)
+    return 0 if all(found["verified"] for found in reports) else 1
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Tables for a person: the problem, the methods, what inner steps do, the identities."""
+    print_table(
+        f"{found['problem']}: prompts under the {found['policy']} policy",
+        ["prompt", "probability", "success p", "best response", "best policy"],
+        [
+            (prompt["text"], prompt["probability"], prompt["p"], plan, policy)
+            for prompt, plan, policy in zip(
+                found["prompts"], found["bandit"]["open_loop_value"], found["bandit"]["closed_loop_value"], strict=True
+            )
+        ],
+    )
+    rows = [(name, fact["holds"], fact["evidence"]) for name, fact in found["assumptions"].items()]
+    print_table("Assumptions", ["assumption", "holds", "evidence"], rows)
+    if found["methods"]:
+        _show_methods(found)
+    checks = found["checks"]
+    failed = [(check["name"], check["error"], check["tolerance"]) for check in checks if not check["holds"]]
+    if failed:
+        print_table("Identities that FAIL", ["identity", "relative error", "tolerance"], failed)
+    elif checks:
+        worst = max(check["error"] for check in checks)
+        print(f"{len(checks)} identities hold; the largest relative error is {worst:.1e}.\n")
+    else:
+        print("The assumptions promise nothing for this problem: no token MDP has its responses and outcomes.\n")
+
+
+def _show_methods(found: dict[str, Any]) -> None:
+    print_table(
+        f"Methods, on-policy, G = {found['num_generations']} (– : not parallel to ∇p)",
+        ["method", "c(p)", "c(p) without 1/L", "Φ(p) without 1/L", "η", "cosine to SFT", "relative error"],
+        [
+            (
+                key,
+                _numbers(record["c"]),
+                _numbers(record["c_without_length"]),
+                _numbers(record["phi_without_length"]),
+                record["credit_structure_index"],
+                record["cosine"],
+                record["relative_error"],
+            )
+            for key, record in found["methods"].items()
+        ],
+    )
+    curves = found["inner_steps"]["methods"]
+    names = ("cosine", "relative_error", "credit_structure_index", "clip_fraction")
+    print_table(
+        f"The same after {next(iter(curves.values()))['step'][-1]} steps on one batch",
+        ["method", "cosine to SFT", "relative error", "η", "tokens clipped"],
+        [(key, *(curve[name][-1] for name in names)) for key, curve in curves.items()],
+    )
+    spread = found["variance"]
+    print_table(
+        "Variance of one sample's gradient, by what a token is credited with (mean over prompts)",
+        ["r", "r - V(prompt)", "r - V(state)", "A(state, token)"],
+        [[sum(values) / len(values) for values in spread.values()]],
+    )
+
+
+def _numbers(values: list[float | None]) -> str:
+    shown = ["–" if value is None else f"{value:.4g}" for value in values[:4]]
+    return " ".join(shown) + (" …" if len(values) > 4 else "")

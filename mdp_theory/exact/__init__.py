@@ -1,0 +1,1 @@
+"""What a method does to a problem, exactly: expected gradients, variances and training curves."""

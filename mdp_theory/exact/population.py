@@ -1,0 +1,204 @@
+"""Exact population quantities at any group size: expected gradients on- and off-policy, c(p), Φ(p).
+
+Groups are never enumerated (see `exact.rules`): a table with one weight for each (reward level, length) goes to
+the responses of the tree, and one backward and one forward pass turn it into the expected gradient. Functions follow
+their arguments, as those of `problems.tree` do: numpy arrays are computed by numpy, jax arrays by jax.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from mdp_theory.exact.rules import Rule, Table, outcome_table, penalty_slope, ratio_factor, rule_of, unit_quadrature
+from mdp_theory.methods.objectives import Objective
+from mdp_theory.problems import tree
+from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.tree import Array, EdgeLevels, StateLevels
+from rino_base.messages import InputError
+
+
+def expected_gradient(
+    objective: Objective,
+    mdp: TokenMDP,
+    logits: EdgeLevels,
+    *,
+    num_generations: int,
+    groups: int = 1,
+    old_logits: EdgeLevels | None = None,
+    ref_logits: EdgeLevels | None = None,
+    value: StateLevels | None = None,
+) -> EdgeLevels:
+    """The expected ascent direction -∇ E[loss] in the logits, given the prompt; exact, on-policy and off.
+
+    Multiply by `mdp.prompt_probability` for the mixture over prompts. Responses are drawn from `old_logits`, by default
+    the current policy; `ref_logits` is the reference policy of a KL term, by default the current one; `value` holds a
+    critic's estimates, by default the exact V(s) of the sampling policy. Time and memory are linear in the number of
+    prefixes.
+
+    Raises:
+        InputError: the weights depend on more than outcomes and lengths, there are too many compositions of a group, or
+            a critic is used off-policy (the sign of a sampled advantage decides what is clipped).
+    """
+    rule = rule_of(objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations, groups=groups)
+    options = {"num_generations": num_generations, "groups": groups}
+    if objective.advantage.estimator == "outcome":
+        return rule_gradient(rule, mdp, logits, old_logits=old_logits, ref_logits=ref_logits, **options)
+    if old_logits is not None and objective.surrogate != "log-likelihood":
+        raise InputError("a critic's clipped credit is not exact off-policy", mend="pass no old_logits, or sample")
+    sampled = tree.policy(logits if old_logits is None else old_logits)
+    table = outcome_table(rule, outcome_joint(mdp, sampled), prompt_probability=mdp.prompt_probability, **options)
+    value = tree.expectation(sampled, mdp.rewards)[1] if value is None else value
+    share = tree.expectation(sampled, _spread(mdp, table.share))[0]
+    decay, discount = objective.advantage.gae_lambda, objective.advantage.discount
+    credit = tree.generalised_advantage(sampled, mdp.rewards, share, value, decay=decay, discount=discount)
+    return tree.logit_gradient(sampled, credit, current=tree.policy(logits))
+
+
+def rule_gradient(
+    rule: Rule,
+    mdp: TokenMDP,
+    logits: EdgeLevels,
+    *,
+    num_generations: int,
+    groups: int = 1,
+    old_logits: EdgeLevels | None = None,
+    ref_logits: EdgeLevels | None = None,
+) -> EdgeLevels:
+    """`expected_gradient` of an outcome rule that is already made; traceable, also in the rule."""
+    sampled = tree.policy(logits if old_logits is None else old_logits)
+    joint = outcome_joint(mdp, sampled)
+    table = outcome_table(
+        rule,
+        joint,
+        num_generations=num_generations,
+        groups=groups,
+        prompt_probability=mdp.prompt_probability,
+    )
+    if old_logits is None:
+        credit = tree.expectation(sampled, _spread(mdp, _without_commonest(table.weight, joint)))[0]
+    else:
+        credit = _off_policy_credit(rule, mdp, table, sampled, tree.log_policy(logits), tree.log_policy(old_logits))
+    if ref_logits is not None:
+        share = tree.expectation(sampled, _spread(mdp, table.share))[0]
+        log_pi, log_ref = tree.log_policy(logits), tree.log_policy(ref_logits)
+        credit = tuple(
+            u - penalty_slope(rule.penalty, ref - now) * part
+            for u, now, ref, part in zip(credit, log_pi, log_ref, share, strict=True)
+        )
+    return tree.logit_gradient(sampled, credit, current=tree.policy(logits))
+
+
+def outcome_joint(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "prompts levels lengths"]:
+    """P(reward level, length | prompt) of a response."""
+    xp = probability[0].__array_namespace__()
+    columns = [
+        xp.stack([xp.where(outcome == k, chance, 0.0).sum((1, 2)) for k in range(len(mdp.reward_levels))], axis=1)
+        for chance, outcome in zip(tree.response_probability(probability), mdp.outcome, strict=True)
+    ]
+    return xp.stack(columns, axis=2)
+
+
+def success(mdp: TokenMDP, threshold: float = 1.0) -> EdgeLevels:
+    """1 on the endings whose reward reaches `threshold`."""
+    return tree.on_endings(tuple((reward >= threshold).astype(np.float64) for reward in mdp.rewards))
+
+
+def success_probability(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Float[Array, " prompts"]:
+    """p, the probability of a reward of at least `threshold`, for each prompt."""
+    return tree.expectation(tree.policy(logits), success(mdp, threshold))[1][0][:, 0]
+
+
+def success_gradient(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> EdgeLevels:
+    """∇p in the logits, for each prompt."""
+    probability = tree.policy(logits)
+    return tree.logit_gradient(probability, tree.expectation(probability, success(mdp, threshold))[0])
+
+
+@dataclass(frozen=True)
+class Direction:
+    """How a gradient lies to a reference: its coefficient by least squares, and what is left relative to its norm."""
+
+    coefficient: Float[np.ndarray, " prompts"]
+    residual: Float[np.ndarray, " prompts"]
+    cosine: Float[np.ndarray, " prompts"]
+
+
+def direction(gradient: EdgeLevels, reference: EdgeLevels) -> Direction:
+    """Compare `gradient` with `reference`, prompt by prompt; residual 0 means that they are parallel."""
+    square, cross = tree.inner(reference, reference), tree.inner(gradient, reference)
+    norm = tree.inner(gradient, gradient)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        coefficient = np.where(square > 0, cross / square, 0.0)
+        left = tuple(g - coefficient[:, None, None] * r for g, r in zip(gradient, reference, strict=True))
+        residual = np.sqrt(np.where(norm > 0, tree.inner(left, left) / norm, 0.0))
+        cosine = np.where(norm * square > 0, cross / np.sqrt(norm * square), 0.0)
+    return Direction(coefficient, residual, cosine)
+
+
+def without_length(objective: Objective) -> Objective:
+    """The same objective with its tokens summed, not averaged: theorem T5 speaks of these."""
+    return replace(objective, aggregation="sequence-mean-token-sum", max_completion_length=None)
+
+
+def coefficient(
+    objective: Objective, p: Float[np.ndarray, " points"], *, num_generations: int
+) -> Float[np.ndarray, " points"]:
+    """c(p) of theorem T5 at group size G: binary reward, no division by the length."""
+    rule = rule_of(without_length(objective), np.array([0.0, 1.0]), 1, num_generations=num_generations)
+    table = outcome_table(rule, np.stack([1 - p, p], axis=1)[..., None], num_generations=num_generations)
+    return table.weight[:, 1, 0] - table.weight[:, 0, 0]
+
+
+def effective_objective(
+    objective: Objective, p: Float[np.ndarray, " points"], *, num_generations: int
+) -> Float[np.ndarray, " points"]:
+    """Φ(p) = ∫₀^p c: what gradient ascent with c(p) ∇p climbs (theorem T6). Exact, for c is a polynomial in p."""
+    nodes, weight = unit_quadrature(num_generations)
+    values = coefficient(objective, np.outer(p, nodes).ravel(), num_generations=num_generations)
+    return p * (values.reshape(len(p), -1) @ weight)
+
+
+def _off_policy_credit(
+    rule: Rule, mdp: TokenMDP, table: Table, sampled: EdgeLevels, log_pi: EdgeLevels, log_old: EdgeLevels
+) -> EdgeLevels:
+    """E[weight of the token | s, a] with the ratio and its clip.
+
+    A token's ratio belongs to the edge and multiplies the expectation over what follows; a response's belongs to the
+    outcome and goes into it.
+    """
+    xp = log_pi[0].__array_namespace__()
+    log_ratio = tuple(now - old for now, old in zip(log_pi, log_old, strict=True))
+    total = tree.returns(log_ratio)
+    credit: list[Array] = [0.0] * len(log_pi)
+    for above, part in ((True, table.positive), (False, table.negative)):
+        weighted = []
+        for depth, (base, whole) in enumerate(zip(_spread(mdp, part), total, strict=True)):
+            sequence = xp.exp(xp.where(rule.ratio.mean > 0, whole / (depth + 1), whole))
+            factor = ratio_factor(rule.ratio, sequence, above=above)
+            weighted.append(base * xp.where(rule.ratio.sequence > 0, factor, 1.0))
+        expected = tree.expectation(sampled, tuple(weighted))[0]
+        for depth, (u, step) in enumerate(zip(expected, log_ratio, strict=True)):
+            factor = ratio_factor(rule.ratio, xp.exp(step), above=above)
+            credit[depth] = credit[depth] + u * xp.where(rule.ratio.token > 0, factor, 1.0)
+    return tuple(credit)
+
+
+def _without_commonest(
+    weight: Float[Array, "prompts levels lengths"], joint: Float[Array, "prompts levels lengths"]
+) -> Float[Array, "prompts levels lengths"]:
+    """The weights less that of the likeliest outcome.
+
+    On-policy a constant weight moves nothing, for scores have mean zero; but where success is rare, the rounding of the
+    weight that nearly all responses have would drown the rest.
+    """
+    xp = joint.__array_namespace__()
+    flat, prompts = weight.reshape(len(joint), -1), np.arange(len(joint))
+    likeliest = xp.argmax(joint.reshape(len(joint), -1), axis=1)
+    return weight - flat[prompts, likeliest][:, None, None]
+
+
+def _spread(mdp: TokenMDP, table: Float[Array, "prompts levels lengths"]) -> EdgeLevels:
+    """The table's entry of each complete response."""
+    prompt = np.arange(len(mdp.prompts))[:, None, None]
+    return tree.on_endings(tuple(table[prompt, outcome, depth] for depth, outcome in enumerate(mdp.outcome)))

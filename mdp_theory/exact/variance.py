@@ -1,0 +1,82 @@
+"""What uniform credit costs: exact variances of per-sample policy gradients with tabular logits (theorem T12).
+
+Every estimator here has the form Σ_t X_t ∇ log π(a_t | s_t) and mean ∇J; they differ in what a token is credited with.
+A state of the tree is visited at most once, so the second moment in the logit of (s, b) is
+d(s) Σ_a π(a|s) E[X² | s, a] (1[a = b] - π(b|s))², and everything follows from backward passes for E[r] and E[r²].
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mdp_theory.problems import tree
+from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.tree import EdgeLevels
+
+
+class Variances(NamedTuple):
+    """Variance of each estimator in every logit, by what a token is credited with.
+
+    Attributes:
+        reward: the reward of the response, r.
+        baseline: r - V(prompt): uniform credit with the best constant a group mean can estimate.
+        state_baseline: r - V(s_t): the outcome against what the prefix promised.
+        state_advantage: A(s_t, a_t): credit for the token alone.
+    """
+
+    reward: EdgeLevels
+    baseline: EdgeLevels
+    state_baseline: EdgeLevels
+    state_advantage: EdgeLevels
+
+    def totals(self) -> dict[str, Float[np.ndarray, " prompts"]]:
+        """The trace of each covariance, for each prompt."""
+        return {
+            name: sum(level.sum(axis=(1, 2)) for level in levels)
+            for name, levels in zip(self._fields, self, strict=True)
+        }
+
+
+def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
+    """Exact variances of one sample's gradient, given the prompt."""
+    probability = tree.policy(logits)
+    action, state = tree.expectation(probability, mdp.rewards)
+    square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards))[0]
+    mean = tree.logit_gradient(probability, action)
+    start = state[0][:, :1, None]
+
+    def around(centre: EdgeLevels) -> EdgeLevels:
+        """E[(r - v)² | s, a]."""
+        return tuple(q2 - 2 * v * q + v**2 for q2, q, v in zip(square, action, centre, strict=True))
+
+    def spread(second: EdgeLevels) -> EdgeLevels:
+        """Variance in every logit, from E[X² | s, a]."""
+        return tuple(m - g**2 for m, g in zip(_second_moment(probability, second), mean, strict=True))
+
+    values = tuple(v[..., None] for v in state)
+    return Variances(
+        reward=spread(square),
+        baseline=spread(around(tuple(start for _ in action))),
+        state_baseline=spread(around(values)),
+        state_advantage=spread(tuple((q - v) ** 2 for q, v in zip(action, values, strict=True))),
+    )
+
+
+def squared_error(mdp: TokenMDP, logits: EdgeLevels, credit: EdgeLevels) -> Float[np.ndarray, " prompts"]:
+    """E‖Σ_t X(s_t, a_t) ∇ log π(a_t | s_t) - ∇J‖² for any credit X, bias included, given the prompt."""
+    probability = tree.policy(logits)
+    truth = tree.logit_gradient(probability, tree.expectation(probability, mdp.rewards)[0])
+    expected = tree.logit_gradient(probability, credit)
+    second = _second_moment(probability, tuple(x**2 for x in credit))
+    return sum((m - 2 * e * g + g**2).sum(axis=(1, 2)) for m, e, g in zip(second, expected, truth, strict=True))
+
+
+def _second_moment(probability: EdgeLevels, square: EdgeLevels) -> EdgeLevels:
+    """E of the squared estimator in every logit, from E[X² | s, a]."""
+    levels = []
+    for reach, pi, x2 in zip(tree.visits(probability), probability, square, strict=True):
+        mass = pi * x2
+        others = mass.sum(axis=-1, keepdims=True) - mass
+        levels.append(reach[..., None] * (mass * (1 - pi) ** 2 + pi**2 * others))
+    return tuple(levels)

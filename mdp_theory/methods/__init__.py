@@ -1,0 +1,1 @@
+"""Methods as data: the algebra of objectives, the catalogue, and what they say in mathematics."""

@@ -1,0 +1,394 @@
+"""Token MDPs: prompts, a vocabulary with an end token, a horizon, and a reward for every complete response.
+
+The prefix tree is complete, so it needs no pointers. The end token is the last column, and M = N - 1 other tokens
+remain. Depth d = 0 ... H-1 holds M**d prefixes for each prompt; prefix j followed by token a < M is prefix j*M + a at
+depth d + 1; at depth H - 1 every token ends the response. An array over tree edges is therefore a tuple of *levels*,
+one `[prompts, M**d, N]` array a depth, and a pass over the tree is a reshape and a sum.
+
+A response is an edge that ends: column N - 1 at every depth, and every column at depth H - 1. Its length counts the
+end token, so all responses that end at depth d have length d + 1. Responses are numbered by depth, then prefix, then
+token; `flatten` gives this order.
+"""
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from rino_base.messages import InputError
+from rino_base.progress import track
+
+Levels: TypeAlias = tuple[Float[np.ndarray, "prompts prefixes tokens"], ...]
+"""One array over (prompt, prefix, next token) for each depth."""
+
+MAX_RESPONSES = 20_000_000
+"""Responses (over all prompts) that fit comfortably: a pass keeps a few float64 arrays of about this many numbers."""
+
+MAX_HORIZON = 512
+"""The passes unroll the depths, so that each level has its own shape."""
+
+
+@dataclass(frozen=True)
+class TokenMDP:
+    """A token MDP with terminal reward. States are prompts and prefixes: assumptions A1 and A2 hold by construction.
+
+    `rewards[d][x, j, a]` is the reward of the response that token `a` after prefix `j` of prompt `x` completes, zero
+    where the response goes on. Raises `InputError` when shapes disagree or a number is not finite.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    prompt_probability: Float[np.ndarray, " prompts"]
+    vocabulary: tuple[str, ...]
+    rewards: Levels
+
+    def __post_init__(self) -> None:
+        _check_prompts(self.prompts, self.prompt_probability)
+        _check_vocabulary(self.vocabulary, self.eos)
+        for depth, reward in enumerate(self.rewards):
+            shape = (len(self.prompts), self.continuing**depth, len(self.vocabulary))
+            if reward.shape != shape:
+                raise InputError(
+                    f"{self.name}: rewards at depth {depth} have shape {reward.shape}, expected {shape}",
+                    mend="give one array [prompts, M**depth, N] for each depth (M tokens besides the end token)",
+                )
+            if not np.isfinite(reward).all():
+                prompt, prefix, token = np.argwhere(~np.isfinite(reward))[0]
+                words = " ".join(self.words(depth, int(prefix), int(token)))
+                raise InputError(
+                    f"{self.name}: the reward of {words!r} to {self.prompts[prompt]!r} is "
+                    f"{reward[prompt, prefix, token]}",
+                    mend="every reward must be a finite number",
+                )
+            if reward[..., ~self.ends(depth)].any():
+                raise InputError(
+                    f"{self.name}: a reward at depth {depth} sits on a token that does not end the response",
+                    mend="token MDPs have terminal rewards; see `mdp_theory.problems.controls` for per-step rewards",
+                )
+
+    @property
+    def eos(self) -> str:
+        """The token that ends a response."""
+        return self.vocabulary[-1]
+
+    @property
+    def horizon(self) -> int:
+        """The largest response length, the end token included."""
+        return len(self.rewards)
+
+    @property
+    def continuing(self) -> int:
+        """M, the number of tokens besides the end token."""
+        return len(self.vocabulary) - 1
+
+    @property
+    def num_prefixes(self) -> int:
+        """States, over all prompts: every prefix at which a token is chosen."""
+        return sum(reward.shape[0] * reward.shape[1] for reward in self.rewards)
+
+    @property
+    def num_responses(self) -> int:
+        """Responses, over all prompts."""
+        return len(self.prompts) * count_responses(len(self.vocabulary), self.horizon)
+
+    def ends(self, depth: int) -> np.ndarray:
+        """`[tokens]` bool: which tokens end a response at this depth."""
+        return ending_tokens(depth, self.horizon, len(self.vocabulary))
+
+    @cached_property
+    def reward_levels(self) -> Float[np.ndarray, " levels"]:
+        """The distinct rewards, ascending."""
+        distinct = [np.unique(reward[..., self.ends(depth)]) for depth, reward in enumerate(self.rewards)]
+        return np.unique(np.concatenate(distinct))
+
+    @cached_property
+    def outcome(self) -> tuple[Int[np.ndarray, "prompts prefixes tokens"], ...]:
+        """Levels of indices into `reward_levels` (0 where a response goes on: mask with `ends`)."""
+        return tuple(
+            np.where(self.ends(depth), np.searchsorted(self.reward_levels, reward), 0).astype(np.int32)
+            for depth, reward in enumerate(self.rewards)
+        )
+
+    @cached_property
+    def responses(self) -> tuple[Int[np.ndarray, "responses time"], Int[np.ndarray, " responses"]]:
+        """All responses, padded with the end token, and their lengths; the same for every prompt."""
+        tokens, lengths = [], []
+        for depth in range(self.horizon):
+            prefix, token = np.nonzero(np.broadcast_to(self.ends(depth), self.rewards[depth].shape[1:]))
+            words = np.full((prefix.size, self.horizon), self.continuing)
+            words[:, depth] = token
+            for time in reversed(range(depth)):
+                prefix, words[:, time] = np.divmod(prefix, self.continuing)
+            tokens.append(words)
+            lengths.append(np.full(prefix.size, depth + 1))
+        return np.concatenate(tokens), np.concatenate(lengths)
+
+    @cached_property
+    def response_rewards(self) -> Float[np.ndarray, "prompts responses"]:
+        """The reward of every response to every prompt."""
+        return flatten(self.rewards)
+
+    def words(self, depth: int, prefix: int, token: int) -> list[str]:
+        """The tokens of the response that `token` after prefix number `prefix` at `depth` completes."""
+        tokens = [token]
+        for _ in range(depth):
+            prefix, last = divmod(prefix, self.continuing)
+            tokens.insert(0, last)
+        return [self.vocabulary[index] for index in tokens]
+
+    @classmethod
+    def from_table(
+        cls,
+        name: str,
+        *,
+        vocabulary: Sequence[str],
+        eos: str,
+        horizon: int,
+        rewards: Mapping[str, Mapping[str, float]],
+        default_reward: float | Mapping[str, float] = 0.0,
+        probability: Mapping[str, float] | None = None,
+        max_responses: int = MAX_RESPONSES,
+    ) -> "TokenMDP":
+        """From `{prompt: {response: reward}}`, a response being its tokens separated by spaces.
+
+        Responses that are not listed get `default_reward` (one number, or one a prompt). Prompts are equally likely
+        unless `probability` says otherwise.
+        """
+        prompts = tuple(rewards)
+        tokens = _normalise(vocabulary, eos)
+        levels = empty_levels(len(prompts), len(tokens), horizon, max_responses=max_responses, name=name)
+        for x, prompt in enumerate(prompts):
+            default = default_reward[prompt] if isinstance(default_reward, Mapping) else default_reward
+            for depth, level in enumerate(levels):
+                level[x][:, ending_tokens(depth, horizon, len(tokens))] = default
+            seen: set[tuple[int, int, int]] = set()
+            for response, reward in rewards[prompt].items():
+                place = _locate(response, tokens, horizon, where=f"{name}, prompt {prompt!r}")
+                if place in seen:
+                    raise InputError(
+                        f"{name}, prompt {prompt!r}: the response {response!r} is given twice", mend="keep one of them"
+                    )
+                seen.add(place)
+                depth, prefix, token = place
+                levels[depth][x, prefix, token] = reward
+        return cls(name, prompts, _prompt_probability(prompts, probability), tokens, levels)
+
+    @classmethod
+    def from_function(
+        cls,
+        name: str,
+        *,
+        prompts: Sequence[str],
+        vocabulary: Sequence[str],
+        eos: str,
+        horizon: int,
+        reward: Callable[[str, tuple[str, ...]], float],
+        probability: Mapping[str, float] | None = None,
+        max_responses: int = MAX_RESPONSES,
+    ) -> "TokenMDP":
+        """From `reward(prompt, tokens)`, called once for every complete response (the end token included, if any)."""
+        tokens = _normalise(vocabulary, eos)
+        levels = empty_levels(len(prompts), len(tokens), horizon, max_responses=max_responses, name=name)
+        prefixes: list[tuple[str, ...]] = [()]
+        total = count_responses(len(tokens), horizon)
+        with_bar = track(range(horizon), description=f"rewards of {total} responses") if total > 1e5 else range(horizon)
+        for depth in with_bar:
+            ends = np.flatnonzero(ending_tokens(depth, horizon, len(tokens)))
+            for x, prompt in enumerate(prompts):
+                values = [[float(reward(prompt, (*prefix, tokens[a]))) for a in ends] for prefix in prefixes]
+                levels[depth][x][:, ends] = values
+            if depth + 1 < horizon:
+                prefixes = [(*prefix, token) for prefix in prefixes for token in tokens[:-1]]
+        return cls(name, tuple(prompts), _prompt_probability(prompts, probability), tokens, levels)
+
+    @classmethod
+    def from_toml(cls, path: Path, *, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
+        """Read a problem file; the format is in docs/theory.md. Raises `InputError` for everything that is wrong."""
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}", mend="give the path of a problem file") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not UTF-8 text ({error.reason})", mend="save the file as UTF-8") from error
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{path}: not valid TOML: {error}", mend="mend the line named above") from error
+        return cls.from_dict(data, where=str(path), max_responses=max_responses)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, where: str, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
+        """From the contents of a problem file (`where` names it in errors)."""
+        fields = {"name": str, "vocabulary": list, "eos": str, "horizon": int, "prompt": list}
+        _check_fields(data, fields, required=fields.keys(), where=where)
+        rewards, default, probability = {}, {}, {}
+        optional = {"text": str, "probability": (int, float), "default_reward": (int, float), "rewards": dict}
+        if not all(isinstance(entry, dict) for entry in data["prompt"]):
+            raise InputError(f"{where}: 'prompt' is not a list of tables", mend="write each prompt under [[prompt]]")
+        for number, prompt in enumerate(data["prompt"], start=1):
+            place = f"{where}, prompt {number}"
+            _check_fields(prompt, optional, required=["text"], where=place)
+            text = prompt["text"]
+            if text in rewards:
+                raise InputError(f"{place}: the text {text!r} is used twice", mend="give every prompt its own text")
+            table = prompt.get("rewards", {})
+            for response, reward in table.items():
+                _check_type(reward, (int, float), f"{place}, reward of {response!r}")
+            rewards[text] = {response: float(reward) for response, reward in table.items()}
+            default[text] = float(prompt.get("default_reward", 0.0))
+            if "probability" in prompt:
+                probability[text] = float(prompt["probability"])
+        if probability and len(probability) < len(rewards):
+            missing = next(text for text in rewards if text not in probability)
+            raise InputError(
+                f"{where}: prompt {missing!r} has no probability", mend="give it to all prompts or to none"
+            )
+        _check_type(data["horizon"], int, f"{where}, horizon")
+        for token in data["vocabulary"]:
+            _check_type(token, str, f"{where}, vocabulary")
+        return cls.from_table(
+            data["name"],
+            vocabulary=data["vocabulary"],
+            eos=data["eos"],
+            horizon=data["horizon"],
+            rewards=rewards,
+            default_reward=default,
+            probability=probability or None,
+            max_responses=max_responses,
+        )
+
+
+def ending_tokens(depth: int, horizon: int, num_tokens: int) -> np.ndarray:
+    """`[tokens]` bool: the end token, and every token at the last depth."""
+    return np.arange(num_tokens) >= (0 if depth == horizon - 1 else num_tokens - 1)
+
+
+def count_responses(num_tokens: int, horizon: int) -> int:
+    """Responses to one prompt: one for each prefix shorter than the horizon allows, and N at the last depth."""
+    m = num_tokens - 1
+    shorter = horizon - 1 if m == 1 else (m ** (horizon - 1) - 1) // (m - 1)
+    return shorter + m ** (horizon - 1) * num_tokens
+
+
+def empty_levels(num_prompts: int, num_tokens: int, horizon: int, *, max_responses: int, name: str) -> Levels:
+    """Zeros for every edge of the tree; raises `InputError` with the count and the limit before allocating."""
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= MAX_HORIZON:
+        raise InputError(
+            f"{name}: the horizon is {horizon!r}, the rule is a whole number from 1 to {MAX_HORIZON}",
+            mend="the horizon is the largest number of tokens in a response, the end token included",
+        )
+    count = num_prompts * count_responses(num_tokens, horizon)
+    if count > max_responses:
+        shown = f"{count:,}" if count < 10**15 else f"about 10^{math.log10(count):.0f}"
+        raise InputError(
+            f"{name}: {num_prompts} prompts x {num_tokens} tokens x horizon {horizon} make {shown} responses, "
+            f"the limit is {max_responses:,}",
+            mend="lower the horizon, the vocabulary or the number of prompts",
+        )
+    return tuple(np.zeros((num_prompts, (num_tokens - 1) ** depth, num_tokens)) for depth in range(horizon))
+
+
+def flatten(levels: Levels) -> Float[np.ndarray, "prompts responses"]:
+    """The entries of all complete responses, in the order of `TokenMDP.responses`."""
+    prompts, _, num_tokens = levels[0].shape
+    parts = [
+        level[..., ending_tokens(depth, len(levels), num_tokens)].reshape(prompts, -1)
+        for depth, level in enumerate(levels)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _normalise(vocabulary: Sequence[str], eos: str) -> tuple[str, ...]:
+    """The vocabulary with the end token moved to the last place."""
+    _check_vocabulary(vocabulary, eos)
+    return (*(token for token in vocabulary if token != eos), eos)
+
+
+def _check_vocabulary(vocabulary: Sequence[str], eos: str) -> None:
+    if eos not in vocabulary:
+        raise InputError(f"the end token {eos!r} is not in the vocabulary", mend=f"add it to {list(vocabulary)}")
+    if len(vocabulary) < 2:
+        raise InputError("the vocabulary has no token besides the end token", mend="add at least one")
+    if len(set(vocabulary)) < len(vocabulary):
+        twice = next(token for token in vocabulary if list(vocabulary).count(token) > 1)
+        raise InputError(f"the vocabulary lists {twice!r} twice", mend="list every token once")
+    for token in vocabulary:
+        if not token or token.split() != [token]:
+            raise InputError(f"the token {token!r} is empty or holds a space", mend="spaces separate tokens: use none")
+
+
+def _check_prompts(prompts: Sequence[str], probability: Float[np.ndarray, " prompts"]) -> None:
+    if not prompts:
+        raise InputError("the problem has no prompt", mend="give at least one")
+    if probability.shape != (len(prompts),):
+        raise InputError(
+            f"{len(prompts)} prompts and {probability.size} probabilities", mend="give one probability a prompt"
+        )
+    # Written so that NaN fails too.
+    if not (probability >= 0).all():
+        index = int(np.flatnonzero(~(probability >= 0))[0])
+        raise InputError(
+            f"prompt {prompts[index]!r} has probability {probability[index]}", mend="a probability is not negative"
+        )
+    if not abs(probability.sum() - 1) <= 1e-9:
+        raise InputError(
+            f"the prompt probabilities sum to {probability.sum():.12g}, not to 1", mend="make them sum to 1"
+        )
+
+
+def _prompt_probability(prompts: Sequence[str], given: Mapping[str, float] | None) -> Float[np.ndarray, " prompts"]:
+    if given is None:
+        return np.full(len(prompts), 1 / max(len(prompts), 1))
+    return np.array([given[prompt] for prompt in prompts], dtype=np.float64)
+
+
+def _locate(response: str, tokens: tuple[str, ...], horizon: int, *, where: str) -> tuple[int, int, int]:
+    """(depth, prefix, token) of a complete response written out."""
+    words = response.split()
+    eos, m = tokens[-1], len(tokens) - 1
+    for word in words:
+        if word not in tokens:
+            close = get_close_matches(word, tokens, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise InputError(
+                f"{where}: the response {response!r} has the unknown token {word!r}",
+                mend=f"{hint}the vocabulary is {' '.join(tokens)}",
+            )
+    if eos in words[:-1]:
+        raise InputError(f"{where}: the response {response!r} goes on after {eos}", mend=f"end it at the first {eos}")
+    if len(words) > horizon:
+        raise InputError(
+            f"{where}: the response {response!r} has {len(words)} tokens, the horizon is {horizon}",
+            mend="shorten it or raise the horizon (the end token counts)",
+        )
+    if not words or (words[-1] != eos and len(words) < horizon):
+        raise InputError(
+            f"{where}: the response {response!r} has not ended: {len(words)} tokens, no {eos}, horizon {horizon}",
+            mend=f"add {eos}, or write all {horizon} tokens",
+        )
+    prefix = 0
+    for word in words[:-1]:
+        prefix = prefix * m + tokens.index(word)
+    return len(words) - 1, prefix, tokens.index(words[-1])
+
+
+def _check_fields(data: Mapping[str, Any], types: Mapping[str, Any], *, required: Any, where: str) -> None:
+    for key in required:
+        if key not in data:
+            raise InputError(f"{where}: the field {key!r} is missing", mend=f"the fields are {', '.join(types)}")
+    for key, value in data.items():
+        if key not in types:
+            raise InputError(f"{where}: the field {key!r} is unknown", mend=f"the fields are {', '.join(types)}")
+        _check_type(value, types[key], f"{where}, {key}")
+
+
+def _check_type(value: object, kind: Any, where: str) -> None:
+    # bool is an int to Python, never a number to a person.
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise InputError(f"{where}: {value!r} is a {type(value).__name__}", mend=f"it must be a {wanted}")

@@ -1,0 +1,185 @@
+"""Passes over the prefix tree: visit probabilities forward, conditional expectations backward, sampling down a path.
+
+Everything is a reshape and a sum over levels (see `problems.mdp`). The functions follow their arguments: numpy arrays
+are computed by numpy (float64, nothing to compile), jax arrays and tracers by jax, so that they also differentiate, jit
+and vmap.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from jaxtyping import Float, Int
+
+from mdp_theory.problems.mdp import ending_tokens
+
+Array: TypeAlias = Any
+"""A numpy or a jax array."""
+
+EdgeLevels: TypeAlias = tuple[Float[Array, "prompts prefixes tokens"], ...]
+"""One number for each (prompt, prefix, next token), a level for each depth."""
+
+StateLevels: TypeAlias = tuple[Float[Array, "prompts prefixes"], ...]
+"""One number for each (prompt, prefix), a level for each depth."""
+
+
+class Sample(NamedTuple):
+    """Sampled responses, padded to the horizon: `token` and `prefix` are 0 where `mask` is 0.
+
+    `prefix[i, t]` is the number of the prefix at depth t at which token t was chosen.
+    """
+
+    prompt: Int[Array, " batch"]
+    token: Int[Array, "batch time"]
+    prefix: Int[Array, "batch time"]
+    mask: Float[Array, "batch time"]
+
+
+def log_policy(logits: EdgeLevels) -> EdgeLevels:
+    """Log-probabilities of the next token."""
+    xp = _library(logits)
+    shifted = [level - level.max(axis=-1, keepdims=True) for level in logits]
+    return tuple(level - xp.log(xp.exp(level).sum(axis=-1, keepdims=True)) for level in shifted)
+
+
+def policy(logits: EdgeLevels) -> EdgeLevels:
+    """Probabilities of the next token."""
+    xp = _library(logits)
+    odds = [xp.exp(level - level.max(axis=-1, keepdims=True)) for level in logits]
+    return tuple(level / level.sum(axis=-1, keepdims=True) for level in odds)
+
+
+def visits(probability: EdgeLevels) -> StateLevels:
+    """d(s), the probability that a response passes through each prefix, given its prompt."""
+    levels = [_library(probability).ones_like(probability[0][..., 0])]
+    for chosen in probability[:-1]:
+        on = levels[-1][..., None] * chosen[..., :-1]
+        levels.append(on.reshape(on.shape[0], -1))
+    return tuple(levels)
+
+
+def response_probability(probability: EdgeLevels) -> EdgeLevels:
+    """P(y | x) on the edges that end a response, 0 elsewhere."""
+    reach = visits(probability)
+    chosen = tuple(d[..., None] * p for d, p in zip(reach, probability, strict=True))
+    return on_endings(chosen)
+
+
+def on_endings(levels: EdgeLevels) -> EdgeLevels:
+    """The same levels with zeros on the edges where a response goes on."""
+    return tuple(level * ending_tokens(d, len(levels), level.shape[-1]) for d, level in enumerate(levels))
+
+
+def expectation(
+    probability: EdgeLevels, reward: EdgeLevels, *, discount: float = 1.0
+) -> tuple[EdgeLevels, StateLevels]:
+    """Q(s, a) and V(s) of rewards on edges. With zeros before the end, Q is E[f(y) | s, a] of the complete response."""
+    xp = _library(probability)
+    action: list[Array] = list(reward)
+    state: list[Array] = [None] * len(reward)
+    for depth in reversed(range(len(reward))):
+        if depth + 1 < len(reward):
+            later = discount * _children(state[depth + 1], reward[depth])
+            action[depth] = xp.concatenate([reward[depth][..., :-1] + later, reward[depth][..., -1:]], axis=-1)
+        state[depth] = (probability[depth] * action[depth]).sum(axis=-1)
+    return tuple(action), tuple(state)
+
+
+def returns(reward: EdgeLevels, *, discount: float = 1.0) -> EdgeLevels:
+    """Σ_t γ^t r_t of each complete response, from rewards on edges; 0 where a response goes on."""
+    before = _library(reward).zeros_like(reward[0][..., 0])
+    levels = []
+    for depth, level in enumerate(reward):
+        total = before[..., None] + discount**depth * level
+        levels.append(total)
+        before = total[..., :-1].reshape(total.shape[0], -1)
+    return on_endings(tuple(levels))
+
+
+def generalised_advantage(
+    probability: EdgeLevels,
+    terminal: EdgeLevels,
+    share: EdgeLevels,
+    value: StateLevels,
+    *,
+    decay: float,
+    discount: float,
+) -> EdgeLevels:
+    """E[f(y) Σ_l (γλ)^l δ_{t+l} | s, a] with δ = r + γ V' - V: what a critic's `value` credits to a token.
+
+    `terminal` holds the rewards r(y), `share` the factor E[f(y) | s, a], and `decay` is λ (1506.02438 eq. 16).
+    """
+    xp = _library(probability)
+    credit: list[Array] = [None] * len(terminal)
+    for depth in reversed(range(len(terminal))):
+        ends = ending_tokens(depth, len(terminal), terminal[depth].shape[-1])
+        target, later = terminal[depth], 0.0
+        if depth + 1 < len(terminal):
+            after = (probability[depth + 1] * credit[depth + 1]).sum(axis=-1)
+            stop = xp.zeros_like(target[..., -1:])
+            later = xp.concatenate([_children(after, target), stop], axis=-1)
+            target = target * ends + xp.concatenate([discount * _children(value[depth + 1], target), stop], axis=-1)
+        credit[depth] = share[depth] * (target - value[depth][..., None]) + discount * decay * later
+    return tuple(credit)
+
+
+def logit_gradient(probability: EdgeLevels, weight: EdgeLevels, *, current: EdgeLevels | None = None) -> EdgeLevels:
+    """Gradient in the logits of E Σ_t u(s_t, a_t) log π(a_t | s_t), the weights `u` held fixed; given the prompt.
+
+    With u = Q(s, a) this is the policy gradient d(s) π(a|s) (Q - V). `probability` is the policy that samples,
+    `current` the policy π that is differentiated, by default the same.
+    """
+    gradient = []
+    now = probability if current is None else current
+    for reach, chosen, pi, u in zip(visits(probability), probability, now, weight, strict=True):
+        pull = chosen * u
+        gradient.append(reach[..., None] * (pull - pi * pull.sum(axis=-1, keepdims=True)))
+    return tuple(gradient)
+
+
+def sample(uniform: Float[Array, "batch time"], probability: EdgeLevels, prompt: Int[Array, " batch"]) -> Sample:
+    """Draw one response to each prompt index in `prompt`, by inverting the distribution of each next token.
+
+    `uniform` holds independent numbers from [0, 1), one for each token that may be needed.
+    """
+    xp = _library(probability)
+    num_tokens = probability[0].shape[-1]
+    prefix = xp.zeros_like(prompt)
+    alive = xp.ones_like(prompt, dtype=bool)
+    columns = []
+    for depth, chosen in enumerate(probability):
+        cumulative = xp.cumsum(chosen[prompt, prefix], axis=-1)
+        # Scaled by the last entry, which rounding leaves near 1: no token of probability 0 is ever drawn.
+        token = (cumulative <= (uniform[:, depth] * cumulative[:, -1])[:, None]).sum(axis=-1)
+        columns.append((xp.where(alive, token, 0), xp.where(alive, prefix, 0), alive))
+        alive = alive & (token < num_tokens - 1)
+        prefix = xp.where(alive, prefix * (num_tokens - 1) + token, 0)
+    token, path, mask = (xp.stack(column, axis=1) for column in zip(*columns, strict=True))
+    return Sample(prompt, token, path, mask.astype(probability[0].dtype))
+
+
+def along(levels: EdgeLevels, drawn: Sample) -> Float[Array, "batch time"]:
+    """The entries of edge levels at the tokens of sampled responses, 0 on padding."""
+    xp = _library(levels)
+    picked = [level[drawn.prompt, drawn.prefix[:, t], drawn.token[:, t]] for t, level in enumerate(levels)]
+    return xp.where(drawn.mask > 0, xp.stack(picked, axis=1), 0.0)
+
+
+def along_states(levels: StateLevels, drawn: Sample) -> Float[Array, "batch time"]:
+    """The entries of state levels at the prefixes that sampled responses pass, 0 on padding."""
+    xp = _library(levels)
+    picked = [level[drawn.prompt, drawn.prefix[:, t]] for t, level in enumerate(levels)]
+    return xp.where(drawn.mask > 0, xp.stack(picked, axis=1), 0.0)
+
+
+def inner(left: Sequence[Array], right: Sequence[Array]) -> Array:
+    """The inner product of two arrays over the tree, for each prompt."""
+    return sum((a * b).reshape(a.shape[0], -1).sum(axis=1) for a, b in zip(left, right, strict=True))
+
+
+def _children(state: Array, action: Array) -> Array:
+    """Values of the prefixes one token longer, as `[prompts, prefixes, M]`."""
+    return state.reshape(*action.shape[:2], action.shape[2] - 1)
+
+
+def _library(levels: Sequence[Array]) -> Any:
+    return levels[0].__array_namespace__()

@@ -1,0 +1,224 @@
+"""Named small problems, each chosen for one thing it shows; `load` also reads a TOML file.
+
+Every reward is computed by the rule its problem states (arithmetic, brackets, ...), never tabulated by hand.
+"""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+
+from mdp_theory.problems.controls import Control, from_tree
+from mdp_theory.problems.controls import running_sum as _running_sum
+from mdp_theory.problems.mdp import TokenMDP
+from rino_base.messages import InputError
+
+EOS = "<eos>"
+
+
+def load(name: str) -> TokenMDP | Control:
+    """A problem by zoo name, or from the path of a TOML file. Raises `InputError` for a name that is neither."""
+    if name in ZOO:
+        return ZOO[name]()
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return TokenMDP.from_toml(path)
+    close = get_close_matches(name, ZOO, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InputError(f"no problem is called {name!r}", mend=f"{hint}the zoo has {', '.join(ZOO)}; or give a .toml file")
+
+
+def two_letter_words() -> TokenMDP:
+    """Two prompts over {a, b}, binary reward; the first problem to look at."""
+    return TokenMDP.from_toml(Path(__file__).with_name("two_letter_words.toml"))
+
+
+def one_token() -> TokenMDP:
+    """Horizon 1: already a bandit, so that sequences add nothing."""
+    return TokenMDP.from_table(
+        "one-token", vocabulary=["a", "b", "c", EOS], eos=EOS, horizon=1, rewards={"say b or c": {"b": 1.0, "c": 1.0}}
+    )
+
+
+def three_level() -> TokenMDP:
+    """Rewards 0, 0.1 and 1: a word with both letters is right, a word that ends in time earns format credit."""
+
+    def reward(prompt: str, tokens: tuple[str, ...]) -> float:
+        ended = tokens[-1] == EOS
+        return 1.0 if ended and {"a", "b"} <= set(tokens) else 0.1 if ended else 0.0
+
+    return TokenMDP.from_function(
+        "three-level", prompts=["use both letters"], vocabulary=["a", "b", EOS], eos=EOS, horizon=4, reward=reward
+    )
+
+
+def prompt_mixture() -> TokenMDP:
+    """Four prompts from easy to hard: the required word grows, and the success probability falls with it."""
+
+    def reward(prompt: str, tokens: tuple[str, ...]) -> float:
+        word = prompt.removeprefix("start with ").split()
+        return float(list(tokens[: len(word)]) == word)
+
+    prompts = ["start with a", "start with a b", "start with a b a", "start with a b a b"]
+    probability = dict(zip(prompts, (0.4, 0.3, 0.2, 0.1), strict=True))
+    return TokenMDP.from_function(
+        "prompt-mixture",
+        prompts=prompts,
+        vocabulary=["a", "b", EOS],
+        eos=EOS,
+        horizon=5,
+        reward=reward,
+        probability=probability,
+    )
+
+
+def countdown() -> TokenMDP:
+    """Countdown in miniature: write an expression that uses 2, 3 and 5 once each and equals the target; 1 or 0."""
+    return _countdown("countdown", format_credit=0.0)
+
+
+def countdown_format() -> TokenMDP:
+    """Countdown with the usual three levels: 1 if right, 0.1 for any answer that ends, 0 if it is cut off."""
+    return _countdown("countdown-format", format_credit=0.1)
+
+
+def gsm_chain() -> TokenMDP:
+    """A sum in steps, as in grade-school problems: write anything, then `#` and the answer, which alone counts."""
+
+    def reward(prompt: str, tokens: tuple[str, ...]) -> float:
+        answer = str(sum(int(word) for word in prompt.split() if word.isdigit()))
+        return float(tokens[-3:] == ("#", answer, EOS))
+
+    return TokenMDP.from_function(
+        "gsm-chain",
+        prompts=["1 apple and 1 and 2 more", "2 apples and 0 and 1 more"],
+        vocabulary=["0", "1", "2", "3", "4", "#", EOS],
+        eos=EOS,
+        horizon=5,
+        reward=reward,
+    )
+
+
+def eos_hazard() -> TokenMDP:
+    """The first token decides, the rest is length alone: what moves the probability of ending? (theorem T9)"""
+    return TokenMDP.from_function(
+        "eos-hazard",
+        prompts=["decide, then think as long as you like"],
+        vocabulary=["right", "wrong", EOS],
+        eos=EOS,
+        horizon=8,
+        reward=lambda prompt, tokens: float(tokens[0] == "right"),
+    )
+
+
+def long_wrong_answers() -> TokenMDP:
+    """Right answers are short and wrong ones long, so that dividing by the length changes the direction."""
+    return TokenMDP.from_function(
+        "long-wrong-answers",
+        prompts=["be brief"],
+        vocabulary=["a", "b", EOS],
+        eos=EOS,
+        horizon=6,
+        reward=lambda prompt, tokens: float(len(tokens) <= 3 and tokens[0] == "a"),
+    )
+
+
+def balanced_brackets() -> TokenMDP:
+    """A non-empty balanced bracket word: one early token can ruin every continuation."""
+
+    def reward(prompt: str, tokens: tuple[str, ...]) -> float:
+        depth, lowest = 0, 0
+        for token in tokens:
+            depth += {"(": 1, ")": -1, EOS: 0}[token]
+            lowest = min(lowest, depth)
+        return float(tokens[0] != EOS and depth == 0 and lowest == 0 and tokens[-1] == EOS)
+
+    return TokenMDP.from_function(
+        "balanced-brackets", prompts=["balance"], vocabulary=["(", ")", EOS], eos=EOS, horizon=7, reward=reward
+    )
+
+
+def needle() -> TokenMDP:
+    """One response of 2,047 is right: nearly every group has equal rewards."""
+    word = ("a", "b", "b", "a", "b", "a", "a", "b", "a", EOS)
+    return TokenMDP.from_function(
+        "needle",
+        prompts=["find the word"],
+        vocabulary=["a", "b", EOS],
+        eos=EOS,
+        horizon=10,
+        reward=lambda prompt, tokens: float(tokens == word),
+    )
+
+
+def running_sum() -> Control:
+    """Recombining states: 1 and 2 are added modulo 5, and the sum alone matters."""
+    return _running_sum("running-sum", modulus=5, horizon=6)
+
+
+def slippery_sum() -> Control:
+    """Stochastic transitions: the running sum, where one time in five the other number is added."""
+    return _running_sum("slippery-sum", modulus=5, horizon=6, slip=0.2)
+
+
+def letter_bonus() -> Control:
+    """Per-step rewards: two-letter words, with 0.05 for every `a` on the way."""
+    return from_tree(two_letter_words(), name="letter-bonus", bonus=0.05)
+
+
+def discounted_words() -> Control:
+    """Discounting: two-letter words at γ = 0.9."""
+    return from_tree(two_letter_words(), name="discounted-words", discount=0.9)
+
+
+def _countdown(name: str, *, format_credit: float) -> TokenMDP:
+    def reward(prompt: str, tokens: tuple[str, ...]) -> float:
+        numbers, target = prompt.split(" = ")
+        if tokens[-1] != EOS or len(tokens) == 1:
+            return 0.0
+        used = sorted(token for token in tokens if token.isdigit())
+        right = used == sorted(numbers.split()) and evaluate(tokens[:-1]) == int(target)
+        return 1.0 if right else format_credit
+
+    return TokenMDP.from_function(
+        name,
+        prompts=["2 3 5 = 10", "2 3 5 = 11"],
+        vocabulary=["2", "3", "5", "+", "-", "*", EOS],
+        eos=EOS,
+        horizon=6,
+        reward=reward,
+    )
+
+
+def evaluate(tokens: tuple[str, ...]) -> int | None:
+    """The exact value of number (operator number)* with the usual precedence; None for anything else."""
+    if len(tokens) % 2 == 0 or any(token.isdigit() != (i % 2 == 0) for i, token in enumerate(tokens)):
+        return None
+    terms = [int(tokens[0])]
+    for operator, number in zip(tokens[1::2], tokens[2::2], strict=True):
+        if operator == "*":
+            terms[-1] *= int(number)
+        else:
+            terms.append(int(number) if operator == "+" else -int(number))
+    return sum(terms)
+
+
+ZOO: Mapping[str, Callable[[], TokenMDP | Control]] = MappingProxyType(
+    {
+        "two-letter-words": two_letter_words,
+        "one-token": one_token,
+        "three-level": three_level,
+        "prompt-mixture": prompt_mixture,
+        "countdown": countdown,
+        "countdown-format": countdown_format,
+        "gsm-chain": gsm_chain,
+        "eos-hazard": eos_hazard,
+        "long-wrong-answers": long_wrong_answers,
+        "balanced-brackets": balanced_brackets,
+        "needle": needle,
+        "running-sum": running_sum,
+        "slippery-sum": slippery_sum,
+        "letter-bonus": letter_bonus,
+        "discounted-words": discounted_words,
+    }
+)

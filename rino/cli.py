@@ -1,0 +1,86 @@
+"""The front door: one subcommand a room, and a room is imported only when its command is called."""
+
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from rino_base.messages import InputError, report_error
+
+# Subcommand -> (where it lives, what `rino --help` says of it without importing the room).
+COMMANDS = {
+    "reproduce": ("rino.reproduce:reproduce", "Prove, check, train under every method, draw, report: the main job."),
+    "prove": ("proofs.command:prove", "Check the theorems and their witnesses symbolically."),
+    "check": ("mdp_theory.check.command:check", "Hold the degeneracy claim against one small MDP, exactly."),
+    "audit": (
+        "mdp_theory.audit.command:audit",
+        "Say whether a loss is outcome-driven SFT, and where it departs.",
+    ),
+    "pretrain": ("llm_exps.pretrain:pretrain", "Make the small model from scratch."),
+    "train": ("llm_exps.command:train", "Train a model under one method."),
+    "compare": ("llm_exps.command:compare", "Train under several methods and seeds and compare."),
+    "evaluate": ("llm_exps.command:evaluate", "Accuracy, pass@k and lengths of a model on held-out prompts."),
+    "generate": ("llm_exps.command:generate", "Answer prompts and look at the answers."),
+    "import": (
+        "llm_exps.models.import_command:import_model",
+        "Turn packaged real models into model directories.",
+    ),
+    "figures": ("figures.command:figures", "Draw every figure and table from run directories."),
+    "bench": ("rino.bench.command:bench", "Time this project against the peers that are installed."),
+}
+
+HELP = """Is RL post-training of language models more than outcome-weighted supervised fine-tuning?
+
+Proofs, exact computation on small MDPs, and training runs that share one definition of every method.
+"""
+
+
+def build_app() -> App:
+    """The command line; every subcommand is resolved lazily."""
+    app = App(name="rino", help=HELP, version_flags=["--version"])
+    for name, (target, summary) in COMMANDS.items():
+        app.command(target, name=name, help=summary)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    try:
+        _known(arguments)
+        result = build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except InputError as error:
+        report_error(error)
+        return 2
+    except CycloptsError as error:
+        report_error(InputError(" ".join(str(error).split()), mend=f"rino {' '.join(arguments[:1])} --help"))
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        report_error(InputError(f"no space left on disk: {error}", mend="free some and give the same command again"))
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _known(arguments: Sequence[str]) -> None:
+    # Asked here, because cyclopts would import every room to word this error.
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
+        raise InputError(f"unknown command {arguments[0]!r}", mend=f"rino {nearest}, or rino --help for all")
+
+
+def main() -> None:
+    """Entry point of the `rino` script."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `rino … | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

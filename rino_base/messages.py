@@ -1,0 +1,64 @@
+"""What every room says to a person: clear errors and tables."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+class InputError(Exception):
+    """The user's input is wrong. The front door prints it in two lines, without a traceback, and exits with code 2.
+
+    `problem` names the value and the rule it breaks; `mend` says what to do about it.
+    """
+
+    def __init__(self, problem: str, *, mend: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n{self.mend}"
+
+
+def report_error(error: InputError) -> None:
+    """Print an input error to stderr: what is wrong, then the mend."""
+    print(f"error: {error.problem}", file=sys.stderr)
+    print(f"  try: {error.mend}", file=sys.stderr)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table to stdout; numbers are right-aligned and floats get four significant digits."""
+    table = Table()
+    cells = [[format_cell(value) for value in row] for row in rows]
+    for index, column in enumerate(columns):
+        numeric = bool(cells) and all(_is_number(row[index]) for row in cells)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        # As text, not as markup: what a user or a model wrote is never interpreted.
+        table.add_row(*map(Text, row))
+    stdout = Console()
+    # A pipe or a file has no width of its own: rich would fold the table at 80 columns there.
+    console = Console(width=stdout.width if stdout.is_terminal else 200, highlight=False)
+    console.print(Text(title, style="bold"), table)
+
+
+def format_cell(value: object) -> str:
+    """A value as every table shows it: nothing as a dash, truth in words, floats with four significant digits."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text == "–"
+    return True
