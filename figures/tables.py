@@ -10,6 +10,7 @@ from figures.curves import MissingData
 from figures.runs import Arm, Results, panels, settings
 from figures.statistics import Estimate, t_interval
 from figures.training import final, require_arms
+from rino_base.messages import format_cell
 
 MEASUREMENTS = {
     PASS: "pass@1",
@@ -281,14 +282,8 @@ def _numbers(values: Sequence[float | None]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+    return format_cell(value).replace("-", "−")
 
 
 def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
+    return "none" if value is None else format_cell(value)

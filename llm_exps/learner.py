@@ -28,18 +28,11 @@ from llm_exps.logprobs import token_logprobs
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
 from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
-from mdp_theory.methods.objectives import (
-    Advantage,
-    Batch,
-    Credit,
-    Objective,
-    assign_credit,
-    credit_structure_index,
-    kl_estimate,
-    passes_clip,
-    surrogate,
-    token_weights,
-)
+from mdp_theory.methods.credit import Credit, assign_credit
+from mdp_theory.methods.kl import kl_estimate
+from mdp_theory.methods.loss import surrogate
+from mdp_theory.methods.objectives import Advantage, Batch, Objective
+from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 
 AnyArray: TypeAlias = Any
 """A numpy or a jax array: batches are cut and sorted on the host and computed with on the device."""

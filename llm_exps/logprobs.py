@@ -6,31 +6,9 @@ the memory is that of one chunk. For Qwen2.5's 151,936 tokens, 64 × 1024 positi
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from llm_exps.models.decoder import Decoder
-
-
-def completion_logprobs(
-    model: Decoder,
-    tokens: Int[Array, "batch length"],
-    valid: Bool[Array, "batch length"],
-    *,
-    time: int,
-    temperature: float = 1.0,
-    chunk: int = 1024,
-) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"]]:
-    """Log-probability of each completion token at a temperature, and the entropy in nats where it was drawn.
-
-    tokens: prompts padded on the left, then completions, the last `time` columns, padded on the right.
-    valid: False on padding; the results there are meaningless and finite.
-    chunk: tokens whose logits are held at once.
-
-    The entropy carries no gradient.
-    """
-    # The hidden state of one position predicts the token of the next.
-    hidden = model(tokens, segments=valid)[:, -time - 1 : -1]
-    return token_logprobs(model, hidden, tokens[:, -time:], temperature=temperature, chunk=chunk)
 
 
 def token_logprobs(
@@ -41,7 +19,12 @@ def token_logprobs(
     temperature: float = 1.0,
     chunk: int = 1024,
 ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"]]:
-    """Log-probability of each target given the hidden state before it, and the entropy; see `completion_logprobs`."""
+    """Log-probability of each target at a temperature given the hidden state before it, and the entropy there in nats.
+
+    chunk: tokens whose logits are held at once.
+
+    The entropy carries no gradient.
+    """
     batch, time = targets.shape
     # Chunks run along time, so that a batch that is split over devices stays split. They are made as equal as can be:
     # the last one is padded.

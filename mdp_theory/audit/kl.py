@@ -12,7 +12,7 @@ from mdp_theory.audit.advantage import AdvantageFit, Keep, advantages, kept_resp
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.form import AGGREGATIONS, AggregationFit
 from mdp_theory.audit.probes import FAR
-from mdp_theory.methods.objectives import kl_estimate
+from mdp_theory.methods.kl import kl_estimate
 
 _FITS = 1e-5
 

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdp_theory.methods import catalogue, objectives
+from mdp_theory.methods import catalogue
+from mdp_theory.methods.loss import loss
 from mdp_theory.methods.objectives import Batch
 from rino_base.messages import InputError
 
@@ -108,7 +109,7 @@ def catalogued_loss(name: str) -> Loss:
 
     def call(logp: Any, old_logp: Any, ref_logp: Any, rewards: Any, mask: Any, group: Any) -> Any:
         value = jnp.zeros_like(logp)
-        return objectives.loss(objective, Batch(logp, old_logp, ref_logp, mask, rewards, group, value))
+        return loss(objective, Batch(logp, old_logp, ref_logp, mask, rewards, group, value))
 
     return Loss(method.key, "catalogue", _differentiate_jax(call, np.float64, compiled=True))
 

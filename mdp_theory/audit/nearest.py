@@ -17,7 +17,8 @@ from mdp_theory.audit.kl import KLFit
 from mdp_theory.audit.loss import COMPLETION_LIMIT
 from mdp_theory.audit.probes import suite
 from mdp_theory.methods.catalogue import METHODS
-from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective, token_weights
+from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective
+from mdp_theory.methods.weights import token_weights
 from mdp_theory.precision import in_float64
 
 _SAME = 1e-9

@@ -28,7 +28,8 @@ from mdp_theory.audit.kl import KLFit, k1_term, recover_kl, reference_words, uni
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.nearest import Nearest, Parts, assemble, distance, nearest
 from mdp_theory.audit.probes import RAGGED, ROWS, WIDTH, probes
-from mdp_theory.methods.objectives import Objective, credit_structure_index
+from mdp_theory.methods.objectives import Objective
+from mdp_theory.methods.weights import credit_structure_index
 from rino_base.messages import InputError
 
 Track = Callable[[Iterable[str]], Iterable[str]]

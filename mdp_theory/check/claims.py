@@ -1,8 +1,6 @@
-"""How far a problem and a method are from the degenerate form: outcome-weighted supervised fine-tuning on a bandit.
+"""How far a method is from outcome-weighted supervised fine-tuning, and what the assumptions that hold promise.
 
-Evidence about a problem is its structure (histories for each state, rewards before the end, randomness) and the two
-ways to compute its value and gradient. Evidence about a method is its exact population gradient, and the gradient of
-its loss on a probe batch.
+Evidence about a method is its exact population gradient, and the gradient of its loss on a probe batch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,8 +17,7 @@ from mdp_theory.exact.rules import outcome_table, rule_of
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
-from mdp_theory.problems.controls import Control, closed_loop_values, open_loop_values, unroll
-from mdp_theory.problems.mdp import TokenMDP, flatten
+from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
 PARALLEL = 1e-9
@@ -28,48 +25,6 @@ PARALLEL = 1e-9
 
 IDENTITY = 1e-12
 """Relative tolerance of the identities."""
-
-
-def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
-    """Which assumptions of the degeneracy claim hold for a problem, and on what evidence."""
-    if isinstance(problem, TokenMDP):
-        histories = states = problem.num_prefixes
-        inside = max(float(np.abs(r[..., ~problem.ends(d)]).max(initial=0.0)) for d, r in enumerate(problem.rewards))
-        discount, chance = 1.0, 1.0
-    else:
-        reached = problem.reachable()
-        states = int(reached.sum())
-        m = len(problem.vocabulary) - 1
-        histories = len(problem.prompts) * sum(m**depth for depth in range(problem.horizon))
-        on_the_way = np.abs(problem.reward[:-1, :, :-1]) * reached[:-1, :, None]
-        inside = float(on_the_way.max(initial=0.0))
-        discount, chance = problem.discount, float(problem.transition.max(axis=2).min())
-    return {
-        "A1_states_are_histories": {
-            "holds": states >= histories,
-            "evidence": f"{histories} histories of tokens lead to {states} (time, state) pairs",
-        },
-        "A2_terminal_reward": {"holds": inside == 0, "evidence": f"largest reward before the end: {inside:g}"},
-        "undiscounted": {"holds": discount == 1, "evidence": f"discount {discount:g}"},
-        "deterministic": {
-            "holds": chance == 1,
-            "evidence": f"the likeliest next state has probability {chance:g} or more",
-        },
-    }
-
-
-def bandit_reduction(problem: TokenMDP | Control, logits: EdgeLevels | None) -> dict[str, Any]:
-    """A problem as a sequence of choices and as a bandit whose arms are whole responses (theorems T1, T2).
-
-    `logits` are a policy on the tree, or None where there is none (stochastic transitions): then the optimal values
-    alone, of the best response (open loop) and of the best policy (closed loop).
-    """
-    if isinstance(problem, TokenMDP):
-        views = {} if logits is None else _two_views(problem.rewards, 1.0, logits)
-        return views | _optima_of_tree(problem)
-    views = {} if logits is None else _two_views(unroll(problem).step_reward, problem.discount, logits)
-    closed, opened = closed_loop_values(problem), open_loop_values(problem)
-    return views | {"closed_loop_value": closed.tolist(), "open_loop_value": opened.tolist()}
 
 
 def method_report(
@@ -214,71 +169,3 @@ def fitted(objective: Objective, mdp: TokenMDP) -> Objective:
     if objective.aggregation == "sequence-mean-token-sum-norm":
         return replace(objective, max_completion_length=mdp.horizon)
     return objective
-
-
-def _two_views(step_reward: EdgeLevels, discount: float, logits: EdgeLevels) -> dict[str, Any]:
-    probability = tree.policy(logits)
-    chance = tree.response_probability(probability)
-    total = tree.returns(step_reward, discount=discount)
-    arms = tuple(c * r for c, r in zip(chance, total, strict=True))
-    as_bandit = _score_sum(probability, arms)
-    action, state = tree.expectation(probability, step_reward, discount=discount)
-    to_go = tree.logit_gradient(probability, action)
-    return {
-        "value_sequential": state[0][:, 0].tolist(),
-        "value_bandit": flatten(arms).sum(axis=1).tolist(),
-        "gradient_relative_error": _relative(to_go, as_bandit).tolist(),
-        "return_to_go_gap": _return_to_go_gap(step_reward, total, discount),
-        "reward_to_go_split_error": _relative(_split_to_go(probability, total), as_bandit).tolist(),
-    }
-
-
-def _split_to_go(probability: EdgeLevels, total: EdgeLevels) -> EdgeLevels:
-    """The gradient when each token gets r / L and is credited with what is still to come: (L - t) / L of the reward."""
-    share = tuple(level / (depth + 1) for depth, level in enumerate(total))
-    whole, part = tree.expectation(probability, total)[0], tree.expectation(probability, share)[0]
-    return tree.logit_gradient(probability, tuple(q - t * s for t, (q, s) in enumerate(zip(whole, part, strict=True))))
-
-
-def _score_sum(probability: EdgeLevels, arms: EdgeLevels) -> EdgeLevels:
-    """Σ_y f(y) ∇ log π(y) by adding up the responses below every edge: whole responses, no values of states."""
-    below: list[Any] = list(arms)
-    for depth in reversed(range(len(arms) - 1)):
-        inside = below[depth + 1].sum(axis=-1).reshape(*below[depth].shape[:2], -1)
-        below[depth] = np.concatenate([inside, below[depth][..., -1:]], axis=-1)
-    return tuple(b - p * b.sum(axis=-1, keepdims=True) for b, p in zip(below, probability, strict=True))
-
-
-def _return_to_go_gap(step_reward: EdgeLevels, total: EdgeLevels, discount: float) -> float:
-    """The largest |return-to-go - return of the response| over responses and tokens, relative to the largest return."""
-    gap, largest = 0.0, max(float(np.abs(level).max()) for level in total)
-    to_go: list[Any] = []  # for each response that has passed: its return-to-go at this depth, and its return
-    for depth in reversed(range(len(total))):
-        level = step_reward[depth]
-        prompts, prefixes, tokens = level.shape
-        own = slice(None) if depth + 1 == len(total) else slice(-1, None)
-        here = [(level[..., own], total[depth][..., own])]
-        for later, whole in to_go:
-            grouped = later.reshape(prompts, prefixes, tokens - 1, -1)
-            now = level[..., :-1, None] + discount * grouped
-            here.append((now.reshape(prompts, prefixes, -1), whole.reshape(prompts, prefixes, -1)))
-        gap = max([gap, *(float(np.abs(now - whole).max()) for now, whole in here)])
-        to_go = here
-    return gap / max(largest, 1.0)
-
-
-def _optima_of_tree(mdp: TokenMDP) -> dict[str, list[float]]:
-    """The best policy by backward induction, the best response by looking at all."""
-    value: Any = None
-    for reward in reversed(mdp.rewards):
-        action = reward
-        if value is not None:
-            action = np.concatenate([value.reshape(*reward.shape[:2], -1), reward[..., -1:]], axis=-1)
-        value = action.max(axis=-1)
-    return {"closed_loop_value": value[:, 0].tolist(), "open_loop_value": mdp.response_rewards.max(axis=1).tolist()}
-
-
-def _relative(left: EdgeLevels, right: EdgeLevels) -> Float[np.ndarray, " prompts"]:
-    gap = tuple(a - b for a, b in zip(left, right, strict=True))
-    norm = tree.inner(right, right)
-    return np.sqrt(np.where(norm > 0, tree.inner(gap, gap) / np.where(norm > 0, norm, 1.0), 0.0))

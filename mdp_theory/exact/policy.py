@@ -140,12 +140,6 @@ class HazardPolicy:
         return tuple(levels)
 
 
-def parameter_gradient(policy: Policy, params: Any, mdp: TokenMDP, gradient: EdgeLevels) -> Any:
-    """The gradient in the parameters, from one in the logits given each prompt: mixed over prompts, pulled back."""
-    chance = mdp.prompt_probability[:, None, None]
-    return pull_back_to(policy, params, mdp)(tuple(chance * level for level in gradient))
-
-
 def pull_back_to(policy: Policy, params: Any, mdp: TokenMDP) -> Callable[[EdgeLevels], Any]:
     """The linear map from gradients in the logits to gradients in the parameters; compiled once, for many gradients."""
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from mdp_theory.exact.rules import Rule, Table, outcome_table, penalty_slope, ratio_factor, rule_of, unit_quadrature
+from mdp_theory.exact.rules import Rule, Table, outcome_table, rule_of, unit_quadrature
+from mdp_theory.methods.kl import penalty_slope
 from mdp_theory.methods.objectives import Objective
+from mdp_theory.methods.ratio import ratio_factor
 from mdp_theory.problems import tree
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels, StateLevels

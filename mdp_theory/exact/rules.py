@@ -20,7 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mdp_theory.methods.objectives import Advantage, Batch, Objective, assign_credit
+from mdp_theory.methods.credit import assign_credit
+from mdp_theory.methods.kl import Penalty, penalty_of
+from mdp_theory.methods.objectives import Advantage, Batch, Objective
+from mdp_theory.methods.ratio import Ratio, ratio_of
 from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems.tree import Array
 from rino_base.messages import InputError
@@ -29,27 +32,6 @@ MAX_COMPOSITIONS = 200_000
 """Ways to spread a group over the reward levels; each needs one evaluation of the advantage rule."""
 
 _BLOCK = 4_000_000  # Numbers in one temporary of the sum over compositions: 32 MB.
-
-
-class Ratio(NamedTuple):
-    """How the probability ratio enters the weight. `token` and `sequence` say whose ratio; neither: none."""
-
-    token: Float[Array, ""]
-    sequence: Float[Array, ""]
-    mean: Float[Array, ""]  # 1: the geometric mean over tokens, 0: the product
-    truncated: Float[Array, ""]  # 1: held at the bounds; 0: no gradient beyond them
-    low: Float[Array, ""]
-    high: Float[Array, ""]
-    dual: Float[Array, ""]
-
-
-class Penalty(NamedTuple):
-    """The KL term in the loss: its signed coefficient, and which estimator it is."""
-
-    beta: Float[Array, ""]
-    k1: Float[Array, ""]
-    k2: Float[Array, ""]
-    k3: Float[Array, ""]
 
 
 class Rule(NamedTuple):
@@ -126,8 +108,8 @@ def rule_of(
         denominator=denominator,
         nodes=nodes,
         node_weight=node_weight,
-        ratio=_ratio(objective),
-        penalty=_penalty(objective),
+        ratio=_as_arrays(ratio_of(objective)),
+        penalty=_as_arrays(penalty_of(objective)),
     )
 
 
@@ -210,21 +192,6 @@ def reciprocals(largest: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.nda
     return 1 - (edges[:-1, None] + width * places).ravel(), (width * weights).ravel()
 
 
-def ratio_factor(ratio: Ratio, value: Float[Array, "..."], *, above: bool) -> Float[Array, "..."]:
-    """What a probability ratio multiplies the on-policy weight with, for advantages above or below zero."""
-    xp = value.__array_namespace__()
-    passes = value <= ratio.high if above else (value >= ratio.low) & (value <= ratio.dual)
-    stopped = xp.where(passes, value, 0.0)
-    held = xp.clip(value, ratio.low, ratio.high)
-    return xp.where(ratio.truncated > 0, held, stopped)
-
-
-def penalty_slope(penalty: Penalty, log_q: Float[Array, "..."]) -> Float[Array, "..."]:
-    """β d(estimate)/d(log π) of a token, with log q = log π_ref - log π."""
-    xp = log_q.__array_namespace__()
-    return penalty.beta * (penalty.k1 - penalty.k2 * log_q - penalty.k3 * xp.expm1(log_q))
-
-
 def _bare(objective: Objective) -> Objective:
     """What of an objective decides advantages and who is kept, so that methods that agree in it share the result."""
     advantage = objective.advantage
@@ -295,26 +262,9 @@ def _length_factor(objective: Objective, lengths: Float[np.ndarray, " lengths"])
     return factor
 
 
-def _ratio(objective: Objective) -> Ratio:
-    clip, level = objective.clip, objective.importance_sampling_level
-    enters = objective.surrogate != "log-likelihood"
-    numbers = (
-        enters and level == "token",
-        enters and level != "token",
-        level != "sequence-product",
-        objective.surrogate == "truncated-weight",
-        -np.inf if clip is None or clip.low is None else 1 - clip.low,
-        np.inf if clip is None or clip.high is None else 1 + clip.high,
-        np.inf if clip is None or clip.dual is None else clip.dual,
-    )
-    return Ratio(*(np.float64(number) for number in numbers))
-
-
-def _penalty(objective: Objective) -> Penalty:
-    kl = objective.kl
-    if kl is None:
-        return Penalty(*(np.float64(0) for _ in range(4)))
-    return Penalty(np.float64(kl.sign * kl.beta), *(np.float64(kl.estimator == name) for name in ("k1", "k2", "k3")))
+def _as_arrays(numbers: Any) -> Any:
+    """Numbers as arrays, so that rules stack."""
+    return type(numbers)(*map(np.float64, numbers))
 
 
 def _check_outcome_only(objective: Objective, groups: int) -> None:

@@ -8,7 +8,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from mdp_theory.methods.objectives import Credit, Objective, TokenArray
+from mdp_theory.methods.credit import Credit
+from mdp_theory.methods.objectives import Objective, TokenArray
 
 
 def supervised_counterpart(objective: Objective) -> Objective:

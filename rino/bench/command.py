@@ -24,7 +24,8 @@ from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import load
 from llm_exps.sampling import Sampling, generate, row_keys
 from mdp_theory.methods.catalogue import get
-from mdp_theory.methods.objectives import Batch, loss
+from mdp_theory.methods.loss import loss
+from mdp_theory.methods.objectives import Batch
 from rino_base.files import write_json
 from rino_base.messages import print_table
 from rino_base.progress import track
@@ -154,7 +155,7 @@ def _prompts(sizes: Scale) -> list[list[int]]:
 def _sampling(model: Decoder, sizes: Scale) -> Task:
     # No stop token: every turn draws the same number of tokens, and so does the peer.
     sampling = Sampling(max_new_tokens=sizes.new_tokens, num_generations=sizes.generations)
-    keys = row_keys(jax.random.key(0), np.arange(sizes.prompts * sizes.generations))
+    keys = row_keys(jax.random.key(0), jnp.arange(sizes.prompts * sizes.generations))
     return lambda: generate(model, _prompts(sizes), keys, sampling).tokens
 
 

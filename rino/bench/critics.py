@@ -1,6 +1,6 @@
 """What dropping A1 buys in training: policies and critics of states against those of histories, and uniform credit.
 
-    python rino/bench/critics.py [--json results/critics.json]
+    python -m rino.bench.critics [--json results/critics.json]
 
 The problem is the running sum modulo 5 at horizon 8: 1,020 histories, 40 (time, state) pairs. All arms take the same
 samples a step (one prompt, two responses), the same learning rate and the same seeds; success is exact, after 50, 100
@@ -17,7 +17,7 @@ import numpy as np
 
 from mdp_theory.exact.critics import Critic, history_critic
 from mdp_theory.exact.dynamics import Run, sampled_runs
-from mdp_theory.exact.policy import StatePolicy, TabularPolicy
+from mdp_theory.exact.policy import Policy, StatePolicy, TabularPolicy
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems.controls import running_sum, unroll
@@ -41,7 +41,7 @@ def main() -> None:
     path = parser.parse_args().json
     unrolled = unroll(running_sum("running-sum", modulus=5, horizon=8))
     critics = {"histories": history_critic(unrolled.mdp, 0.3), "states": Critic(unrolled.state, 0.3)}
-    policies = {"histories": TabularPolicy(), "states": StatePolicy(unrolled.state)}
+    policies: dict[str, Policy] = {"histories": TabularPolicy(), "states": StatePolicy(unrolled.state)}
     credits: list[tuple[str, float | None]] = [("uniform", None), *product(critics, (0.0, 0.95))]
     rows = []
     for policy, (critic, gae_lambda) in track(list(product(policies, credits)), description="arms"):

@@ -1,6 +1,6 @@
 """Time and memory of the exact GRPO gradient against the size of the tree, beside a numpy pass over as many bytes.
 
-    python rino/bench/population.py [--json results/population.json]
+    python -m rino.bench.population [--json results/population.json]
 
 The problem is parity: vocabulary {a, b, <eos>}, reward 1 for an even number of b; two more steps of the horizon make
 four times the responses. The pass beside it reads one array of the tree's size and writes another (`y = 2 x`): the

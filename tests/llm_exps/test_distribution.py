@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from references import make
+from whole_rows import completion_logprobs
 
 from llm_exps.distribution import initialise, make_mesh, parameter_placement, shard_rows, to_host
-from llm_exps.logprobs import completion_logprobs
 from llm_exps.models.huggingface import load
 from llm_exps.sampling import Sampling, row_keys, sample
 from rino_base.messages import InputError

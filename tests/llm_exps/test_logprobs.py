@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from whole_rows import completion_logprobs
 
-from llm_exps.logprobs import completion_logprobs
 from llm_exps.models.decoder import Decoder, DecoderConfig
 
 QWEN_VOCABULARY = 151_936

@@ -18,8 +18,9 @@ from mdp_theory.audit.loss import catalogued_loss, load_loss
 from mdp_theory.audit.probes import EIGHTS, EXTRA, FOURS, GRADED, RAGGED, REWARDS, lay, probes
 from mdp_theory.audit.recover import audit_loss
 from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.formula import describe
-from mdp_theory.methods.objectives import Advantage, Objective, assign_credit
+from mdp_theory.methods.objectives import Advantage, Objective
 from rino_base.messages import InputError
 
 LOSSES = Path(__file__).parent / "losses"

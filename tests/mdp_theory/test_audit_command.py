@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rino import run
+from rino.cli import run
 
 LOSSES = Path(__file__).parent / "losses"
 KL_MAXIMISED = f"{LOSSES / 'faulty_jax.py'}:kl_maximised"

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mdp_theory.check.claims import assumptions, bandit_reduction
+from mdp_theory.check.problem import assumptions, bandit_reduction
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.problems import tree, zoo
 from mdp_theory.problems.controls import Control, closed_loop_values, from_tree, open_loop_values, running_sum, unroll

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pulled_back import parameter_gradient
 
 from mdp_theory.exact import population
 from mdp_theory.exact.critics import Critic, critic_curve, fit, history_critic, temporal_difference
 from mdp_theory.exact.dynamics import Run, exact_run, exact_runs, measure, sampled_runs
-from mdp_theory.exact.policy import HazardPolicy, StatePolicy, TabularPolicy, parameter_gradient
+from mdp_theory.exact.policy import HazardPolicy, StatePolicy, TabularPolicy
 from mdp_theory.exact.variance import squared_error, variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree, zoo

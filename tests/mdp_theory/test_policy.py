@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pulled_back import parameter_gradient
 
 from mdp_theory.exact import population
-from mdp_theory.exact.policy import SharedPolicy, TabularPolicy, parameter_gradient, parse
+from mdp_theory.exact.policy import SharedPolicy, TabularPolicy, parse
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo
 from rino_base.messages import InputError

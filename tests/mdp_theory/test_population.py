@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pulled_back import parameter_gradient
 
 from mdp_theory.exact import population, rules
-from mdp_theory.exact.policy import SharedPolicy, TabularPolicy, parameter_gradient
+from mdp_theory.exact.policy import SharedPolicy, TabularPolicy
 from mdp_theory.methods.catalogue import METHODS
-from mdp_theory.methods.objectives import KL, Advantage, Batch, Clip, Objective, loss
+from mdp_theory.methods.loss import loss
+from mdp_theory.methods.objectives import KL, Advantage, Batch, Clip, Objective
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree
 from mdp_theory.problems.mdp import TokenMDP

@@ -1,0 +1,57 @@
+"""The weight of every token, `-d loss / d logp`, in closed form.
+
+Nothing here differentiates, so that autodiff of `loss` can check it. What ratio, clip and KL term multiply a weight
+with is defined once, in `ratio` and `kl`; the exact computations read the same functions.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mdp_theory.methods.credit import Credit, assign_credit
+from mdp_theory.methods.kl import penalty_of, penalty_slope
+from mdp_theory.methods.objectives import Batch, Objective, TokenArray
+from mdp_theory.methods.ratio import importance_ratio, inside_bounds, ratio_factor, ratio_of
+
+
+def token_weights(objective: Objective, batch: Batch) -> TokenArray:
+    """`-d loss / d logp` of every token: positive weights make a token more likely."""
+    advantage, scale = assign_credit(objective, batch)
+    seen = batch.mask > 0
+    weight = scale * advantage
+    if objective.surrogate != "log-likelihood":
+        form = ratio_of(objective)
+        ratio = importance_ratio(
+            objective, jnp.where(seen, batch.logp, 0.0), jnp.where(seen, batch.old_logp, 0.0), batch.mask
+        )
+        weight = weight * jnp.where(
+            advantage > 0, ratio_factor(form, ratio, above=True), ratio_factor(form, ratio, above=False)
+        )
+        level = objective.importance_sampling_level
+        if objective.surrogate != "truncated-weight" and level in ("sequence", "sequence-product"):
+            # Every token moves the ratio of the whole response, and with it every token's term; the mean by 1/L.
+            length = jnp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0) if level == "sequence" else 1.0
+            weight = seen * weight.sum(axis=1, keepdims=True) / length
+    log_q = jnp.where(seen, batch.ref_logp - batch.logp, 0.0)
+    return weight - scale * penalty_slope(penalty_of(objective), log_q)
+
+
+def passes_clip(
+    objective: Objective, credit: Credit, *, logp: TokenArray, old_logp: TokenArray, mask: TokenArray
+) -> Bool[Array, "batch time"]:
+    """True where clipping leaves the token alone: its gradient not stopped, its truncated weight not truncated."""
+    form = ratio_of(objective)
+    ratio = importance_ratio(objective, jnp.where(mask > 0, logp, 0.0), jnp.where(mask > 0, old_logp, 0.0), mask)
+    if objective.surrogate == "truncated-weight":
+        return (ratio >= form.low) & (ratio <= form.high)
+    advantage = credit.advantage
+    stopped = (advantage > 0) & ~inside_bounds(form, ratio, above=True)
+    return ~(stopped | (advantage < 0) & ~inside_bounds(form, ratio, above=False))
+
+
+def credit_structure_index(weights: TokenArray, mask: TokenArray) -> Float[Array, ""]:
+    """η = Σ (w_it - mean_t w_it)² / Σ w_it²: 0 when every response weights its tokens alike (or not at all)."""
+    weights = jnp.where(mask > 0, weights, 0.0)
+    mean = weights.sum(axis=1, keepdims=True) / jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+    spread = (jnp.where(mask > 0, weights - mean, 0.0) ** 2).sum()
+    total = (weights**2).sum()
+    return jnp.where(total > 0, spread / jnp.where(total > 0, total, 1.0), 0.0)
