@@ -27,11 +27,12 @@ from llm_exps.distribution import split_rows
 from llm_exps.logprobs import token_logprobs
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.methods.credit import Credit, assign_credit
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.loss import surrogate
-from mdp_theory.methods.objectives import Advantage, Batch, Objective
+from mdp_theory.methods.objectives import Advantage, Objective
 from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 
 AnyArray: TypeAlias = Any

@@ -15,7 +15,8 @@ import numpy as np
 
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.probes import EQUAL, GRADED, REWARDS, ROWS, SHRINKAGE, lay
-from mdp_theory.methods.objectives import Advantage, Batch
+from mdp_theory.methods.batch import Batch
+from mdp_theory.methods.objectives import Advantage
 
 RECOGNISED = 1e-6
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mdp_theory.audit.loss import Loss, LossFailure
 from mdp_theory.audit.probes import EXTRA, FLAT, FOURS, HALF, ORDER, RAGGED, VARIED, WIDTH
-from mdp_theory.methods.objectives import Batch
+from mdp_theory.methods.batch import Batch
 
 # Weights that differ by less, relative to the largest, count as equal: room for a loss that computes in float32.
 TOLERANCE = 2e-6

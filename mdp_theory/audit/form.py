@@ -13,7 +13,7 @@ from mdp_theory.audit.advantage import RECOGNISED, AdvantageFit, kept_responses
 from mdp_theory.audit.departures import TOLERANCE, Evidence, measure
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS, SCAN_LENGTH, scan
-from mdp_theory.methods.objectives import Batch
+from mdp_theory.methods.batch import Batch
 
 Shares = Callable[[Batch, np.ndarray], np.ndarray]
 

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdp_theory.methods import catalogue
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.loss import loss
-from mdp_theory.methods.objectives import Batch
 from rino_base.messages import InputError
 
 ARGUMENTS = ("logp", "old_logp", "ref_logp", "rewards", "mask", "group")

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from mdp_theory.methods.objectives import Batch
+from mdp_theory.methods.batch import Batch
 
 ROWS, WIDTH, EXTRA = 24, 8, 3
 FOURS = np.repeat(np.arange(6), 4)

@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mdp_theory.exact import population
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.loss import loss, surrogate
-from mdp_theory.methods.objectives import KL, Batch, Objective
+from mdp_theory.methods.objectives import KL, Objective
 from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems import tree

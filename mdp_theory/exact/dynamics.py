@@ -21,8 +21,9 @@ from mdp_theory.exact.critics import Critic
 from mdp_theory.exact.policy import Policy, TabularPolicy
 from mdp_theory.exact.population import outcome_joint, rule_gradient
 from mdp_theory.exact.rules import rule_of, stack
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.loss import loss
-from mdp_theory.methods.objectives import Batch, Objective
+from mdp_theory.methods.objectives import Objective
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree
 from mdp_theory.problems.mdp import TokenMDP

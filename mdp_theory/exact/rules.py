@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.kl import Penalty, penalty_of
-from mdp_theory.methods.objectives import Advantage, Batch, Objective
+from mdp_theory.methods.objectives import Advantage, Objective
 from mdp_theory.methods.ratio import Ratio, ratio_of
 from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems.tree import Array

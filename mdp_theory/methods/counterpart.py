@@ -8,8 +8,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from mdp_theory.methods.batch import TokenArray
 from mdp_theory.methods.credit import Credit
-from mdp_theory.methods.objectives import Objective, TokenArray
+from mdp_theory.methods.objectives import Objective
 
 
 def supervised_counterpart(objective: Objective) -> Objective:

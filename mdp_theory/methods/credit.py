@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from mdp_theory.methods.batch import Batch, ResponseArray, TokenArray
 from mdp_theory.methods.kl import kl_estimate
-from mdp_theory.methods.objectives import Advantage, Batch, Objective, ResponseArray, TokenArray
+from mdp_theory.methods.objectives import Advantage, Objective
 
 
 class Credit(NamedTuple):

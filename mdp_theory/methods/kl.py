@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mdp_theory.methods.objectives import Objective, TokenArray
+from mdp_theory.methods.batch import TokenArray
+from mdp_theory.methods.objectives import Objective
 
 
 class Penalty(NamedTuple):

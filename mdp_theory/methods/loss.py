@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mdp_theory.methods.batch import Batch, TokenArray
 from mdp_theory.methods.credit import Credit, assign_credit
 from mdp_theory.methods.kl import kl_estimate
-from mdp_theory.methods.objectives import Batch, Objective, TokenArray
+from mdp_theory.methods.objectives import Objective
 from mdp_theory.methods.ratio import clipped, importance_ratio
 
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mdp_theory.methods.objectives import Clip, Objective, TokenArray
+from mdp_theory.methods.batch import TokenArray
+from mdp_theory.methods.objectives import Clip, Objective
 
 
 class Ratio(NamedTuple):

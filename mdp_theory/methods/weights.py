@@ -7,9 +7,10 @@ with is defined once, in `ratio` and `kl`; the exact computations read the same 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mdp_theory.methods.batch import Batch, TokenArray
 from mdp_theory.methods.credit import Credit, assign_credit
 from mdp_theory.methods.kl import penalty_of, penalty_slope
-from mdp_theory.methods.objectives import Batch, Objective, TokenArray
+from mdp_theory.methods.objectives import Objective
 from mdp_theory.methods.ratio import importance_ratio, inside_bounds, ratio_factor, ratio_of
 
 

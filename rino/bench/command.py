@@ -23,9 +23,9 @@ from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import load
 from llm_exps.sampling import Sampling, generate, row_keys
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import get
 from mdp_theory.methods.loss import loss
-from mdp_theory.methods.objectives import Batch
 from rino_base.files import write_json
 from rino_base.messages import print_table
 from rino_base.progress import track

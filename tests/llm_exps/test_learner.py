@@ -12,10 +12,10 @@ from llm_exps.config import ObjectiveOptions, OptimiserOptions, customise
 from llm_exps.learner import Evidence, Learner, Rollout, Weights
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.probe import compare_gradients
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import get
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.loss import loss
-from mdp_theory.methods.objectives import Batch
 
 CONFIG = DecoderConfig.from_huggingface(
     {

@@ -14,11 +14,12 @@ from mdp_theory.check.claims import fitted, identities, method_report
 from mdp_theory.check.problem import assumptions, bandit_reduction
 from mdp_theory.exact import population
 from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.loss import loss, surrogate
-from mdp_theory.methods.objectives import KL, Batch
+from mdp_theory.methods.objectives import KL
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo
 from mdp_theory.problems.mdp import TokenMDP

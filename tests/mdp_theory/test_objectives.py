@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.loss import loss, surrogate
-from mdp_theory.methods.objectives import KL, Advantage, Batch, Clip, Objective
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective
 from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 from mdp_theory.precision import in_float64
 

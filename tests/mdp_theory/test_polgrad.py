@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.loss import loss, surrogate
-from mdp_theory.methods.objectives import KL, Batch, Clip, Objective
+from mdp_theory.methods.objectives import KL, Clip, Objective
 from mdp_theory.precision import in_float64
 
 torch = pytest.importorskip("torch")

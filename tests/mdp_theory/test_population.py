@@ -14,9 +14,10 @@ from pulled_back import parameter_gradient
 
 from mdp_theory.exact import population, rules
 from mdp_theory.exact.policy import SharedPolicy, TabularPolicy
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.loss import loss
-from mdp_theory.methods.objectives import KL, Advantage, Batch, Clip, Objective
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree
 from mdp_theory.problems.mdp import TokenMDP

@@ -8,8 +8,8 @@ import pytest
 from mdp_theory.check import sampled as probe
 from mdp_theory.exact import population, rules
 from mdp_theory.exact.policy import TabularPolicy
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
-from mdp_theory.methods.objectives import Batch
 from mdp_theory.methods.weights import token_weights
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo

@@ -17,9 +17,10 @@ from sympy.core.function import AppliedUndef
 from mdp_theory.exact import population
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.exact.variance import variances
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.credit import assign_credit
-from mdp_theory.methods.objectives import KL, Advantage, Batch, Objective
+from mdp_theory.methods.objectives import KL, Advantage, Objective
 from mdp_theory.methods.weights import credit_structure_index, token_weights
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo
