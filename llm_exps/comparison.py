@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from llm_exps.config import RunConfig, RunOptions, changed_flags
+from llm_exps.config import RunConfig
 from llm_exps.experiment import Setup, train
+from llm_exps.options import RunOptions, changed_flags
 from llm_exps.run_directory import RunDirectory, complete_lines
 from mdp_theory.methods.catalogue import get
 from rino_base.files import write_json
@@ -135,72 +136,69 @@ def choose_rate(comparison: Comparison, method: str, out: Path) -> float:
 def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: bool) -> dict[str, Any]:
     """Final held-out results by method, with intervals, and paired differences from the first method."""
     finals = {run.place: _last(out / run.place / "eval.jsonl") for run in runs}
-    options = runs[0].config.options
-    rates: dict[str, np.ndarray] = {}
-    methods = []
-    for name in comparison.methods:
-        method = get(name)
-        own = [run for run in runs if run.config.resolved.key == method.key]
-        final = [finals[run.place] for run in own]
-        counts = np.array([result["eval/correct_counts"] for result in final]) / final[0]["eval/samples"]
-        rates[method.key] = counts
-        methods.append(
-            {
-                "key": method.key,
-                "title": method.title,
-                "learning_rate": own[0].config.options.optimiser.learning_rate,
-                "sampled_tokens": _mean([_last(out / run.place / "metrics.jsonl")["num_tokens"] for run in own]),
-                "pass@1": float(counts.mean()),
-                "pass@1_interval": over_seeds(counts),
-                "pass@1_by_seed": counts.mean(axis=1).tolist(),
-                **{
-                    field: _mean([result[f"eval/{field}"] for result in final])
-                    for field in (
-                        "accuracy_strict",
-                        "accuracy_flexible",
-                        f"pass@{_largest_k(final[0])}",
-                        "entropy",
-                        "mean_length",
-                        "correct_mean_length",
-                        "incorrect_mean_length",
-                    )
-                },
-            }
-        )
-    first = get(comparison.methods[0]).key
-    pairs = [
-        {
-            "method": key,
-            "baseline": first,
-            "difference": float((counts - rates[first]).mean()),
-            "interval_over_seeds": over_seeds(counts - rates[first]),
-            "interval_over_prompts": over_prompts(counts - rates[first]),
-        }
-        for key, counts in rates.items()
-        if key != first
-    ]
+    options, any_final = runs[0].config.options, finals[runs[0].place]
+    methods, rates = [], {}
+    for key in (get(name).key for name in comparison.methods):
+        own = [run for run in runs if run.config.resolved.key == key]
+        results = [finals[run.place] for run in own]
+        rates[key] = np.array([result["eval/correct_counts"] for result in results]) / results[0]["eval/samples"]
+        methods.append(_row(own, results, rates[key], out))
     return {
         "model": runs[0].config.model,
         "task": runs[0].config.task,
         "seeds": list(comparison.seeds),
         "steps": options.steps,
         "completions_per_step": options.num_prompts * options.sampling.num_generations,
-        "eval_prompts": final[0]["eval/prompts"],
-        "eval_samples": final[0]["eval/samples"],
+        "eval_prompts": any_final["eval/prompts"],
+        "eval_samples": any_final["eval/samples"],
         "initial_pass@1": _first(out / runs[0].place / "eval.jsonl")["eval/pass@1"],
-        "selection": (
-            {
-                "rule": SELECTION_RULE,
-                "learning_rates": list(comparison.learning_rates),
-                "seeds": list(comparison.sweep_seeds),
-                "steps": comparison.sweep_steps,
-            }
-            if swept
-            else None
-        ),
+        "selection": _selection(comparison) if swept else None,
         "interval": f"{_LEVEL:.0%}: Student's t over seeds; bootstrap over prompts, {_RESAMPLES} resamples",
         "methods": methods,
-        "paired": pairs,
+        "paired": _paired(rates),
+    }
+
+
+def _row(
+    runs: Sequence[Run], results: Sequence[dict[str, Any]], rates: Float[np.ndarray, "seeds prompts"], out: Path
+) -> dict[str, Any]:
+    """One method: means over seeds, and the interval of pass@1."""
+    method, largest = runs[0].config.resolved, _largest_k(results[0])
+    lengths = ("mean_length", "correct_mean_length", "incorrect_mean_length")
+    fields = ("accuracy_strict", "accuracy_flexible", f"pass@{largest}", "entropy", *lengths)
+    return {
+        "key": method.key,
+        "title": method.title,
+        "learning_rate": runs[0].config.options.optimiser.learning_rate,
+        "sampled_tokens": _mean([_last(out / run.place / "metrics.jsonl")["num_tokens"] for run in runs]),
+        "pass@1": float(rates.mean()),
+        "pass@1_interval": over_seeds(rates),
+        "pass@1_by_seed": rates.mean(axis=1).tolist(),
+        **{field: _mean([result[f"eval/{field}"] for result in results]) for field in fields},
+    }
+
+
+def _paired(rates: Mapping[str, Float[np.ndarray, "seeds prompts"]]) -> list[dict[str, Any]]:
+    """Differences from the first method, prompt by prompt and seed by seed."""
+    (first, baseline), *others = rates.items()
+    return [
+        {
+            "method": key,
+            "baseline": first,
+            "difference": float((counts - baseline).mean()),
+            "interval_over_seeds": over_seeds(counts - baseline),
+            "interval_over_prompts": over_prompts(counts - baseline),
+        }
+        for key, counts in others
+    ]
+
+
+def _selection(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "rule": SELECTION_RULE,
+        "learning_rates": list(comparison.learning_rates),
+        "seeds": list(comparison.sweep_seeds),
+        "steps": comparison.sweep_steps,
     }
 
 

@@ -1,15 +1,10 @@
-"""What decides a run: frozen dataclasses, and the command line is made from them.
-
-Names are TRL's where TRL has one. An option left at None keeps what the method's source says.
-"""
+"""What decides a run in full: options with every default filled in, and the method with its departures applied."""
 
 import dataclasses
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
-from cyclopts import Parameter
-
+from llm_exps.options import ObjectiveOptions, RunOptions, changed
 from mdp_theory.methods.catalogue import Method, get
 from mdp_theory.methods.objectives import KL, Aggregation, Objective
 from rino_base.messages import InputError
@@ -24,155 +19,6 @@ AGGREGATION_ALIASES: dict[str, Aggregation] = {
     "seq-mean-token-sum-norm": "sequence-mean-token-sum-norm",
     "seq-mean-token-sum": "sequence-mean-token-sum",
 }
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ObjectiveOptions:
-    """Departures from the method's own objective.
-
-    Attributes:
-        beta: coefficient of the KL term; 0 removes it.
-        kl_estimator: k1, k2 or k3.
-        kl_placement: KL in the loss, token by token, or in the reward.
-        anti_kl: reward the KL instead of penalising it; an ablation of a sign error seen in public code.
-        epsilon: clip range below (and above, unless --epsilon-high is given).
-        epsilon_high: clip range above.
-        loss_aggregation: sequence-mean-token-mean, token-mean, sequence-mean-token-sum-norm or sequence-mean-token-sum;
-            TRL's and verl's names are understood.
-        scale_rewards: divide advantages by the standard deviation of the group, of the batch, or by nothing.
-        ddof: 0 or 1: the standard deviation divides by G or by G - 1.
-        advantage_eps: added to the standard deviation.
-        importance_sampling_level: ratio of a token or of the sequence.
-    """
-
-    beta: float | None = None
-    kl_estimator: Literal["k1", "k2", "k3"] | None = None
-    kl_placement: Literal["loss", "reward"] | None = None
-    anti_kl: bool = False
-    epsilon: float | None = None
-    epsilon_high: float | None = None
-    loss_aggregation: str | None = None
-    scale_rewards: Literal["group", "batch", "none"] | None = None
-    ddof: Literal[0, 1] | None = None
-    advantage_eps: float | None = None
-    importance_sampling_level: Literal["token", "sequence"] | None = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class SamplingOptions:
-    """How completions are drawn.
-
-    Attributes:
-        num_generations: completions per prompt (the group size G).
-        max_prompt_length: longest prompt, in tokens; a longer one is an error. Default: what the context leaves.
-        max_completion_length: a completion ends at EOS or after this many tokens. Default: 512, or half of the model's
-            context if that is less.
-        temperature: of sampling; log-probabilities are taken at the same temperature.
-        top_p: sample from the smallest set of tokens with this probability.
-        top_k: sample from this many tokens; 0 means all.
-        mask_truncated_completions: learn nothing from completions cut off at the limit.
-    """
-
-    num_generations: int = 8
-    max_prompt_length: int | None = None
-    max_completion_length: int | None = None
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    mask_truncated_completions: bool = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class OptimiserOptions:
-    """How a batch becomes updates.
-
-    Attributes:
-        learning_rate: of AdamW, constant after warm-up. Default: 1e-6, or 3e-4 for a model of under ten million
-            parameters.
-        critic_learning_rate: of the value head of a method with a critic (PPO).
-        warmup_steps: optimiser steps of linear warm-up.
-        adam_beta1: decay of the first moment.
-        adam_beta2: decay of the second moment.
-        weight_decay: of AdamW.
-        max_grad_norm: gradients are scaled down to this norm.
-        num_iterations: passes over the batch.
-        num_minibatches: updates per pass; whole groups are kept together.
-        micro_batch_size: completions in memory at once; 0 means all. The result does not depend on it.
-        refresh_every: steps between refreshes of the policy that samples; 0 never refreshes it.
-    """
-
-    learning_rate: float | None = None
-    critic_learning_rate: float = 1e-3
-    warmup_steps: int = 0
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    num_iterations: int = 1
-    num_minibatches: int = 1
-    micro_batch_size: int = 0
-    refresh_every: int = 1
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
-    """How often and on what a model is evaluated.
-
-    Attributes:
-        eval_every: steps between evaluations; 0 evaluates before the first and after the last step alone.
-        eval_prompts: held-out prompts, the same at every evaluation; 0 means all.
-        eval_samples: completions per prompt for pass@k.
-    """
-
-    eval_every: int = 10
-    eval_prompts: int = 128
-    eval_samples: int = 8
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Everything but model, task, method and directory.
-
-    Attributes:
-        seed: decides prompt order and sampling.
-        steps: batches of completions to learn from.
-        num_prompts: prompts per step; num_prompts × num_generations completions are drawn.
-        scheme: rewards 0/1, or 0/0.1/1 with credit for the format.
-        data: training problems of the task: a hub name, or a local parquet or JSONL file.
-        evaluation_data: held-out problems of the task, likewise.
-        prompt_template: a file with the prompt's text and {fields} of the task.
-        probe_every: steps between measurements of the equivalence; 0 never measures it.
-        save_every: steps between checkpoints; 0 saves at the end alone.
-        dtype: of the computation; master weights are float32.
-        remat: recompute activations in the backward pass: less memory, more time.
-        logprob_chunk: tokens whose logits are held at once.
-        report_to: also log to Weights & Biases or trackio, if installed; TensorBoard files are always written.
-        model_axis: devices that share one copy of the model's layers; the others split the batch.
-    """
-
-    seed: int = 0
-    steps: int = 100
-    num_prompts: int = 32
-    scheme: Literal["binary", "three-level"] = "binary"
-    data: str | None = None
-    evaluation_data: str | None = None
-    prompt_template: Path | None = None
-    probe_every: int = 10
-    save_every: int = 20
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: bool = False
-    logprob_chunk: int = 1024
-    report_to: Literal["none", "wandb", "trackio"] = "none"
-    model_axis: int = 1
-    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
-    sampling: SamplingOptions = field(default_factory=SamplingOptions)
-    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
-    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
 
 def resolve(options: RunOptions, *, parameters: int, context: int) -> RunOptions:
@@ -224,6 +70,7 @@ class RunConfig:
         options = dataclasses.asdict(self.options)
         options.pop("objective")
         template = options.pop("prompt_template")
+        departures = changed(self.options.objective)
         flat = {name: value for name, value in options.items() if not isinstance(value, dict)}
         for group in ("sampling", "optimiser", "evaluation"):
             flat |= options[group]
@@ -236,6 +83,7 @@ class RunConfig:
             "prompt_template": None if template is None else str(template),
             **flat,
             "refresh_every": self.refresh_every,
+            **({"objective_options": departures} if departures else {}),
         }
 
 
@@ -279,19 +127,6 @@ def aggregation(name: str) -> Aggregation:
     if resolved not in own:
         raise InputError(f"unknown loss aggregation {name!r}", mend=f"one of: {', '.join(sorted(own))}")
     return resolved  # type: ignore[return-value]
-
-
-def changed_flags(options: Any) -> list[str]:
-    """The command-line words that turn the default options into these."""
-    words: list[str] = []
-    for item in dataclasses.fields(options):
-        value, default = getattr(options, item.name), getattr(type(options)(), item.name)
-        if dataclasses.is_dataclass(value):
-            words += changed_flags(value)
-        elif value != default:
-            flag = "--" + item.name.replace("_", "-")
-            words += [flag] if value is True else [flag, str(value)]
-    return words
 
 
 def validate(options: RunOptions) -> None:

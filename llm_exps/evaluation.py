@@ -1,6 +1,6 @@
 """A model on fixed held-out prompts: greedy accuracy, pass@k, entropy, and lengths of right and wrong completions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import comb
 from typing import Any
 
@@ -13,16 +13,34 @@ from llm_exps.tasks.task import CORRECT, Problems, Task
 # The stream of random numbers of evaluation; the same at every step, so that curves differ by the model alone.
 _STREAM = 1
 
+Chunk = tuple[int, Problems]
+Watch = Callable[[list[Chunk], str], Iterable[Chunk]]
+"""Shows progress over the chunks of an evaluation, under a description."""
+
+
+def unwatched(chunks: list[Chunk], description: str) -> Iterable[Chunk]:
+    """No progress of its own, inside a run that shows its steps."""
+    return chunks
+
 
 def evaluate(
-    actor: Actor, params: nnx.State, task: Task, problems: Problems, *, samples: int, seed: int, rows: int
+    actor: Actor,
+    params: nnx.State,
+    task: Task,
+    problems: Problems,
+    *,
+    samples: int,
+    seed: int,
+    rows: int,
+    watch: Watch = unwatched,
 ) -> dict[str, Any]:
     """Metrics of `eval.jsonl`; at most `rows` completions are in memory at once.
 
     Greedy decoding gives `eval/accuracy_*` and `eval/reward`; `samples` completions per prompt give the rest, among
     them the number of correct ones per prompt (`eval/correct_counts`), from which intervals by prompt can be made.
     """
-    greedy, strict, flexible = _graded(actor, params, task, problems, copies=1, greedy=True, seed=seed, rows=rows)
+    rest: Any = {"seed": seed, "rows": rows, "watch": watch}
+    greedy, strict, flexible = _graded(actor, params, task, problems, copies=1, greedy=True, **rest)
     reward = strict if task.scheme == "three-level" else strict >= CORRECT
     metrics: dict[str, Any] = {
         "eval/accuracy_strict": float((strict >= CORRECT).mean()),
@@ -31,7 +49,7 @@ def evaluate(
         "eval/greedy_mean_length": float(np.concatenate([part.lengths for part in greedy]).mean()),
         "eval/greedy_correct": (strict >= CORRECT).astype(int).tolist(),
     }
-    drawn, strict, _ = _graded(actor, params, task, problems, copies=samples, greedy=False, seed=seed, rows=rows)
+    drawn, strict, _ = _graded(actor, params, task, problems, copies=samples, greedy=False, **rest)
     correct = strict >= CORRECT
     counts = correct.reshape(len(problems), samples).sum(axis=1)
     lengths = np.concatenate([part.lengths for part in drawn])
@@ -67,10 +85,12 @@ def _graded(
     greedy: bool,
     seed: int,
     rows: int,
+    watch: Watch,
 ) -> tuple[list[Completions], np.ndarray, np.ndarray]:
     """Completions of all problems and their strict and flexible grades."""
     parts, strict, flexible = [], [], []
-    for start, chunk in _chunks(problems, max(rows // copies, 1)):
+    chunks = list(_chunks(problems, max(rows // copies, 1)))
+    for start, chunk in watch(chunks, "greedy" if greedy else f"{copies} samples a prompt"):
         key = step_key(seed, start, _STREAM)
         completions = actor.complete(params, chunk.prompts, key, copies=copies, greedy=greedy)
         repeated = chunk.repeat(copies)
@@ -80,7 +100,7 @@ def _graded(
     return parts, np.asarray(strict), np.asarray(flexible)
 
 
-def _chunks(problems: Problems, size: int) -> Iterator[tuple[int, Problems]]:
+def _chunks(problems: Problems, size: int) -> Iterator[Chunk]:
     for start in range(0, len(problems), size):
         columns = {name: values[start : start + size] for name, values in problems.columns.items()}
         yield start, Problems(problems.prompts[start : start + size], columns)

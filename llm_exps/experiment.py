@@ -23,17 +23,18 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from llm_exps.config import RunConfig, RunOptions, validate
+from llm_exps.config import RunConfig, validate
 from llm_exps.distribution import make_mesh, parameter_placement
 from llm_exps.evaluation import evaluate
 from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
+from llm_exps.options import RunOptions
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
 from llm_exps.run_directory import Checkpoints, RunDirectory, complete_lines
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.task import Problems, Task
 from llm_exps.tracking import Tracker, tracker
-from rino_base.progress import progress_bar
+from rino_base.progress import facts, progress_bar
 
 EMBEDDED_MODEL = Path(__file__).parent / "default_model"
 _ROLLOUT_STREAM = 0
@@ -77,7 +78,9 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
     tokenizer = load_tokenizer(source)
     mesh = make_mesh(model=options.model_axis) if jax.device_count() > 1 else None
     placement = None if mesh is None else parameter_placement(mesh)
-    decoder, _ = load(source, dtype=jnp.dtype(options.dtype), remat=options.remat, placement=placement)
+    decoder, _ = load(
+        source, dtype=jnp.dtype(options.dtype or "float32"), remat=bool(options.remat), placement=placement
+    )
     graph, params = nnx.split(decoder)
     return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task, mesh)
 
@@ -97,7 +100,7 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
         if run.finished:
             bar.update(task, completed=config.options.steps)
         else:
-            experiment.execute(lambda step: bar.update(task, completed=step))
+            experiment.execute(lambda step, seen: bar.update(task, completed=step, facts=facts(seen)))
     return experiment.last_evaluation()
 
 
@@ -135,8 +138,8 @@ class Experiment:
             chunk=self.config.options.logprob_chunk,
         )
 
-    def execute(self, report: Callable[[int], None]) -> None:
-        """Train to the last step, from the newest checkpoint; `report` gets the number of steps done."""
+    def execute(self, report: Callable[[int, dict[str, float]], None]) -> None:
+        """Train to the last step, from the newest checkpoint; `report` gets the steps done and what they showed."""
         options = self.config.options
         checkpoints = Checkpoints(self.run)
         step, progress = self._resume(checkpoints)
@@ -144,17 +147,17 @@ class Experiment:
         curves = tracker(self.run.path, resume_at=step, report_to=report_to, config=config)
         with curves as tracking, _stop_when_told() as told:
             if step == 0:
-                self._evaluate(0, progress, tracking)
+                report(step, self._evaluate(0, progress, tracking))
             while step < options.steps and not told:
-                progress = self._step(step, progress, tracking)
+                progress, seen = self._step(step, progress, tracking)
                 step += 1
                 if step == options.steps or (
                     options.evaluation.eval_every and step % options.evaluation.eval_every == 0
                 ):
-                    self._evaluate(step, progress, tracking)
+                    seen |= self._evaluate(step, progress, tracking)
                 if told or (options.save_every and step % options.save_every == 0 and step < options.steps):
                     checkpoints.save(step, progress)
-                report(step)
+                report(step, seen)
         checkpoints.close()
         if step < options.steps:
             raise KeyboardInterrupt
@@ -175,7 +178,7 @@ class Experiment:
         self.run.truncate(step if step else -1)
         return step, checkpoints.restore(step, fresh) if step else fresh
 
-    def _step(self, step: int, progress: Progress, tracking: Tracker) -> Progress:
+    def _step(self, step: int, progress: Progress, tracking: Tracker) -> tuple[Progress, dict[str, float]]:
         options, refresh = self.config.options, self.config.refresh_every
         clock = _Clock()
         if refresh > 1 and step % refresh == 0:
@@ -204,8 +207,14 @@ class Experiment:
             "num_tokens": tokens + self._tokens_so_far(),
         }
         self._log("metrics", step + 1, metrics, tracking)
-        self._log("timing", step + 1, clock.report(tokens), tracking)
-        return Progress(learner, progress.sampler)
+        timing = clock.report(tokens)
+        self._log("timing", step + 1, timing, tracking)
+        seen = {
+            "reward": metrics["reward"],
+            "length": metrics["completions/mean_length"],
+            "tokens/s": timing["perf/tokens_per_s"],
+        }
+        return Progress(learner, progress.sampler), seen
 
     def _evidence(self, state: LearnerState, sampler: nnx.State, rollout: Rollout) -> Evidence:
         objective, optimiser = self.learner.objective, self.config.options.optimiser
@@ -217,7 +226,7 @@ class Experiment:
         value = self.learner.values(state, rollout) if self.learner.needs_critic else None
         return Evidence(old, ref, value)
 
-    def _evaluate(self, step: int, progress: Progress, tracking: Tracker) -> None:
+    def _evaluate(self, step: int, progress: Progress, tracking: Tracker) -> dict[str, float]:
         options = self.config.options
         result = evaluate(
             self.actor,
@@ -229,6 +238,7 @@ class Experiment:
             rows=options.num_prompts * options.sampling.num_generations,
         )
         self._log("eval", step, result, tracking)
+        return {"held-out pass@1": result["eval/pass@1"]}
 
     def _log_samples(
         self, step: int, state: LearnerState, rollout: Rollout, completions: Completions, problems: Problems

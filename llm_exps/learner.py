@@ -22,9 +22,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from llm_exps.config import OptimiserOptions
 from llm_exps.distribution import split_rows
 from llm_exps.logprobs import token_logprobs
+from llm_exps.options import OptimiserOptions
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
 from mdp_theory.methods.batch import Batch

@@ -7,7 +7,7 @@ completions nearly always holds right and wrong ones, so reinforcement learning 
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from llm_exps.config import SamplingOptions
 from llm_exps.evaluation import evaluate
 from llm_exps.experiment import provenance
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import save
+from llm_exps.options import SamplingOptions
 from llm_exps.rollout import Actor
 from llm_exps.tasks import load_task
 from llm_exps.tasks.task import Task
@@ -62,6 +62,7 @@ def pretrain(
     resign: float = 0.2,
     max_attempts: int = 3,
     eval_prompts: int = 512,
+    config: Path | None = None,
     json: Path | None = None,
 ) -> int:
     """Make a small Countdown model from scratch, about two minutes on two CPU cores.
@@ -82,31 +83,16 @@ def pretrain(
         resign: chance that a trace answers with an attempt that failed, instead of trying again.
         max_attempts: after this many a trace resigns for certain.
         eval_prompts: held-out problems to evaluate on, 8 samples and one greedy completion each.
+        config: options from a TOML or YAML file; what the command line says wins.
         json: write what is known of the model here: options, losses, evaluation.
     """
-    options = {name: value for name, value in locals().items() if name not in ("directory", "json")}
+    options = {name: value for name, value in locals().items() if name not in ("directory", "config", "json")}
     _check(directory, options)
     task, tokenizer = load_task("countdown-small"), make_tokenizer()
-    config = DecoderConfig(
-        architecture="qwen2",
-        vocabulary_size=len(tokenizer),
-        hidden_size=hidden_size,
-        intermediate_size=intermediate_size,
-        num_layers=num_layers,
-        num_heads=num_heads,
-        num_kv_heads=max(num_heads // 2, 1),
-        head_dim=hidden_size // num_heads,
-        tie_embeddings=True,
-        max_positions=CONTEXT,
-        eos_token_ids=(tokenizer.eos_token_id,),
-        pad_token_id=tokenizer.pad_token_id,
-        # Small widths want larger weights than the 0.02 of large ones; about 0.4 / sqrt(width).
-        initializer_range=0.05,
-    )
     traces = TraceOptions(luck=luck, resign=resign, max_attempts=max_attempts)
     batches = _batches(task, tokenizer, traces, batch_size=batch_size, seed=seed)
     start = time.perf_counter()
-    model, losses = _fit(config, batches, steps=steps, learning_rate=learning_rate, seed=seed)
+    model, losses = _fit(_shape(tokenizer, options), batches, steps=steps, learning_rate=learning_rate, seed=seed)
     seconds = time.perf_counter() - start
     evaluation = _evaluate(model, tokenizer, task, prompts=eval_prompts, seed=seed)
 
@@ -125,11 +111,38 @@ def pretrain(
     write_json(directory / "pretraining.json", record)
     if json:
         write_json(json, record)
-    rows = [("parameters", record["parameters"]), ("seconds of training", seconds), ("loss, nats", losses[-1]["loss"])]
-    shown = ("pass@1", "pass@8", "accuracy_strict", "mean_length", "correct_mean_length", "incorrect_mean_length")
-    rows += [(name, evaluation[f"eval/{name}"]) for name in shown]
-    print_table(f"{directory}: held-out Countdown problems, temperature 1", ("quantity", "value"), rows)
+    _show(directory, record)
     return 0
+
+
+def _shape(tokenizer: Any, options: Mapping[str, Any]) -> DecoderConfig:
+    return DecoderConfig(
+        architecture="qwen2",
+        vocabulary_size=len(tokenizer),
+        hidden_size=options["hidden_size"],
+        intermediate_size=options["intermediate_size"],
+        num_layers=options["num_layers"],
+        num_heads=options["num_heads"],
+        num_kv_heads=max(options["num_heads"] // 2, 1),
+        head_dim=options["hidden_size"] // options["num_heads"],
+        tie_embeddings=True,
+        max_positions=CONTEXT,
+        eos_token_ids=(tokenizer.eos_token_id,),
+        pad_token_id=tokenizer.pad_token_id,
+        # Small widths want larger weights than the 0.02 of large ones; about 0.4 / sqrt(width).
+        initializer_range=0.05,
+    )
+
+
+def _show(directory: Path, record: Mapping[str, Any]) -> None:
+    rows = [
+        ("parameters", record["parameters"]),
+        ("seconds of training", record["seconds"]),
+        ("loss, nats", record["losses"][-1]["loss"]),
+    ]
+    shown = ("pass@1", "pass@8", "accuracy_strict", "mean_length", "correct_mean_length", "incorrect_mean_length")
+    rows += [(name, record["evaluation"][f"eval/{name}"]) for name in shown]
+    print_table(f"{directory}: held-out Countdown problems, temperature 1", ("quantity", "value"), rows)
 
 
 def _check(directory: Path, options: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from llm_exps.config import SamplingOptions
 from llm_exps.learner import Rollout
+from llm_exps.options import SamplingOptions
 from llm_exps.sampling import Sampling, generate, length_bin, pad_prompts, row_keys
 from llm_exps.tasks.task import Problems, Task
 from rino_base.messages import InputError

@@ -1,13 +1,18 @@
-"""The front door: one subcommand a room, and a room is imported only when its command is called."""
+"""The command line: one subcommand a room, and a room is imported only when its command is called."""
 
+import contextlib
 import difflib
 import errno
+import itertools
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
+from rino.config_file import provider, take_config
 from rino_base.messages import InputError, report_error
 
 # Subcommand -> (where it lives, what `rino --help` says of it without importing the room).
@@ -15,10 +20,7 @@ COMMANDS = {
     "reproduce": ("rino.reproduce:reproduce", "Prove, check, train under every method, draw, report: the main job."),
     "prove": ("proofs.command:prove", "Check the theorems and their witnesses symbolically."),
     "check": ("mdp_theory.check.command:check", "Hold the degeneracy claim against one small MDP, exactly."),
-    "audit": (
-        "mdp_theory.audit.command:audit",
-        "Say whether a loss is outcome-driven SFT, and where it departs.",
-    ),
+    "audit": ("mdp_theory.audit.command:audit", "Say whether a loss is outcome-driven SFT, and where it departs."),
     "pretrain": ("llm_exps.pretrain:pretrain", "Make the small model from scratch."),
     "train": ("llm_exps.command:train", "Train a model under one method."),
     "compare": ("llm_exps.command:compare", "Train under several methods and seeds and compare."),
@@ -30,6 +32,8 @@ COMMANDS = {
     ),
     "figures": ("figures.command:figures", "Draw every figure and table from run directories."),
     "bench": ("rino.bench.command:bench", "Time this project against the peers that are installed."),
+    "list": ("rino.listing:list_what", "What there is: methods, tasks, problems, theorems, models."),
+    "completion": ("rino.completion:completion", "Print a script that completes commands and options in a shell."),
 }
 
 HELP = """Is RL post-training of language models more than outcome-weighted supervised fine-tuning?
@@ -40,7 +44,7 @@ Proofs, exact computation on small MDPs, and training runs that share one defini
 
 def build_app() -> App:
     """The command line; every subcommand is resolved lazily."""
-    app = App(name="rino", help=HELP, version_flags=["--version"])
+    app = App(name="rino", help=HELP, help_format="plaintext", version_flags=["--version"])
     for name, (target, summary) in COMMANDS.items():
         app.command(target, name=name, help=summary)
     return app
@@ -48,14 +52,20 @@ def build_app() -> App:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    words = list(arguments)
     try:
-        _known(arguments)
-        result = build_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        _known(words)
+        app = build_app()
+        config = take_config(words)
+        if config is not None:
+            app.config = [provider(config)]
+        with _json_to_stdout(words) as words:
+            result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except InputError as error:
         report_error(error)
         return 2
     except CycloptsError as error:
-        report_error(InputError(" ".join(str(error).split()), mend=f"rino {' '.join(arguments[:1])} --help"))
+        report_error(InputError(" ".join(str(error).split()), mend=f"rino {' '.join(words[:1])} --help"))
         return 2
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -68,15 +78,10 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _known(arguments: Sequence[str]) -> None:
-    # Asked here, because cyclopts would import every room to word this error.
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
-        raise InputError(f"unknown command {arguments[0]!r}", mend=f"rino {nearest}, or rino --help for all")
-
-
 def main() -> None:
     """Entry point of the `rino` script."""
+    # transformers serves as tokenizer and configuration here; that it finds no PyTorch is no news to anybody.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -84,3 +89,33 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def _known(arguments: Sequence[str]) -> None:
+    # Asked here, because cyclopts would import every room to word this error.
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        nearest = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.0)[0]
+        raise InputError(f"unknown command {arguments[0]!r}", mend=f"rino {nearest}, or rino --help for all")
+
+
+@contextlib.contextmanager
+def _json_to_stdout(words: list[str]) -> Iterator[list[str]]:
+    """`--json -`: the command writes to a file of ours, all it prints goes to stderr, and the JSON alone to stdout."""
+    place = next((i for i, pair in enumerate(itertools.pairwise(words)) if pair == ("--json", "-")), None)
+    joined = words.index("--json=-") if "--json=-" in words else None
+    if place is None and joined is None:
+        yield words
+        return
+    stdout = sys.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "result.json"
+        if place is not None:
+            words = [*words[: place + 1], str(file), *words[place + 2 :]]
+        elif joined is not None:
+            words = [*words[:joined], "--json", str(file), *words[joined + 1 :]]
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield words
+        finally:
+            if file.exists():
+                stdout.write(file.read_text(encoding="utf-8"))

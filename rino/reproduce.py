@@ -133,10 +133,13 @@ def _check(scale: Scale, out: Path) -> int:
 
 
 def _compare(scale: Scale, out: Path) -> int:
-    from llm_exps.command import DEFAULT_MODEL, DEFAULT_TASK, prepare_run, print_comparison
+    from llm_exps.command import DEFAULT_MODEL, DEFAULT_TASK
     from llm_exps.comparison import Comparison, compare
-    from llm_exps.config import EvaluationOptions, OptimiserOptions, RunConfig, RunOptions
+    from llm_exps.config import RunConfig
     from llm_exps.experiment import train
+    from llm_exps.options import EvaluationOptions, OptimiserOptions, RunOptions
+    from llm_exps.prepare import prepare_run
+    from llm_exps.tables import print_comparison
 
     options = RunOptions(
         steps=scale.steps,

@@ -1,13 +1,60 @@
-"""Progress of anything over two seconds: a bar with rates on a terminal, plain lines in a log file."""
+"""Progress of anything over two seconds: a bar with rates on a terminal, one plain line a step in a log file."""
 
-from collections.abc import Iterable, Iterator
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
+from rino_base.messages import format_cell
+
 T = TypeVar("T")
+
+
+def progress_bar() -> Progress:
+    """Progress on stderr: a bar with counts and rates, or plain lines where there is no terminal.
+
+    `update(task, facts=...)` shows more than the count: a text, see `facts`.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return _Lines()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        _Facts(),
+    )
+    return Progress(*columns, console=console)
+
+
+def track(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
+    """Iterate over `items` under a progress bar."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)
+
+
+def facts(values: Mapping[str, object]) -> str:
+    """Names and values in one line: `reward 0.31, length 24.1`."""
+    return ", ".join(f"{name} {format_cell(value)}" for name, value in values.items())
 
 
 class _Rate(ProgressColumn):
@@ -20,20 +67,55 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each", style="progress.data.speed")
 
 
-def progress_bar() -> Progress:
-    """A rich progress bar on stderr, with counts and rates; silent when stderr is no terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+class _Facts(ProgressColumn):
+    """What the last update told besides the count."""
+
+    def render(self, task: Any) -> Text:
+        return Text(task.fields.get("facts", ""))
 
 
-def track(items: Iterable[T], *, description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over `items` under a progress bar."""
-    with progress_bar() as bar:
-        yield from bar.track(items, description=description, total=total)
+class _Lines(Progress):
+    """For log files: a line for each update, but no more than one a second, and none for what is over in two."""
+
+    _PATIENCE = 2.0
+    _PAUSE = 1.0
+
+    def __init__(self) -> None:
+        super().__init__(disable=True)
+        self._begun: dict[TaskID, tuple[float, float]] = {}  # when, and how much was done then
+        self._said: dict[TaskID, tuple[float, str]] = {}
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override]
+        super().update(task_id, **changes)
+        self._say(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._say(task_id)
+
+    def _say(self, task_id: TaskID) -> None:
+        task, now = self._tasks[task_id], time.monotonic()
+        # The first update of a resumed run says how far it had come.
+        start, done_before = self._begun.setdefault(task_id, (now, max(task.completed - 1, 0)))
+        over = task.total is not None and task.completed >= task.total
+        last, before = self._said.get(task_id, (start, ""))
+        if now - start < self._PATIENCE or (now - last < self._PAUSE and not over):
+            return
+        words = [task.description, f"{task.completed:g}/{task.total:g}" if task.total else f"{task.completed:g}"]
+        if task.fields.get("facts"):
+            words.append(task.fields["facts"])
+        if over:
+            words.append(f"{_duration(now - start)} in all")
+        elif task.total and task.completed > done_before:
+            left = (now - start) / (task.completed - done_before) * (task.total - task.completed)
+            words.append(f"ETA {_duration(left)}")
+        line = "  ".join(words)
+        if line != before:
+            self._said[task_id] = now, line
+            print(line, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from rino_base import progress
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table, report_error
-from rino_base.progress import track
+from rino_base.progress import facts, progress_bar, track
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
@@ -31,3 +32,44 @@ def test_table_shows_every_cell(capsys):
 
 def test_track_yields_everything():
     assert list(track(range(3), description="counting")) == [0, 1, 2]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a test turns."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_log_files_get_a_line_a_step_with_count_facts_and_what_is_left(clock, capsys):
+    with progress_bar() as bar:
+        task = bar.add_task("GRPO", total=4)
+        for step in range(1, 5):
+            clock[0] += 10
+            bar.update(task, completed=step, facts=facts({"reward": 0.25, "length": 12.0}))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "GRPO  2/4  reward 0.25, length 12  ETA 10 s" or len(lines) == 3, lines
+    assert lines[-1].startswith("GRPO  4/4  reward 0.25, length 12  ")
+    assert lines[-1].endswith("in all")
+
+
+def test_what_is_over_at_once_leaves_no_line(clock, capsys):
+    assert list(track(range(1000), description="counting")) == list(range(1000))
+    assert capsys.readouterr().err == ""
+
+
+def test_fast_steps_share_lines(clock, capsys):
+    def slow():
+        for item in range(100):
+            clock[0] += 0.1
+            yield item
+
+    assert len(list(track(slow(), description="counting", total=100))) == 100
+    assert 5 <= len(capsys.readouterr().err.splitlines()) <= 11
+
+
+def test_brackets_are_text(capsys):
+    print_table("[red]title", ["[/x]"], [["see [/x] and [red]"]])
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("[red]title", "see [/x] and [red]"))

@@ -12,7 +12,7 @@ from rino_base.messages import InputError
 
 Architecture = Literal["qwen2", "qwen3", "llama"]
 
-_CLASS_NAMES: dict[Architecture, str] = {
+CLASS_NAMES: dict[Architecture, str] = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "llama": "LlamaForCausalLM",
@@ -89,9 +89,9 @@ class DecoderConfig:
             missing entry.
         """
         architecture = config.get("model_type")
-        if architecture not in _CLASS_NAMES:
+        if architecture not in CLASS_NAMES:
             raise InputError(
-                f"config.json has model_type {architecture!r}, which is not one of {', '.join(_CLASS_NAMES)}",
+                f"config.json has model_type {architecture!r}, which is not one of {', '.join(CLASS_NAMES)}",
                 mend="use a Qwen2, Qwen2.5, Qwen3 or Llama-3.2 checkpoint",
             )
         _refuse_unsupported(config)
@@ -134,7 +134,7 @@ class DecoderConfig:
         if len(self.eos_token_ids) == 1:
             eos = self.eos_token_ids[0]
         config: dict[str, Any] = {
-            "architectures": [_CLASS_NAMES[self.architecture]],
+            "architectures": [CLASS_NAMES[self.architecture]],
             "model_type": self.architecture,
             "vocab_size": self.vocabulary_size,
             "hidden_size": self.hidden_size,

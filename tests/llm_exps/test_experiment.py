@@ -11,9 +11,10 @@ import time
 import pytest
 from flax import nnx
 
-from llm_exps.command import prepare_run
-from llm_exps.config import EvaluationOptions, OptimiserOptions, RunConfig, RunOptions, SamplingOptions, resolve
+from llm_exps.config import RunConfig, resolve
 from llm_exps.experiment import train
+from llm_exps.options import EvaluationOptions, OptimiserOptions, RunOptions, SamplingOptions
+from llm_exps.prepare import prepare_run
 from llm_exps.run_directory import RunDirectory
 from mdp_theory.methods.catalogue import METHODS
 from rino import cli

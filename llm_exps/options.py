@@ -1,0 +1,279 @@
+"""The options of the experimenter's commands: frozen dataclasses, and the command line is made from them.
+
+Names are TRL's where TRL has one. An option left at None keeps what the method's source, the model or the device says.
+A command takes the dataclass that holds what it uses and nothing else.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+# Panels of `--help`, in the order in which a reader meets the questions.
+MODEL = Group("Model", sort_key=1)
+TASK = Group("Task", sort_key=2)
+METHOD = Group("Method", sort_key=3)
+RUN = Group("Run", sort_key=4)
+SAMPLING = Group("Sampling", sort_key=5)
+OPTIMISER = Group("Optimiser", sort_key=6)
+EVALUATION = Group("Evaluation", sort_key=7)
+LOGGING = Group("Logging and output", sort_key=8)
+
+
+@Parameter(name="*", group=METHOD)
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveOptions:
+    """Departures from the method's own objective.
+
+    Attributes:
+        beta: coefficient of the KL term; 0 removes it.
+        kl_estimator: k1, k2 or k3.
+        kl_placement: KL in the loss, token by token, or in the reward.
+        anti_kl: reward the KL instead of penalising it; an ablation of a sign error seen in public code.
+        epsilon: clip range below (and above, unless --epsilon-high is given).
+        epsilon_high: clip range above.
+        loss_aggregation: sequence-mean-token-mean, token-mean, sequence-mean-token-sum-norm or sequence-mean-token-sum;
+            TRL's and verl's names are understood.
+        scale_rewards: divide advantages by the standard deviation of the group, of the batch, or by nothing.
+        ddof: 0 or 1: the standard deviation divides by G or by G - 1.
+        advantage_eps: added to the standard deviation.
+        importance_sampling_level: ratio of a token or of the sequence.
+    """
+
+    beta: float | None = None
+    kl_estimator: Literal["k1", "k2", "k3"] | None = None
+    kl_placement: Literal["loss", "reward"] | None = None
+    anti_kl: bool = False
+    epsilon: float | None = None
+    epsilon_high: float | None = None
+    loss_aggregation: str | None = None
+    scale_rewards: Literal["group", "batch", "none"] | None = None
+    ddof: Literal[0, 1] | None = None
+    advantage_eps: float | None = None
+    importance_sampling_level: Literal["token", "sequence"] | None = None
+
+
+@Parameter(name="*", group=SAMPLING)
+@dataclass(frozen=True, kw_only=True)
+class DrawingOptions:
+    """How completions are drawn.
+
+    Attributes:
+        num_generations: completions per prompt (the group size G).
+        max_prompt_length: longest prompt, in tokens; a longer one is an error. Default: what the context leaves.
+        max_completion_length: a completion ends at EOS or after this many tokens. Default: 512, or half of the model's
+            context if that is less.
+        temperature: of sampling; log-probabilities are taken at the same temperature.
+        top_p: sample from the smallest set of tokens with this probability.
+        top_k: sample from this many tokens; 0 means all.
+    """
+
+    num_generations: int = 8
+    max_prompt_length: int | None = None
+    max_completion_length: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@Parameter(name="*", group=SAMPLING)
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(DrawingOptions):
+    """How completions are drawn to be learned from.
+
+    Attributes:
+        mask_truncated_completions: learn nothing from completions cut off at the limit.
+    """
+
+    mask_truncated_completions: bool = False
+
+
+@Parameter(name="*", group=OPTIMISER)
+@dataclass(frozen=True, kw_only=True)
+class OptimiserOptions:
+    """How a batch becomes updates.
+
+    Attributes:
+        learning_rate: of AdamW, constant after warm-up. Default: 1e-6, or 3e-4 for a model of under ten million
+            parameters.
+        critic_learning_rate: of the value head of a method with a critic (PPO).
+        warmup_steps: optimiser steps of linear warm-up.
+        adam_beta1: decay of the first moment.
+        adam_beta2: decay of the second moment.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are scaled down to this norm.
+        num_iterations: passes over the batch.
+        num_minibatches: updates per pass; whole groups are kept together.
+        micro_batch_size: completions in memory at once; 0 means all. The result does not depend on it. Default: what
+            the memory of an accelerator holds; all on a CPU.
+        refresh_every: steps between refreshes of the policy that samples; 0 never refreshes it.
+    """
+
+    learning_rate: float | None = None
+    critic_learning_rate: float = 1e-3
+    warmup_steps: int = 0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    num_iterations: int = 1
+    num_minibatches: int = 1
+    micro_batch_size: int | None = None
+    refresh_every: int = 1
+
+
+@Parameter(name="*", group=EVALUATION)
+@dataclass(frozen=True, kw_only=True)
+class HeldOutOptions:
+    """What a model is evaluated on.
+
+    Attributes:
+        eval_prompts: held-out prompts, the same at every evaluation; 0 means all.
+        eval_samples: completions per prompt for pass@k.
+    """
+
+    eval_prompts: int = 128
+    eval_samples: int = 8
+
+
+@Parameter(name="*", group=EVALUATION)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(HeldOutOptions):
+    """How often a model is evaluated.
+
+    Attributes:
+        eval_every: steps between evaluations; 0 evaluates before the first and after the last step alone.
+    """
+
+    eval_every: int = 10
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """What every command needs that puts a model to a task.
+
+    Attributes:
+        scheme: rewards 0/1, or 0/0.1/1 with credit for the format.
+        data: training problems of the task: a hub name, or a local parquet or JSONL file.
+        evaluation_data: held-out problems of the task, likewise.
+        prompt_template: a file with the prompt's text and {fields} of the task.
+        dtype: of the computation; master weights are float32. Default: bfloat16 on an accelerator, float32 on a CPU.
+        model_axis: devices that share one copy of the model's layers; the others split the batch.
+    """
+
+    scheme: Annotated[Literal["binary", "three-level"], Parameter(group=TASK)] = "binary"
+    data: Annotated[str | None, Parameter(group=TASK)] = None
+    evaluation_data: Annotated[str | None, Parameter(group=TASK)] = None
+    prompt_template: Annotated[Path | None, Parameter(group=TASK)] = None
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, Parameter(group=MODEL)] = None
+    model_axis: Annotated[int, Parameter(group=MODEL)] = 1
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(WorkOptions):
+    """What `rino generate` uses.
+
+    Attributes:
+        seed: decides what is sampled.
+    """
+
+    seed: int = 0
+    sampling: DrawingOptions = field(default_factory=lambda: DrawingOptions(num_generations=1))
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(WorkOptions):
+    """What `rino evaluate` uses.
+
+    Attributes:
+        seed: decides what is sampled.
+        num_prompts: num_prompts × num_generations completions are in memory at once.
+    """
+
+    seed: int = 0
+    num_prompts: int = 32
+    sampling: DrawingOptions = field(default_factory=DrawingOptions)
+    evaluation: HeldOutOptions = field(default_factory=HeldOutOptions)
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(WorkOptions):
+    """What the runs of a comparison share: everything but model, task, method, seed and directory.
+
+    Attributes:
+        steps: batches of completions to learn from.
+        num_prompts: prompts per step; num_prompts × num_generations completions are drawn.
+        probe_every: steps between measurements of the equivalence; 0 never measures it.
+        save_every: steps between checkpoints; 0 saves at the end alone.
+        remat: recompute activations in the backward pass: less memory, more time. Default: on an accelerator.
+        logprob_chunk: tokens whose logits are held at once.
+        report_to: also log to Weights & Biases or trackio, if installed; TensorBoard files are always written.
+    """
+
+    steps: int = 100
+    num_prompts: int = 32
+    probe_every: Annotated[int, Parameter(group=LOGGING)] = 10
+    save_every: Annotated[int, Parameter(group=LOGGING)] = 20
+    remat: Annotated[bool | None, Parameter(group=MODEL)] = None
+    logprob_chunk: Annotated[int, Parameter(group=MODEL)] = 1024
+    report_to: Annotated[Literal["none", "wandb", "trackio"], Parameter(group=LOGGING)] = "none"
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+
+
+@Parameter(name="*", group=RUN)
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(CompareOptions):
+    """Everything that decides a run but model, task, method and directory.
+
+    Attributes:
+        seed: decides prompt order and sampling.
+    """
+
+    seed: int = 0
+
+
+def as_run(options: WorkOptions) -> RunOptions:
+    """The options of any command as those of a run; what the command does not take has its default."""
+
+    def fill(kind: Any, given: Any) -> Any:
+        values = {item.name: getattr(given, item.name) for item in dataclasses.fields(given)}
+        default = kind()
+        nested = {
+            name: fill(type(getattr(default, name)), value)
+            for name, value in values.items()
+            if dataclasses.is_dataclass(value)
+        }
+        return dataclasses.replace(default, **(values | nested))
+
+    run: RunOptions = fill(RunOptions, options)
+    return run
+
+
+def changed(options: Any) -> dict[str, Any]:
+    """The options that differ from their defaults, flat, by name."""
+    found: dict[str, Any] = {}
+    for item in dataclasses.fields(options):
+        value, default = getattr(options, item.name), getattr(type(options)(), item.name)
+        if dataclasses.is_dataclass(value):
+            found |= changed(value)
+        elif value != default:
+            found[item.name] = value
+    return found
+
+
+def changed_flags(options: Any) -> list[str]:
+    """The command-line words that turn the default options into these."""
+    words: list[str] = []
+    for name, value in changed(options).items():
+        flag = name.replace("_", "-")
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return words
