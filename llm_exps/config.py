@@ -87,7 +87,7 @@ class RunConfig:
         }
 
 
-def customise(method: Method, options: ObjectiveOptions, max_completion_length: int) -> Method:
+def customise(method: Method, options: ObjectiveOptions, max_completion_length: int | None) -> Method:
     """`method` with the options that are set.
 
     Raises:

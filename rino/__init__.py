@@ -1,1 +1,50 @@
-"""The front door."""
+"""Is RL post-training of language models more than outcome-weighted supervised fine-tuning?
+
+The Python side of the front door; the command line is the other (`rino --help`):
+
+    import rino
+    print(rino.check(rino.problem("countdown")))          # the claim on a small problem, exactly
+    rino.coefficient("grpo", 0.25, num_generations=8)     # c(p): what GRPO makes of ∇p
+    rino.audit(my_loss)                                   # is this loss outcome-driven SFT?
+    run = rino.train(method="f-isft-pm", steps=50)        # train the embedded small model
+    rino.figures(run)                                     # and draw it
+
+Importing rino loads no numerical library; each function loads the room that it needs. Wrong input raises `InputError`,
+whose two lines name the value, the rule and the mend.
+"""
+
+from rino.experiments import compare, figures, train
+from rino.results import (
+    AuditResult,
+    CheckResult,
+    ComparisonResult,
+    FiguresResult,
+    GradientResult,
+    MethodChoice,
+    ProofResult,
+    RunResult,
+)
+from rino.theory import audit, check, coefficient, gradient, method, problem, prove
+from rino_base.messages import InputError
+
+__all__ = [
+    "AuditResult",
+    "CheckResult",
+    "ComparisonResult",
+    "FiguresResult",
+    "GradientResult",
+    "InputError",
+    "MethodChoice",
+    "ProofResult",
+    "RunResult",
+    "audit",
+    "check",
+    "coefficient",
+    "compare",
+    "figures",
+    "gradient",
+    "method",
+    "problem",
+    "prove",
+    "train",
+]

@@ -13,6 +13,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from rino.config_file import provider, take_config
+from rino.rooms import claim_for
 from rino_base.messages import InputError, report_error
 
 # Subcommand -> (where it lives, what `rino --help` says of it without importing the room).
@@ -55,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     words = list(arguments)
     try:
         _known(words)
+        if words and words[0] in COMMANDS:
+            claim_for(COMMANDS[words[0]][0])
         app = build_app()
         config = take_config(words)
         if config is not None:

@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from io import StringIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_WIDTH = 200
 
 
 class InputError(Exception):
@@ -31,6 +34,22 @@ def report_error(error: InputError) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table to stdout; numbers are right-aligned and floats get four significant digits."""
+    stdout = Console()
+    # A pipe or a file has no width of its own: rich would fold the table at 80 columns there.
+    console = Console(width=stdout.width if stdout.is_terminal else _WIDTH, highlight=False)
+    console.print(Text(title, style="bold"), _table(columns, rows))
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """The table that `print_table` prints, as plain text."""
+    page = StringIO()
+    Console(file=page, width=_WIDTH, highlight=False, force_terminal=False, force_jupyter=False).print(
+        _table(columns, rows)
+    )
+    return page.getvalue().rstrip("\n")
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     table = Table()
     cells = [[format_cell(value) for value in row] for row in rows]
     for index, column in enumerate(columns):
@@ -39,10 +58,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     for row in cells:
         # As text, not as markup: what a user or a model wrote is never interpreted.
         table.add_row(*map(Text, row))
-    stdout = Console()
-    # A pipe or a file has no width of its own: rich would fold the table at 80 columns there.
-    console = Console(width=stdout.width if stdout.is_terminal else 200, highlight=False)
-    console.print(Text(title, style="bold"), table)
+    return table
 
 
 def format_cell(value: object) -> str:

@@ -9,8 +9,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -82,15 +82,45 @@ def load_loss(target: str, probe: Batch) -> Loss:
         function = attrgetter(name)(module)
     except AttributeError:
         raise InputError(f"{path} has no function {name!r}", mend=f"it defines: {_choices(path)}") from None
+    return _settle(target, _caller(function, name), vars(module), path, probe, neighbours=_beside)
+
+
+def live_loss(function: Callable[..., Any], probe: Batch) -> Loss:
+    """The loss that a function of the running program is; `function` is called as `load_loss` calls one of a file.
+
+    Args:
+        function: `loss(logp, old_logp, ref_logp, rewards, mask, group) -> scalar`, of jax or of torch arrays.
+        probe: a batch on which the loss must be finite, scalar and repeatable.
+
+    Raises:
+        InputError: it is no function of that kind, or it fails on `probe`.
+    """
+    name = getattr(function, "__qualname__", type(function).__name__)
     call = _caller(function, name)
-    frameworks = _frameworks(module)
-    attempts = [(framework, kind) for framework in frameworks for kind in (np.float64, np.bool_)]
+    inner = inspect.unwrap(getattr(function, "func", function))
+    inner = inner if hasattr(inner, "__code__") else type(inner).__call__  # an object that can be called
+    code = getattr(inner, "__code__", None)
+    path = Path(code.co_filename if code is not None else "?")
+    return _settle(name, call, getattr(inner, "__globals__", {}), path, probe, neighbours=_nowhere)
+
+
+def _settle(
+    target: str,
+    call: Callable[..., Any],
+    names: Mapping[str, Any],
+    path: Path,
+    probe: Batch,
+    *,
+    neighbours: Callable[[Path], AbstractContextManager[None]],
+) -> Loss:
+    """The loss in the first framework, and with the first kind of mask, in which it works on `probe`."""
+    attempts = [(framework, kind) for framework in _frameworks(names) for kind in (np.float64, np.bool_)]
     failures = []
     for framework, mask_type in attempts:
         differentiate = (
             _differentiate_torch(call, mask_type) if framework == "torch" else _differentiate_jax(call, mask_type)
         )
-        loss = Loss(target, framework, _with_location(differentiate, path))
+        loss = Loss(target, framework, _with_location(differentiate, path, neighbours))
         try:
             _check(loss, probe)
         except LossFailure as failure:
@@ -153,6 +183,12 @@ def _beside(path: Path) -> Iterator[None]:
         sys.path.remove(folder)
 
 
+@contextmanager
+def _nowhere(path: Path) -> Iterator[None]:
+    """A function of the running program has found what it imports already."""
+    yield
+
+
 def _caller(function: Any, name: str) -> Callable[..., Any]:
     """Call by name where the names are ours, in whatever order; by position otherwise."""
     mend = f"the signature is {SIGNATURE}"
@@ -177,11 +213,11 @@ def _binds(signature: inspect.Signature, *args: Any, **kwargs: Any) -> bool:
     return True
 
 
-def _frameworks(module: ModuleType) -> list[str]:
-    """The likelier framework first: what the module's names come from."""
+def _frameworks(names: Mapping[str, Any]) -> list[str]:
+    """The likelier framework first: what the names of the loss's module come from."""
     origins = {
         (value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or "").split(".")[0]
-        for value in vars(module).values()
+        for value in list(names.values())
     }
     if "torch" not in origins:
         return ["jax", "torch"] if "jax" not in origins and "torch" in sys.modules else ["jax"]
@@ -239,12 +275,14 @@ def _check_scalar(result: Any, is_array: bool) -> None:
         raise LossFailure(f"returns an array of shape {tuple(np.shape(result))}", mend)
 
 
-def _with_location(differentiate: Differentiate, path: Path) -> Differentiate:
+def _with_location(
+    differentiate: Differentiate, path: Path, neighbours: Callable[[Path], AbstractContextManager[None]]
+) -> Differentiate:
     """Whatever the user's function raises, said in one line with the line of their file."""
 
     def guarded(batch: Batch) -> tuple[float, np.ndarray]:
         try:
-            with _beside(path):
+            with neighbours(path):
                 value, weights = differentiate(batch)
         except LossFailure:
             raise

@@ -55,6 +55,11 @@ class Control:
                 mend="use finite rewards and a discount in (0, 1]",
             )
 
+    def __repr__(self) -> str:
+        prompts, states, tokens = len(self.prompts), self.reward.shape[1], len(self.vocabulary)
+        shape = f"{prompts} prompts, {states} states, {tokens} tokens, horizon {self.horizon}"
+        return f"<Control {self.name!r}: {shape}, discount {self.discount:g}>"
+
     @property
     def horizon(self) -> int:
         """The largest response length, the end token included."""

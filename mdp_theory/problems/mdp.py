@@ -73,6 +73,10 @@ class TokenMDP:
                     mend="token MDPs have terminal rewards; see `mdp_theory.problems.controls` for per-step rewards",
                 )
 
+    def __repr__(self) -> str:
+        shape = f"{len(self.prompts)} prompts, {len(self.vocabulary)} tokens, horizon {self.horizon}"
+        return f"<TokenMDP {self.name!r}: {shape}, {self.num_responses} responses>"
+
     @property
     def eos(self) -> str:
         """The token that ends a response."""

@@ -1,0 +1,139 @@
+"""The training half of the Python API: runs, comparisons, and what is drawn from their files.
+
+Imports of the rooms are inside the functions, so that `import rino` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rino.options import build
+from rino.results import ComparisonResult, FiguresResult, MethodChoice, RunResult
+from rino.rooms import claim
+from rino_base.messages import InputError
+
+
+def train(
+    *,
+    model: str | os.PathLike[str] = "default",
+    task: str | os.PathLike[str] = "countdown-small",
+    method: str | MethodChoice = "grpo",
+    out: str | os.PathLike[str] | None = None,
+    **options: object,
+) -> RunResult:
+    """Train a model under one method; a run that was cut off goes on where its newest checkpoint is.
+
+    Args:
+        model: a Hugging Face directory or hub name; `default` is the embedded small model.
+        task: a task's name (`rino list tasks`), or your own .py or .jsonl file (docs/tasks.md).
+        method: a name of the catalogue, or from `method()`: its dials are then those of the run.
+        out: run directory. Default: runs/TASK/METHOD/seed-SEED.
+        options: any option of `rino train --help`, with underscores: `steps`, `num_prompts`, `num_generations`,
+            `learning_rate`, `seed`, …
+
+    Raises:
+        InputError: no such model, task, method or option (the mend names the nearest), a value out of its range, or a
+            directory that holds another run.
+    """
+    claim("llm_exps")
+    from llm_exps.config import RunConfig
+    from llm_exps.experiment import train as train_run
+    from llm_exps.options import RunOptions
+    from llm_exps.prepare import prepare_run
+    from mdp_theory.methods.catalogue import get
+
+    dials = method.dials if isinstance(method, MethodChoice) else {}
+    name = get(method.key if isinstance(method, MethodChoice) else str(method)).key
+    own = ("model", "task", "method", "out")
+    chosen = build(RunOptions, {**dials, **options}, what="rino.train", others=own)
+    setup, resolved = prepare_run(os.fspath(model), os.fspath(task), chosen)
+    config = RunConfig(model=os.fspath(model), task=os.fspath(task), method=name, options=resolved)
+    default = Path("runs") / Path(task).stem / config.resolved.key / f"seed-{resolved.seed}"
+    directory = default if out is None else Path(out)
+    result = train_run(config, directory, setup=setup, description=config.resolved.title)
+    return RunResult(result, directory, config.resolved.title)
+
+
+def compare(
+    methods: Sequence[str] = ("grpo", "f-isft-pm", "f-isft-pos", "f-isft-neg"),
+    /,
+    *,
+    model: str | os.PathLike[str] = "default",
+    task: str | os.PathLike[str] = "countdown-small",
+    seeds: Sequence[int] = (0, 1, 2),
+    learning_rates: Sequence[float] = (),
+    sweep_seeds: Sequence[int] = (1000,),
+    sweep_steps: int = 50,
+    out: str | os.PathLike[str] = "runs/comparison",
+    **options: object,
+) -> ComparisonResult:
+    """Train under several methods and seeds and compare; what is done is not done again.
+
+    Args:
+        methods: names of the catalogue; the others are compared with the first.
+        model, task: as in `train`.
+        seeds: of the comparison.
+        learning_rates: swept for every method first, in steps of AdamW. Default: no sweep.
+        sweep_seeds: seeds of the sweep, apart from `seeds`.
+        sweep_steps: steps of each run of the sweep.
+        out: directory of all runs and of comparison.json.
+        options: any option of `rino compare --help`, with underscores; they hold for every run.
+
+    Raises:
+        InputError: as `train`; or a method or seed that is given twice.
+    """
+    claim("llm_exps")
+    from llm_exps.comparison import Comparison
+    from llm_exps.comparison import compare as compare_runs
+    from llm_exps.options import CompareOptions, as_run
+    from llm_exps.prepare import prepare_run
+    from mdp_theory.methods.catalogue import get
+
+    if isinstance(methods, str) or not all(isinstance(name, str) for name in methods):
+        mend = 'give names, such as ["grpo", "f-isft-pm"]; dials are options of compare and hold for every method'
+        raise InputError(f"methods is {methods!r}", mend=mend)
+    plan = Comparison(
+        methods=tuple(get(name).key for name in methods),
+        seeds=tuple(seeds),
+        learning_rates=tuple(learning_rates),
+        sweep_seeds=tuple(sweep_seeds),
+        sweep_steps=sweep_steps,
+    )
+    own = ("model", "task", "seeds", "learning_rates", "sweep_seeds", "sweep_steps", "out")
+    chosen = build(CompareOptions, options, what="rino.compare", others=own)
+    setup, resolved = prepare_run(os.fspath(model), os.fspath(task), as_run(chosen))
+    place = Path(out)
+    result = compare_runs(plan, model=os.fspath(model), task=os.fspath(task), options=resolved, setup=setup, out=place)
+    return ComparisonResult(result, place)
+
+
+def figures(
+    runs: str | os.PathLike[str] | RunResult | ComparisonResult,
+    /,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    formats: Sequence[str] = ("png",),
+) -> FiguresResult:
+    """Draw every figure and table that run files allow, and write the report.
+
+    Args:
+        runs: from `train` or `compare`, or the directory of runs or of `rino reproduce`.
+        out: where figures/, tables/, report.md and report.html go. Default: beside the runs.
+        formats: of the figures: png, pdf, svg; png is always among them, for the report.
+
+    Raises:
+        InputError: nothing to draw there, or an unknown format.
+    """
+    claim("figures")
+    from figures.command import draw
+    from figures.style import Format
+
+    known: tuple[Format, ...] = ("png", "pdf", "svg")
+    wanted = tuple(name for name in known if name in formats)
+    if isinstance(formats, str) or len(wanted) < len(set(formats)):
+        raise InputError(f"formats is {formats!r}", mend=f"give a list of some of: {', '.join(known)}")
+    place = runs.directory if isinstance(runs, RunResult | ComparisonResult) else Path(runs)
+    drawing = draw(place, place if out is None else Path(out), formats=wanted)
+    return FiguresResult(drawing.to_json())

@@ -1,0 +1,324 @@
+"""The exact half of the Python API: problems, methods, gradients, audits and proofs; nothing here trains a model.
+
+Imports of the rooms are inside the functions, so that `import rino` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, overload
+
+from rino.options import build
+from rino.results import AuditResult, CheckResult, GradientResult, MethodChoice, ProofResult
+from rino.rooms import claim
+from rino_base.messages import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+    from mdp_theory.methods.objectives import Objective
+    from mdp_theory.problems.controls import Control
+    from mdp_theory.problems.mdp import TokenMDP
+    from mdp_theory.problems.tree import EdgeLevels
+
+    Problem = TokenMDP | Control
+
+
+def problem(source: str | os.PathLike[str], /) -> Problem:
+    """A small problem to compute on exactly: a token MDP, or a control that breaks one assumption of the claim.
+
+    Args:
+        source: a name from the zoo (`rino list problems`), or the path of a TOML file (docs/theory.md has the format).
+
+    Raises:
+        InputError: no such problem (the mend names the nearest), or a file that is wrong.
+    """
+    claim("mdp_theory")
+    from mdp_theory.problems import zoo
+
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"{source!r} is no problem", mend="give a name such as 'countdown', or the path of a TOML file"
+        )
+    return zoo.load(os.fspath(source))
+
+
+def method(name: str, /, *, max_completion_length: int | None = None, **dials: object) -> MethodChoice:
+    """A method of the catalogue, with any of its dials set; docs/methods.md lists methods and dials.
+
+    Args:
+        name: its key or one of its aliases, such as `grpo`, `dr-grpo` or `f-isft-pm`.
+        max_completion_length: tokens; the constant that Dr. GRPO divides by. Default: the horizon of the problem.
+        dials: the options of `rino train` that change the objective: `beta`, `kl_estimator`, `kl_placement`,
+            `anti_kl`, `epsilon`, `epsilon_high`, `loss_aggregation`, `scale_rewards`, `ddof`, `advantage_eps`,
+            `importance_sampling_level`.
+
+    Raises:
+        InputError: no such method or dial (the mend names the nearest), a value that the dial cannot take, or a dial
+            that the method has no place for.
+    """
+    claim("llm_exps")
+    from llm_exps.config import customise
+    from llm_exps.options import ObjectiveOptions
+    from mdp_theory.methods.catalogue import get
+    from mdp_theory.methods.formula import describe
+
+    found = get(str(name))
+    options = build(ObjectiveOptions, dials, what="a method", others=("max_completion_length",))
+    if max_completion_length is not None:
+        _at_least(1, max_completion_length=max_completion_length)
+    customised = customise(found, options, max_completion_length or found.objective.max_completion_length)
+    shown = dials if max_completion_length is None else dials | {"max_completion_length": max_completion_length}
+    told = customised
+    if shown:  # The notes and the names elsewhere are true of the method as catalogued.
+        words = ", ".join(f"{dial} = {value}" for dial, value in shown.items())
+        told = replace(customised, title=f"{customised.title} with {words}", note="", aliases=(), peers={})
+    return MethodChoice(
+        key=customised.key,
+        title=customised.title,
+        source=customised.source,
+        objective=customised.objective,
+        dials=dict(shown),
+        description=describe(told),
+    )
+
+
+def check(
+    problem: str | os.PathLike[str] | Problem = "two-letter-words",
+    /,
+    *,
+    num_generations: int = 8,
+    policy: str = "uniform",
+    inner_steps: int = 8,
+    learning_rate: float = 1.0,
+    seed: int = 0,
+) -> CheckResult:
+    """Hold the claim against one problem, exactly: what `rino check` does, as an object.
+
+    Args:
+        problem: from `problem()`, or what `problem()` takes.
+        num_generations: responses to a prompt in one group, G; at least 2.
+        policy: where everything is computed: `uniform` or `random:SEED`.
+        inner_steps: optimiser steps on one batch in the curves against inner steps.
+        learning_rate: step size of those steps, in logits per unit of gradient.
+        seed: of the probe batch.
+
+    Raises:
+        InputError: no such problem or policy, or a number out of its range.
+    """
+    claim("mdp_theory")
+    from mdp_theory.check.report import report
+
+    _at_least(2, num_generations=num_generations)
+    _at_least(0, inner_steps=inner_steps, seed=seed)
+    found = report(
+        _problem(problem),
+        num_generations=num_generations,
+        policy=policy,
+        inner_steps=inner_steps,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    return CheckResult(found)
+
+
+def gradient(
+    problem: str | os.PathLike[str] | Problem,
+    method: str | MethodChoice,
+    /,
+    *,
+    policy: str | EdgeLevels = "uniform",
+    num_generations: int = 8,
+    old_policy: str | EdgeLevels | None = None,
+    reference: str | EdgeLevels | None = None,
+) -> GradientResult:
+    """The exact expected gradient of a method on a problem, beside the gradient of the success probability.
+
+    No group is sampled: the expectation over all groups of G responses is computed on the prefix tree (docs/theory.md).
+    The direction is that of ascent, -∂E[loss | prompt]/∂logit, for a policy with a free logit for every prompt,
+    prefix and token.
+
+    Args:
+        problem: from `problem()`, or what `problem()` takes.
+        method: from `method()`, or a name of the catalogue.
+        policy: `uniform`, `random:SEED`, or logits: for each depth d an array `[prompts, M**d, N]` (N tokens, M of
+            them besides the end token).
+        num_generations: responses to a prompt in one group, G; at least 2.
+        old_policy: the policy that samples. Default: `policy`, so that the gradient is on-policy.
+        reference: the reference policy of a KL term. Default: `policy`, where the term has no gradient.
+
+    Raises:
+        InputError: no such problem, method or policy; stochastic transitions, which no tree holds; or a method whose
+            weights depend on more than outcomes and lengths (docs/theory.md says which).
+    """
+    claim("mdp_theory")
+    from mdp_theory.check.claims import fitted
+    from mdp_theory.exact import population
+
+    _at_least(2, num_generations=num_generations)
+    found, choice = _tree(_problem(problem)), _method(method)
+    logits = _logits(policy, found)
+    levels = population.expected_gradient(
+        _fitted(choice.objective, found, fitted),
+        found,
+        logits,
+        num_generations=num_generations,
+        old_logits=None if old_policy is None else _logits(old_policy, found),
+        ref_logits=None if reference is None else _logits(reference, found),
+    )
+    slope = population.success_gradient(found, logits)
+    lies = population.direction(levels, slope)
+    return GradientResult(
+        problem=found.name,
+        method=choice.key,
+        policy=policy if isinstance(policy, str) else "given",
+        num_generations=num_generations,
+        prompts=found.prompts,
+        levels=levels,
+        success_levels=slope,
+        p=population.success_probability(found, logits),
+        coefficient=lies.coefficient,
+        residual=lies.residual,
+        cosine=lies.cosine,
+    )
+
+
+@overload
+def coefficient(method: str | MethodChoice, p: float, /, *, num_generations: int = 8) -> float: ...
+@overload
+def coefficient(
+    method: str | MethodChoice, p: Sequence[float] | np.ndarray, /, *, num_generations: int = 8
+) -> Float[np.ndarray, ...]: ...
+def coefficient(
+    method: str | MethodChoice, p: float | Sequence[float] | np.ndarray, /, *, num_generations: int = 8
+) -> float | Float[np.ndarray, ...]:
+    """c(p) of theorem T5: on-policy, with binary rewards and no 1/L, the expected gradient is c(p) ∇p.
+
+    Args:
+        method: from `method()`, or a name of the catalogue. Its KL term and its division by lengths are left out.
+        p: success probability of a prompt, in [0, 1]; a number, or an array of any shape.
+        num_generations: responses to a prompt in one group, G; at least 2.
+
+    Returns:
+        c, a float for a number and a float64 array of the same shape for an array.
+
+    Raises:
+        InputError: p outside [0, 1], or a method with a critic, whose weights are no function of the outcome.
+    """
+    claim("mdp_theory")
+    import numpy as np
+
+    from mdp_theory.exact import population
+
+    _at_least(2, num_generations=num_generations)
+    choice = _method(method)
+    if choice.objective.advantage.estimator != "outcome":
+        raise InputError(
+            f"{choice.title} has a critic: its weights are no function of the outcome, so it has no c(p)",
+            mend="ask rino.gradient for its expected gradient on a problem",
+        )
+    try:
+        points = np.asarray(p, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"p is {p!r}", mend="give a probability, or an array of them") from None
+    if not ((points >= 0) & (points <= 1)).all():  # written so that NaN fails too
+        wrong = points[~((points >= 0) & (points <= 1))].flat[0]
+        raise InputError(f"p is {wrong:g}, the rule is 0 ≤ p ≤ 1", mend="give a probability, or an array of them")
+    found = population.coefficient(choice.objective, points.ravel(), num_generations=num_generations)
+    return float(found[0]) if points.ndim == 0 else found.reshape(points.shape)
+
+
+def audit(loss: str | Callable[..., Any], /) -> AuditResult:
+    """What a loss really does: its token weights, where it departs from outcome-driven SFT, which method it is.
+
+    Args:
+        loss: a function `loss(logp, old_logp, ref_logp, rewards, mask, group) -> scalar` of jax or of torch arrays, to
+            be minimised (log-probabilities and mask `[batch, time]` in nats, rewards and group ids `[batch]`); or
+            "FILE.py:FUNCTION"; or the name of a catalogued method. It is called on some sixty small batches.
+
+    Raises:
+        InputError: there is nothing to audit: no such function, another signature, a loss that raises, is not finite,
+            answers the same batch differently, or does not depend on `logp`.
+    """
+    claim("mdp_theory")
+    from mdp_theory.audit.loss import live_loss, load_loss
+    from mdp_theory.audit.probes import lay
+    from mdp_theory.audit.recover import audit_loss
+
+    if callable(loss):
+        found = live_loss(loss, lay())
+    elif isinstance(loss, str):
+        found = load_loss(loss, lay())
+    else:
+        mend = "give a function, 'FILE.py:FUNCTION', or the name of a catalogued method"
+        raise InputError(f"a {type(loss).__name__} is no loss", mend=mend)
+    return AuditResult(audit_loss(found).to_json())
+
+
+def prove(theorem: str | None = None, /) -> ProofResult:
+    """Check one theorem, or all of them, symbolically and now; each with the witnesses that break it.
+
+    Args:
+        theorem: its id, such as `T5` (`rino list theorems`). Default: all.
+
+    Raises:
+        InputError: no such theorem; the mend names the nearest.
+    """
+    claim("proofs")
+    from proofs.command import MODULES, as_json, check_all, load
+
+    theorems = [load(str(name)) for name in (MODULES if theorem is None else [theorem])]
+    return ProofResult({"theorems": [as_json(report) for report in check_all(theorems)]})
+
+
+def _problem(given: str | os.PathLike[str] | Problem) -> Problem:
+    from mdp_theory.problems.controls import Control
+    from mdp_theory.problems.mdp import TokenMDP
+
+    return given if isinstance(given, TokenMDP | Control) else problem(given)
+
+
+def _tree(found: Problem) -> TokenMDP:
+    from mdp_theory.problems.controls import Control, unroll
+
+    return unroll(found).mdp if isinstance(found, Control) else found
+
+
+def _method(given: str | MethodChoice) -> MethodChoice:
+    return given if isinstance(given, MethodChoice) else method(given)
+
+
+def _fitted(objective: Objective, mdp: TokenMDP, fitted: Callable[[Objective, TokenMDP], Objective]) -> Objective:
+    return objective if objective.max_completion_length is not None else fitted(objective, mdp)
+
+
+def _logits(policy: str | EdgeLevels, mdp: TokenMDP) -> EdgeLevels:
+    import numpy as np
+
+    from mdp_theory.exact.policy import parse
+
+    if isinstance(policy, str):
+        family, seed = parse(policy)
+        return family.logits(family.init(mdp, seed), mdp)
+    wanted = [level.shape for level in mdp.rewards]
+    try:
+        levels = tuple(np.asarray(level, dtype=np.float64) for level in policy)
+    except (TypeError, ValueError):
+        raise InputError(
+            "a policy is neither a name nor arrays", mend="give 'uniform', 'random:SEED' or logits"
+        ) from None
+    if [level.shape for level in levels] != wanted or not all(np.isfinite(level).all() for level in levels):
+        shapes = [level.shape for level in levels]
+        raise InputError(
+            f"logits of shapes {shapes} are not finite numbers of shapes {wanted}", mend="one array a depth"
+        )
+    return levels
+
+
+def _at_least(least: int, **numbers: object) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InputError(f"{name} is {value!r}", mend=f"give a whole number of at least {least}")
