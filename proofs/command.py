@@ -5,6 +5,9 @@ from importlib import import_module
 from pathlib import Path
 
 from proofs import render, tex
+from proofs.kernel import command as kernel_command
+from proofs.kernel.check import KernelReport, find_coq
+from proofs.kernel.report import as_json as kernel_json
 from proofs.theorem import Report, Theorem
 from rino_base.files import write_json, write_text
 from rino_base.messages import InputError, print_table
@@ -40,7 +43,9 @@ def load(name: str) -> Theorem:
     return theorem
 
 
-def prove(theorem: str | None = None, /, *, latex: Path | None = None, json: Path | None = None) -> int:
+def prove(
+    theorem: str | None = None, /, *, latex: Path | None = None, json: Path | None = None, kernel: bool = False
+) -> int:
     """Check the theorems symbolically, with the witness that breaks each when an assumption is dropped.
 
     Each step of each derivation is carried out by SymPy now; one that does not come out, or takes too long, fails with
@@ -51,29 +56,38 @@ def prove(theorem: str | None = None, /, *, latex: Path | None = None, json: Pat
         theorem: The theorem to check and show line by line, such as T5. Without it all are checked.
         latex: A directory for one LaTeX file a theorem and a main.tex that compiles with a plain TeX installation.
         json: A file for the results.
+        kernel: Also have Coq's kernel check the formal proofs, and print what each says and assumes.
 
     Returns:
-        0 if everything is verified, 1 if a step or a witness fails.
+        0 if everything is verified, 1 if a step or a witness fails or the kernel refuses a proof.
 
     Raises:
-        InputError: There is no such theorem.
+        InputError: There is no such theorem, or no Coq for `kernel`.
     """
     theorems = [load(name) for name in ([theorem] if theorem else MODULES)]
+    ids = [theorem.id for theorem in theorems]
+    if kernel:
+        find_coq()  # Before anything is computed.
     reports = check_all(theorems)
+    formal = kernel_command.check_all(ids) if kernel else []
     if theorem:
         print(render.text(reports[0]))
     else:
         print("".join(map(render.failures, reports)), end="")
     if latex:
-        write_latex(latex, reports)
+        write_latex(latex, reports, formal)
     if json:
-        write_json(json, {"theorems": [as_json(report) for report in reports]})
+        results: dict[str, object] = {"theorems": [as_json(report) for report in reports]}
+        write_json(json, results | ({"kernel": kernel_json(formal, ids)} if kernel else {}))
     print_table(
         "Theorems",
         ("theorem", "title", "steps verified", "symbolic", "enumerated", "witnesses", "seconds"),
         map(_row, reports),
     )
-    return 0 if all(report.verified for report in reports) else 1
+    if kernel:
+        kernel_command.show(formal, ids)
+    accepted = all(report.verified for report in reports) and all(report.verified for report in formal)
+    return 0 if accepted else 1
 
 
 def check_all(theorems: list[Theorem]) -> list[Report]:
@@ -87,10 +101,11 @@ def check_all(theorems: list[Theorem]) -> list[Report]:
     return reports
 
 
-def write_latex(directory: Path, reports: list[Report]) -> None:
-    """Write one file a theorem, and main.tex which reads them."""
+def write_latex(directory: Path, reports: list[Report], formal: list[KernelReport]) -> None:
+    """Write one file a theorem, with its statements in Coq, and main.tex which reads them."""
     for report in reports:
-        write_text(directory / f"{report.theorem.id}.tex", tex.theorem_file(report))
+        statements = kernel_command.latex(report.theorem.id, formal)
+        write_text(directory / f"{report.theorem.id}.tex", tex.theorem_file(report) + statements)
     write_text(directory / "main.tex", tex.main_file([report.theorem.id for report in reports]))
 
 

@@ -1,0 +1,182 @@
+"""Have Coq check the theorems: compile with `coqc`, check what it wrote with `coqchk`, and list what each assumes."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proofs.kernel.source import FOLDER, Claim, Source, needed, read_all
+from rino_base.messages import InputError
+
+PACKAGES = ("coq", "libcoq-mathcomp", "libcoq-coquelicot", "libcoq-mathcomp-analysis")
+"""Debian's names; `coqchk` comes with the first."""
+
+TIME_LIMIT = 300.0
+"""Seconds for one file."""
+
+ALLOWED_AXIOMS = {
+    "ClassicalDedekindReals.sig_forall_dec": "the real numbers of Coq's library",
+    "ClassicalDedekindReals.sig_not_dec": "the real numbers of Coq's library",
+    "FunctionalExtensionality.functional_extensionality_dep": "functions with equal values are equal",
+    "functional_extensionality_dep": "functions with equal values are equal",
+    "Classical_Prop.classic": "excluded middle",
+    "classic": "excluded middle",
+    "Epsilon.epsilon_statement": "choice (Coquelicot)",
+    "boolp.propositional_extensionality": "equivalent propositions are equal (MathComp)",
+    "boolp.functional_extensionality_dep": "functions with equal values are equal (MathComp)",
+    "boolp.constructive_indefinite_description": "choice (MathComp)",
+}
+"""The axioms of classical mathematics that Coq's real numbers and MathComp bring along. Anything else is refused."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Coq says of one claim.
+
+    Attributes:
+        claim: the claim.
+        statement: its closed statement, as Coq prints it; empty if Coq refused the file.
+        axioms: what its proof assumes, as Coq lists it.
+        refused: why it does not count as proved; empty if it does.
+    """
+
+    claim: Claim
+    statement: str
+    axioms: tuple[str, ...]
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One theorem: its verdicts, and why the file as a whole is refused (empty if it is not)."""
+
+    source: Source
+    verdicts: tuple[Verdict, ...]
+    refused: str
+    seconds: float
+
+    @property
+    def verified(self) -> bool:
+        return not self.refused and bool(self.verdicts) and not any(verdict.refused for verdict in self.verdicts)
+
+
+def find_coq() -> Path:
+    """The folder of `coqc` and `coqchk`; raise InputError where they or the libraries are not installed."""
+    coqc = shutil.which("coqc")
+    mend = f"apt-get install --no-install-recommends {' '.join(PACKAGES)}"
+    if coqc is None or shutil.which("coqchk") is None:
+        raise InputError("the kernel's proofs need Coq, and there is no coqc on this machine", mend=mend)
+    where = subprocess.run([coqc, "-where"], capture_output=True, text=True, check=True).stdout.strip()
+    for library in ("mathcomp/algebra", "mathcomp/analysis", "Coquelicot"):
+        if not (Path(where) / "user-contrib" / library).is_dir():
+            raise InputError(f"the kernel's proofs need Coq's library {library}, which {where} lacks", mend=mend)
+    return Path(coqc).parent
+
+
+def check(
+    theorems: Sequence[str] | None = None, *, folder: Path = FOLDER, done: Callable[[str], None] = lambda module: None
+) -> list[KernelReport]:
+    """Compile and check these theorems ("T5"; without them all) and everything that they stand on.
+
+    What Coq writes goes into a temporary folder. `done` is called with the name of each compiled file.
+
+    Raises:
+        InputError: Coq is not installed.
+    """
+    coq = find_coq()
+    sources = read_all(folder)
+    claimed = [
+        name for name in sources if sources[name].theorem and (not theorems or sources[name].theorem in theorems)
+    ]
+    with tempfile.TemporaryDirectory(prefix="rino-kernel-") as place:
+        build = Path(place)
+        refused: dict[str, str] = {}
+        reports = []
+        order = needed(claimed, sources)
+        for name in order:
+            start = time.perf_counter()
+            source = sources[name]
+            shutil.copy(source.path, build)
+            culprits = [need for need in source.needs if need in refused]
+            reason = f"stands on {culprits[0]}.v: {refused[culprits[0]]}" if culprits else _compile(coq, build, source)
+            if reason:
+                refused[name] = reason
+            if source.theorem and name in claimed:
+                verdicts = () if reason else _verdicts(coq, build, order, source)
+                reports.append(KernelReport(source, verdicts, reason, time.perf_counter() - start))
+            done(name)
+    return reports
+
+
+def _compile(coq: Path, build: Path, source: Source) -> str:
+    """Compile one file and check the result again; why it is refused, or nothing."""
+    if source.forbidden:
+        return f"{source.path.name}, {source.forbidden[0]}: no proof may contain this"
+    compiled = _run([coq / "coqc", "-q", "-w", "none", "-Q", ".", "Rino", source.path.name], build)
+    if compiled.returncode:
+        return _one_message(compiled.stdout + compiled.stderr, build)
+    # -norec: the files of this development are checked again, the installed libraries are taken as they are.
+    checked = _run([coq / "coqchk", "-silent", "-o", "-norec", f"Rino.{source.module}", "-Q", ".", "Rino"], build)
+    if checked.returncode:
+        return _one_message(checked.stdout + checked.stderr, build)
+    own = re.findall(r"^\s+(Rino\.\S+)", checked.stdout + checked.stderr, re.MULTILINE)
+    return f"coqchk finds what nothing proves: {', '.join(own)}" if own else ""
+
+
+def _verdicts(coq: Path, build: Path, order: Sequence[str], source: Source) -> tuple[Verdict, ...]:
+    """Ask Coq for the statement of each claim of a compiled file, and for what its proof assumes."""
+    known = " ".join(name for name in order if (build / f"{name}.vo").exists())
+    lines = [
+        "From mathcomp Require Import all_ssreflect all_algebra.",
+        f"From Rino Require Import {known}.",
+        "Unset Printing Implicit Defensive. Set Printing Width 110. Local Open Scope ring_scope.",
+    ]
+    for claim in source.claims:
+        constant = f"{source.module}.{claim.name}"
+        lines.append(f'Redirect "{claim.name}.statement" Check @{constant}.')
+        lines.append(f'Redirect "{claim.name}.axioms" Print Assumptions {constant}.')
+    query = build / f"query_{source.module}.v"
+    query.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    asked = _run([coq / "coqc", "-q", "-w", "none", "-Q", ".", "Rino", query.name], build)
+    if asked.returncode:
+        reason = _one_message(asked.stdout + asked.stderr, build)
+        return tuple(Verdict(claim, "", (), reason) for claim in source.claims)
+    return tuple(_verdict(build, claim) for claim in source.claims)
+
+
+def _verdict(build: Path, claim: Claim) -> Verdict:
+    statement = (build / f"{claim.name}.statement.out").read_text(encoding="utf-8")
+    axioms = assumptions((build / f"{claim.name}.axioms.out").read_text(encoding="utf-8"))
+    unlisted = [axiom for axiom in axioms if axiom not in ALLOWED_AXIOMS]
+    refused = f"assumes {', '.join(unlisted)}, which is none of the standard axioms" if unlisted else ""
+    return Verdict(claim, _dedent(statement.partition("\n     : ")[2]), axioms, refused)
+
+
+def assumptions(printed: str) -> tuple[str, ...]:
+    """The names that `Print Assumptions` printed; a line that names no axiom (a disabled guard, say) stands whole."""
+    if printed.strip() == "Closed under the global context":
+        return ()
+    lines = [line for line in printed.splitlines() if line and not line.startswith(" ") and line != "Axioms:"]
+    return tuple(line.split(" :")[0].strip() for line in lines)
+
+
+def _run(command: Sequence[object], folder: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [str(word) for word in command], cwd=folder, capture_output=True, text=True, timeout=TIME_LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess([], 1, "", f"no answer within {TIME_LIMIT:g} s")
+
+
+def _one_message(output: str, build: Path) -> str:
+    return " ".join(output.replace(f"{build}/", "").split())
+
+
+def _dedent(statement: str) -> str:
+    """What Coq printed after the colon, which stands seven columns in."""
+    return "\n".join(line.removeprefix(" " * 7) for line in statement.rstrip().splitlines())
