@@ -27,6 +27,8 @@ from rino.results import (
 from rino.theory import audit, check, coefficient, gradient, method, problem, prove
 from rino_base.messages import InputError
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AuditResult",
     "CheckResult",

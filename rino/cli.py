@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
+from rino import __version__
 from rino.config_file import provider, take_config
 from rino.rooms import claim_for
 from rino_base.messages import InputError, report_error
@@ -45,7 +46,7 @@ Proofs, exact computation on small MDPs, and training runs that share one defini
 
 def build_app() -> App:
     """The command line; every subcommand is resolved lazily."""
-    app = App(name="rino", help=HELP, help_format="plaintext", version_flags=["--version"])
+    app = App(name="rino", help=HELP, help_format="plaintext", version=__version__, version_flags=["--version"])
     for name, (target, summary) in COMMANDS.items():
         app.command(target, name=name, help=summary)
     return app

@@ -77,7 +77,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(
-            f"reading {path} needs pyarrow", mend="pip install 'rino[data]', or convert the file to JSON Lines"
+            f"reading {path} needs pyarrow", mend="pip install -e '.[data]', or convert the file to JSON Lines"
         ) from error
     try:
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=4096):
