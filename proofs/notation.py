@@ -10,7 +10,7 @@ from sympy import Expr, Function, Sum, Symbol, binomial, symbols
 p, q = symbols("p q", positive=True)
 α, β, ε, ρ = symbols("alpha beta epsilon rho", positive=True)
 A = Symbol("A", real=True)
-G, L, N = symbols("G L N", integer=True, positive=True)
+G, L, N, g = symbols("G L N g", integer=True, positive=True)
 i, j, k, t, u, y = symbols("i j k t u y", integer=True)
 m, n = symbols("m n", integer=True, nonnegative=True)
 
@@ -20,8 +20,3 @@ m, n = symbols("m n", integer=True, nonnegative=True)
 def binomial_law(n: Expr, k: Expr) -> Expr:
     """The probability of k successes in n independent trials that succeed with probability p."""
     return binomial(n, k) * p**k * q ** (n - k)
-
-
-def certain(n: Expr) -> dict[Sum, int]:
-    """The hypothesis that the binomial law of n trials sums to 1 (proved in T5)."""
-    return {Sum(binomial_law(n, k), (k, 0, n)): 1}

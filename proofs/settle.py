@@ -1,12 +1,13 @@
 """Bring an expression to zero if it is zero: the one simplifier behind every check.
 
 SymPy's `simplify` alone does not see that two sums over a symbolic range agree when their indices are shifted, or that
-two terms with binomials differ by a rational factor. The tactics below do, each by a valid identity, so a zero is a
-proof. Whatever is left when they are through is returned, and the step that asked fails with it.
+two terms with binomials differ by a rational factor. The tactics below do, each by an identity of generic terms; what
+they find is then written out at the smallest sizes, where the first and last terms of every range are (`ends`). Whatever is left when they are through is returned, and the step that asked fails with it.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Literal
 
 from sympy import (
@@ -16,6 +17,7 @@ from sympy import (
     Dummy,
     Expr,
     Integral,
+    KroneckerDelta,
     Limit,
     Mul,
     Piecewise,
@@ -29,12 +31,16 @@ from sympy import (
     gammasimp,
     powsimp,
     simplify,
+    solve,
     together,
 )
 from sympy.core.function import AppliedUndef
 
+from proofs.ends import refuted_at
+from proofs.signs import counted_from_0, sign
+
 Hypotheses = Mapping[Sum, Expr]
-Anchor = Literal["none", "low", "high"]
+Anchor = Literal["none", "low", "high", "argument"]
 
 
 def carry_out(expression: Expr) -> Expr:
@@ -46,6 +52,8 @@ def carry_out(expression: Expr) -> Expr:
         return expression
     done = expression.func(*map(carry_out, expression.args))
     if isinstance(done, Sum):
+        if len(done.limits) == 1 and done.function.has(KroneckerDelta):
+            return Add(*(_picked_out(term, done.limits[0]) for term in Add.make_args(expand(done.function))))
         if len(done.limits) == 1 and done.function.has(Sum):
             return Add(*(_pulled_out(term, done.limits[0]) for term in Add.make_args(expand(done.function))))
         # SymPy searches long for the sum of a function that it knows nothing of.
@@ -59,6 +67,17 @@ def carry_out(expression: Expr) -> Expr:
     return done
 
 
+def _picked_out(term: Expr, range_: tuple) -> Expr:
+    """The sum of one term; a Kronecker delta picks the one index that it allows, where that is in the range."""
+    index, low, high = range_
+    for delta in Mul.make_args(term):
+        if isinstance(delta, KroneckerDelta) and (delta.args[0] - delta.args[1]).coeff(index) in (1, -1):
+            (chosen,) = solve(delta.args[0] - delta.args[1], index)
+            if (chosen - low).is_nonnegative and (high - chosen).is_nonnegative:
+                return (term / delta).subs(index, chosen)
+    return Sum(term, range_)
+
+
 def _pulled_out(term: Expr, range_: tuple) -> Expr:
     """The sum of one term, its constant factors in front of it."""
     index, low, high = range_
@@ -70,38 +89,55 @@ def settle(expression: Expr, given: Mapping[Basic, Basic] | None = None) -> Expr
     """Return 0 if a tactic reduces `expression` to 0; else a form whose sign is manifest, or else the shortest one.
 
     `given` holds hypotheses `sum: its value`; they are subtracted from the expression in the multiple that cancels it.
+    A form that a tactic found counts only if it also holds at the ends of ranges and at the smallest sizes.
     """
+    sums = frozenset((left, right) for left, right in (given or {}).items() if isinstance(left, Sum))
+    return _settled(expression, sums)
+
+
+@cache
+def _settled(expression: Expr, given: frozenset[tuple[Sum, Expr]]) -> Expr:
     if expression.is_number and (expression.is_positive or expression.is_negative):
         return expression
-    sums = {left: right for left, right in (given or {}).items() if isinstance(left, Sum)}
     forms = [expression]
-    for form in _forms(expression, sums):
-        if form == 0:
-            return S.Zero
+    for form, used in _forms(expression, dict(sorted(given, key=str))):
+        if form == expression:
+            continue
+        if (form == 0 or sign(form) != "unknown") and refuted_at(expression - used - form) is None:
+            return form
         forms.append(form)
-    return min(forms, key=lambda form: (form.is_nonnegative is None and form.is_nonpositive is None, form.count_ops()))
+    return min((form for form in forms if form != 0), key=lambda form: form.count_ops(), default=expression)
 
 
-def _forms(expression: Expr, sums: Hypotheses) -> Iterator[Expr]:
-    """Other forms of the expression, the cheapest first. `simplify` is no help with sums: it takes minutes."""
-    yield expand(expression)
+def _forms(expression: Expr, sums: Hypotheses) -> Iterator[tuple[Expr, Expr]]:
+    """Other forms of the expression, the cheapest first, each with what the hypotheses took off (a sum of zeros).
+
+    `simplify` is no help with sums: it takes minutes.
+    """
+    yield expand(expression), S.Zero
     if expression.has(Sum):
         for anchor in _anchors((expression, *sums)):
             yield _merge(expression, sums, anchor)
     else:
-        yield _divide_out(expression)
-        yield factor(expression)
-        yield simplify(expression)
+        yield _divide_out(expression), S.Zero
+        yield factor(expression), S.Zero
+        simple = simplify(expression)
+        yield simple, S.Zero
+        if simplify(counted_from_0(simple)) == 0:
+            yield S.Zero, S.Zero
 
 
 def _anchors(expressions: Iterable[Expr]) -> Iterator[Anchor]:
-    """How the indices can be moved to make the ranges of the sums agree, where they do not."""
+    """How the indices can be moved to make the ranges of the sums agree, where they do not, or what is summed."""
+    expressions = tuple(expressions)
     ranges = [range_ for expression in expressions for total in expression.atoms(Sum) for range_ in total.limits]
     yield "none"
     if len({low for _, low, _ in ranges}) > 1:
         yield "low"
     if len({high.as_coeff_Add()[0] for *_, high in ranges}) > 1:
         yield "high"
+    if any(total.function.atoms(AppliedUndef) for expression in expressions for total in expression.atoms(Sum)):
+        yield "argument"
 
 
 def _divide_out(expression: Expr) -> Expr:
@@ -115,8 +151,9 @@ def _quotient(term: Expr, other: Expr) -> Expr:
     return powsimp(gammasimp(powsimp(term / other)))
 
 
-def _merge(expression: Expr, sums: Hypotheses, anchor: Anchor) -> Expr:
+def _merge(expression: Expr, sums: Hypotheses, anchor: Anchor) -> tuple[Expr, Expr]:
     """Write sums over nearly the same range as one, simplify its summand, and use the hypotheses on what remains."""
+    used = S.Zero
     merged = _merge_sums(expression, anchor)
     for hypothesis, value in sums.items():
         (range_,), summand = _canonical(hypothesis, anchor)
@@ -132,8 +169,10 @@ def _merge(expression: Expr, sums: Hypotheses, anchor: Anchor) -> Expr:
                     else [_quotient(f, summand) for f in Add.make_args(expand(function))]
                 )
                 multiple += Add(*(part for part in parts if not part.has(range_[0])))
-        merged = _merge_sums(merged - multiple * (hypothesis - value), anchor) if multiple != 0 else merged
-    return merged
+        if multiple != 0:
+            taken = multiple * (hypothesis - value)
+            merged, used = _merge_sums(merged - taken, anchor), used + taken
+    return merged, used
 
 
 def _merge_sums(expression: Expr, anchor: Anchor) -> Expr:
@@ -174,11 +213,20 @@ def _canonical(total: Sum, anchor: Anchor) -> tuple[tuple, Expr]:
     ranges: list[tuple] = []
     for position, (index, low, high) in enumerate(limits):
         name = Dummy(f"k{position}", integer=True, dummy_index=position)
-        offset = {"none": S.Zero, "low": low, "high": high.as_coeff_Add()[0]}[anchor]
+        offset = _offset(anchor, summand, (index, low, high))
         summand = summand.subs(index, name + offset)
         ranges = [(k, a.subs(index, name), b.subs(index, name)) for k, a, b in ranges]
         ranges.append((name, low - offset, high - offset))
     return tuple(ranges), summand
+
+
+def _offset(anchor: Anchor, summand: Expr, range_: tuple) -> Expr:
+    """How far an index moves: to the anchor, or so that an unknown function has no number in its argument."""
+    index, low, high = range_
+    if anchor == "argument":
+        arguments = [x for part in summand.atoms(AppliedUndef) for x in part.args if x.has(index)]
+        return -min((x.as_coeff_Add()[0] for x in arguments if not (x - index).has(index)), default=S.Zero)
+    return {"none": S.Zero, "low": low, "high": high.as_coeff_Add()[0]}[anchor]
 
 
 def _flatten(total: Sum) -> tuple[Expr, tuple]:

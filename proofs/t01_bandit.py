@@ -2,71 +2,136 @@
 
 from collections.abc import Sequence
 
-from sympy import Derivative, Expr, Function, Product, Rational, S, Subs, Sum, Symbol, exp, log
+from sympy import Derivative, Expr, Function, Lambda, Product, Rational, S, Subs, Sum, Symbol, exp, log
 
 from proofs.instances import Tree
-from proofs.notation import L, N, t, u, y, θ, π
-from proofs.theorem import Step, Theorem, Witness
+from proofs.notation import L, N, n, t, u, y, θ, π
+from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.theorem import Theorem
 
 r, γ = Symbol("r", real=True), Symbol("gamma", positive=True)
 M = Symbol("M", real=True)
 best = Symbol("y_best", integer=True)
 reward, gap = Function("r", real=True), Function("g", nonnegative=True)
-ell, transition = Function("ℓ", real=True), Function("T", positive=True)
+ell, transition, written = Function("ℓ", real=True), Function("T", positive=True), Function("W", positive=True)
 
 
 def theorem() -> Theorem:
     token, total = π(t, θ), Sum(π(y, θ), (y, 1, N))
+    trajectory = Product(token * transition(t), (t, 1, L))
+    to_go = Sum(γ ** (u - t) * 0, (u, t, L - 1)) + γ ** (L - t) * r
+    sample = Sum(Derivative(ell(t, θ), θ) * to_go, (t, 1, L))
+    tokens = Sum(ell(t, θ), (t, 1, n))
     return Theorem(
         id="T1",
         title="Bandit reduction",
-        statement=(
-            "Let a state be the sequence of tokens so far, let the only reward r(y) come with the last token, and let "
-            "γ = 1. Then the expected return is J = Σ_y π(y) r(y), a bandit whose arms are whole responses; the policy "
-            "gradient of one sample, Σ_t ∇ log π(a_t) × return-to-go, is r(y) times the score of the whole response; "
-            "and no policy, however it reacts to its own tokens, does better than the best fixed response."
+        words=(
+            "Let a state be the sequence of tokens so far, let the only reward come with the last token, and let there "
+            "be no discount. Then a trajectory is a response, and the expected return is that of a bandit whose arms "
+            "are whole responses; the policy gradient of one sample, the sum of scores times return-to-go, is its "
+            "reward times the score of the whole response; and no policy, however it reacts to its own tokens, does "
+            "better than the best fixed response."
+        ),
+        results=("trajectory", "return-to-go", "score", "per sample", "gradient", "shortfall", "best response"),
+        definitions=(
+            Definition("probability of a trajectory", "tokens π and transitions T in turn", trajectory),
+            Definition("return from token t", "nothing before the last token, which brings r", to_go),
+            Definition("log-probability", "of the first n tokens; W is the product of their probabilities", log(written(n, θ))),
+            Definition(
+                "one token more",
+                "W starts at 1 and is multiplied by exp ℓ(n) = π(a_n) with token n",
+                equations={written(0, θ): S.One, written(n + 1, θ): written(n, θ) * exp(ell(n + 1, θ))},
+                every=(n,),
+            ),
+            Definition("gradient of one sample", "scores of the tokens times the returns from them on", sample),
+            Definition(
+                "gradient of J",
+                "J is the expected return: responses y with probability π(y) and reward r(y)",
+                Derivative(Sum(π(y, θ) * reward(y), (y, 1, N)), θ),
+            ),
+            Definition("shortfall of a policy", "M is the best reward and g(y) = M − r(y)", M - Sum(π(y, θ) * (M - gap(y)), (y, 1, N))),
+            Definition("value of the plan", "that writes the best response without looking", Subs(M - gap(y), y, best)),
+            Definition("policy", "the probabilities π(y) sum to 1", equations={total: S.One}),
+            Definition("best", "the best response has no gap", equations={gap(best): S.Zero}),
         ),
         assumptions=(
-            "A1: appending a token determines the next state (transition probability 1)",
-            "the reward is terminal",
-            "γ = 1",
+            Assumption("A1: appending a token determines the next state", {transition(t): S.One}),
+            Assumption("the reward is terminal"),
+            Assumption("γ = 1", {γ: S.One}),
         ),
-        symbolic="length L, number of responses N, rewards r(y), policy",
+        model={
+            π: Lambda((y, θ), exp(y * θ) / (exp(θ) + exp(2 * θ))),
+            written: Lambda((n, θ), exp(n * θ)),
+            ell: Lambda((n, θ), θ),
+            gap: Lambda(y, (y - 2) ** 2),
+            transition: Lambda(t, 1),
+            best: 2,
+            γ: 1,
+            N: 2,
+            n: 3,
+            θ: Rational(1, 3),
+        },
         steps=(
             Step(
                 "The probability of a trajectory is the product of its token probabilities.",
-                Product(token * transition(t), (t, 1, L)),
+                trajectory,
                 Product(token, (t, 1, L)),
-                "A1: each transition has probability 1. So a trajectory is a response, and J = Σ_y π(y) r(y).",
-                given={transition(t): 1},
-                why_given="A1",
+                "Each transition has probability 1. So a trajectory is a response.",
+                begins="probability of a trajectory",
+                given=("A1: appending a token determines the next state",),
+                name="trajectory",
             ),
             Step(
                 "From every token on, the return is r: nothing before the last token, and no discount.",
-                Sum(γ ** (u - t) * 0, (u, t, L - 1)) + γ ** (L - t) * r,
+                to_go,
                 r,
                 "Terminal reward, γ = 1.",
-                given={γ: 1},
-                why_given="γ = 1",
+                begins="return from token t",
+                given=("γ = 1",),
                 name="return-to-go",
             ),
             Step(
-                "The score of a response of one token.",
-                Derivative(log(exp(ell(1, θ))), θ),
-                Sum(Derivative(ell(t, θ), θ), (t, 1, 1)),
-                "Start of an induction on the length; ℓ(t, θ) = log π(a_t).",
+                "The log-probability of no tokens.",
+                log(written(0, θ)),
+                tokens.subs(n, 0),
+                "Start of an induction on the length.",
+                begins=Cited("log-probability", {n: S.Zero}),
+                given=("one token more",),
+                label="no tokens",
             ),
             Step(
-                "The score of a response is the sum of the scores of its tokens.",
-                Derivative(log(exp(Sum(ell(t, θ), (t, 1, L))) * exp(ell(L + 1, θ))), θ),
-                Sum(Derivative(ell(t, θ), θ), (t, 1, L + 1)),
-                "Logarithm of a product; induction from L to L + 1.",
+                "The log-probability of one token more.",
+                log(written(n + 1, θ)),
+                log(written(n, θ)) + ell(n + 1, θ),
+                "Logarithm of a product.",
+                begins=Cited("log-probability", {n: n + 1}),
+                given=("one token more",),
+                label="one more",
             ),
             Step(
-                "The policy gradient of one sample is r times the score of its response.",
-                Sum(Derivative(ell(t, θ), θ) * r, (t, 1, L)),
+                "The log-probability of a response is the sum of those of its tokens.",
+                log(written(n, θ)),
+                tokens,
+                "Induction on n.",
+                begins="log-probability",
+                given=("no tokens", "one more"),
+                over=n,
+                name="score",
+            ),
+            Step(
+                "In the gradient of one sample the return does not depend on t.",
+                sample,
                 r * Derivative(Sum(ell(t, θ), (t, 1, L)), θ),
-                "The return-to-go r does not depend on t.",
+                "Return-to-go r, linearity.",
+                begins="gradient of one sample",
+                given=("γ = 1",),
+            ),
+            Step(
+                "So it is r times the score of the response.",
+                r * Derivative(Sum(ell(t, θ), (t, 1, L)), θ),
+                r * Derivative(log(written(L, θ)), θ),
+                "The sum of the token scores is the score of the response.",
+                given=(Cited("score", {n: L}),),
                 name="per sample",
             ),
             Step(
@@ -74,6 +139,7 @@ def theorem() -> Theorem:
                 Derivative(Sum(π(y, θ) * reward(y), (y, 1, N)), θ),
                 Sum(π(y, θ) * reward(y) * Derivative(log(π(y, θ)), θ), (y, 1, N)),
                 "∂π = π ∂ log π.",
+                begins="gradient of J",
                 name="gradient",
             ),
             Step(
@@ -81,29 +147,31 @@ def theorem() -> Theorem:
                 M - Sum(π(y, θ) * (M - gap(y)), (y, 1, N)),
                 Sum(π(y, θ) * gap(y), (y, 1, N)),
                 "Probabilities sum to 1.",
-                given={total: 1},
-                why_given="Σ_y π(y) = 1",
-                name="shortfall",
+                begins="shortfall of a policy",
+                given=("policy",),
             ),
             Step(
                 "No term of that mean is negative.",
-                π(y, θ) * gap(y),
+                Sum(π(y, θ) * gap(y), (y, 1, N)),
                 S.Zero,
-                "Product of two such numbers.",
+                "Sum of products of such numbers.",
                 relation="≥",
+                name="shortfall",
             ),
             Step(
                 "The plan that writes the best response without looking has no gap.",
                 Subs(M - gap(y), y, best),
                 M,
                 "By A1 a plan fixes the response.",
-                given={gap(best): 0},
-                why_given="the gap of the best response is 0",
+                begins="value of the plan",
+                given=("best",),
+                name="best response",
             ),
         ),
         witnesses=(
             Witness(
                 "γ = 1 (gradient)",
+                "per sample",
                 "response 'ab' of a uniform policy with reward 1",
                 "policy gradient in the logit of the first token = return × score",
                 lambda discount: _two_views((S.Zero, S.One), discount, coordinate=0),
@@ -113,6 +181,7 @@ def theorem() -> Theorem:
             ),
             Witness(
                 "γ = 1 (optimum)",
+                "best response",
                 "response '.' with reward 3/5, response 'a.' with reward 1",
                 "discounted value of the response with the highest reward = that of the best policy",
                 _two_answers,
@@ -122,6 +191,7 @@ def theorem() -> Theorem:
             ),
             Witness(
                 "the reward is terminal",
+                "per sample",
                 "response 'ab' of a uniform policy with reward 1; each token costs β log(π/π_ref), with π_ref = π/2 "
                 "(KL in the reward)",
                 "policy gradient in the logit of the second token = return × score",
@@ -131,7 +201,8 @@ def theorem() -> Theorem:
                 Rational(1, 10),
             ),
             Witness(
-                "A1: transitions are deterministic",
+                "A1: appending a token determines the next state",
+                "shortfall",
                 "the environment shows H, or T with probability δ; the next token wins if it names what is shown",
                 "best plan that does not look = best policy that does",
                 _coin,

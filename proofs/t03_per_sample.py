@@ -3,7 +3,8 @@
 from sympy import Derivative, Expr, Function, Max, Min, Rational, Subs, Sum, exp, log, symbols
 
 from proofs.notation import A, G, i, t, ε, θ, θ_old, ρ
-from proofs.theorem import Step, Theorem, Witness
+from proofs.parts import Assumption, Definition, Step, Witness
+from proofs.theorem import Theorem
 
 advantage = Function("A", real=True)(i)
 length = Function("L", integer=True, positive=True)(i)
@@ -24,74 +25,100 @@ def over_tokens(term: Expr) -> Expr:
 
 def theorem() -> Theorem:
     new, old = ell(i, t, θ), ell(i, t, θ_old)
-    inside = {ε: (below + above) / 2, ρ: 1 + (below - above) / 2}
+    ratio = exp(new - old)
+    moving = Derivative(ratio, θ)
+    objective = Subs(Derivative(over_tokens(ratio * advantage), θ), θ_old, θ)
+    gradient = over_tokens(advantage * Derivative(new, θ))
+    token = Subs(Derivative(exp(x - x_old) * advantage / (G * length), x), x_old, x)
     return Theorem(
         id="T3",
         title="GRPO is weighted SFT, sample by sample",
-        statement=(
-            "On the samples of the current policy (ρ = 1) and without a KL term, the gradient of the GRPO objective is "
-            "minus the gradient of a cross-entropy loss on the same samples in which every token of response i has "
-            "the weight A(i)/L(i). This holds for each batch, not only on average."
+        words=(
+            "On the samples of the current policy and without a KL term, the gradient of the GRPO objective is minus "
+            "the gradient of a cross-entropy loss on the same samples in which every token of response i has the "
+            "weight {weight} (the loss is divided by G). This holds for each batch, not only on average."
+        ),
+        results=("clip", "slope", "ratio", "cross-entropy", "weight"),
+        definitions=(
+            Definition("clipped surrogate", "PPO's pessimistic minimum", clipped(ρ, A, ε, ε)),
+            Definition("slope of the surrogate", "inside the clip range, where it is ρ A", Derivative(ρ * A, ρ)),
+            Definition("movement of a ratio", "ρ = exp(ℓ(θ) − ℓ(θ_old)), ℓ = log π of token t of response i", moving),
+            Definition(
+                "gradient of the objective",
+                "inside the clip range; the mean over responses and over their tokens, at θ_old = θ",
+                objective,
+            ),
+            Definition(
+                "weight of a token",
+                "the derivative in its own log-probability x = ℓ(i, t), at x_old = x",
+                token,
+            ),
+            Definition(
+                "|ρ − 1| < ε",
+                "a, b > 0 parametrise all such pairs: a = ρ − 1 + ε, b = 1 + ε − ρ; ρ = 1 is a = b",
+                equations={ε: (below + above) / 2, ρ: 1 + (below - above) / 2},
+            ),
         ),
         assumptions=(
-            "ρ = 1: the gradient is taken at θ = θ_old",
-            "β = 0: there is no KL term",
-            "A2: the advantage A(i) does not depend on t, and does not depend on θ",
-            "ε > 0",
+            Assumption("ρ = 1: the gradient is taken at θ = θ_old"),
+            Assumption("β = 0: there is no KL term"),
+            Assumption("A2: the advantage A(i) does not depend on t"),
+            Assumption("the advantage does not depend on θ"),
         ),
-        symbolic="group size G, lengths L(i), advantages A(i) of either sign, clip range ε, log-probabilities ℓ",
+        model={ε: Rational(1, 5), ρ: Rational(11, 10), below: Rational(3, 10), above: Rational(1, 10)},
         steps=(
             Step(
                 "Inside the clip range the clipped surrogate is the plain one, whatever the sign of A.",
                 clipped(ρ, A, ε, ε),
                 ρ * A,
                 "Order on the real line: a and b are the distances of ρ from 1 − ε and from 1 + ε.",
-                given=inside,
-                why_given="a, b > 0 parametrise all pairs with |ρ − 1| < ε; ρ = 1 is a = b",
+                begins="clipped surrogate",
+                given=("|ρ − 1| < ε",),
+                name="clip",
             ),
             Step(
                 "Its derivative in ρ there is A, so at ρ = 1 as well.",
                 Derivative(ρ * A, ρ),
                 A,
                 "Derivative of a linear function.",
+                begins="slope of the surrogate",
                 name="slope",
             ),
             Step(
                 "The ratio moves by its value times the score of the token.",
-                Derivative(exp(new - old), θ),
-                exp(new - old) * Derivative(new, θ),
-                "Chain rule; ρ = exp(ℓ(θ) − ℓ(θ_old)).",
+                moving,
+                ratio * Derivative(new, θ),
+                "Chain rule.",
+                begins="movement of a ratio",
+                name="ratio",
             ),
             Step(
-                "At θ_old = θ it moves by the score alone.",
-                Subs(Derivative(exp(new - old), θ), θ_old, θ),
-                Derivative(new, θ),
-                "Substitution.",
+                "At θ_old = θ each ratio moves by the score alone: the gradient of the objective on its own samples …",
+                objective,
+                gradient,
+                "The derivative passes through the sums; exp(0) = 1.",
+                begins="gradient of the objective",
             ),
             Step(
-                "The gradient of the GRPO objective on its own samples.",
-                Subs(Derivative(over_tokens(exp(new - old) * advantage), θ), θ_old, θ),
-                over_tokens(advantage * Derivative(new, θ)),
-                "The derivative passes through the sums; the steps above.",
-                name="gradient",
-            ),
-            Step(
-                "It is minus the gradient of the cross-entropy with weights A(i)/L(i).",
-                Subs(Derivative(over_tokens(exp(new - old) * advantage), θ), θ_old, θ),
+                "… is minus the gradient of the cross-entropy with weights A(i)/L(i).",
+                gradient,
                 -Derivative(-over_tokens(advantage * new), θ),
                 "Both sides are carried out and compared summand by summand.",
+                name="cross-entropy",
             ),
             Step(
-                "The weight of one token is what multiplies its score: the derivative in its own log-probability.",
-                Subs(Derivative(exp(x - x_old) * advantage / (G * length), x), x_old, x),
+                "The weight of one token is what multiplies its score.",
+                token,
                 advantage / (G * length),
-                "Derivative of the token's own term at x_old = x, where x stands for ℓ(i, t).",
+                "Derivative of the token's own term.",
+                begins="weight of a token",
                 name="weight",
             ),
         ),
         witnesses=(
             Witness(
-                "ρ = 1",
+                "ρ = 1: the gradient is taken at θ = θ_old",
+                "weight",
                 "one response of two tokens, A = 1, ε = 1/5; the ratio of its first token is ρ",
                 "weight of the first token = A/L",
                 lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
@@ -100,7 +127,8 @@ def theorem() -> Theorem:
                 Rational(11, 10),
             ),
             Witness(
-                "ρ = 1 (beyond the clip range)",
+                "ρ = 1: the gradient is taken at θ = θ_old (beyond the clip range)",
+                "weight",
                 "the same response; the ratio of its first token leaves [4/5, 6/5]",
                 "weight of the first token = A/L",
                 lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
@@ -109,7 +137,8 @@ def theorem() -> Theorem:
                 Rational(13, 10),
             ),
             Witness(
-                "β = 0",
+                "β = 0: there is no KL term",
+                "weight",
                 "the same response at ρ = 1, with the KL estimator k3 against a reference that gives the first token "
                 "half of π",
                 "weight of the first token = A/L",
@@ -119,13 +148,27 @@ def theorem() -> Theorem:
                 Rational(1, 10),
             ),
             Witness(
-                "A2: the advantage does not depend on t",
+                "A2: the advantage A(i) does not depend on t",
+                "weight",
                 "two tokens, with the advantages 1 and 1 + δ of a critic",
                 "weight of the first token = weight of the second",
                 lambda extra: (token_weight(1, β=0), token_weight(1, β=0, advantage=1 + extra)),
                 "δ",
                 0,
                 Rational(1, 3),
+            ),
+            Witness(
+                "the advantage does not depend on θ",
+                "weight",
+                "one response of two tokens, each worth A + κ log π(a) at ρ = 1, as with a reward that holds the policy",
+                "weight of the first token = A/L",
+                lambda share: (
+                    Subs(Derivative(exp(x - x_old) * (1 + share * x) / 2, x), x_old, x).doit().subs(x, -1),
+                    Rational(1, 2) * (1 - share),
+                ),
+                "κ",
+                0,
+                1,
             ),
         ),
         remark=(

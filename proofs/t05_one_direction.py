@@ -1,252 +1,493 @@
 """T5: with right and wrong responses only, every outcome-driven rule pushes along ∇p; the rules differ in a scalar."""
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Rational, S, Subs, Sum, log, oo, sqrt, symbols
+from collections.abc import Callable
+from itertools import product
+
+from sympy import (
+    Derivative,
+    Expr,
+    Function,
+    Integer,
+    KroneckerDelta,
+    Lambda,
+    Limit,
+    Rational,
+    S,
+    Sum,
+    exp,
+    log,
+    oo,
+    sqrt,
+    symbols,
+    sympify,
+    zeros,
+)
 
 from proofs.instances import Tree, bandit, grpo, over_length, proportions, uniform
-from proofs.notation import G, binomial_law, certain, i, k, m, n, p, q, y, α, θ, π
-from proofs.theorem import Step, Theorem, Witness
+from proofs.notation import G, binomial_law, g, i, j, k, m, n, p, q, y, α, θ, π
+from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.theorem import Theorem, specialised
 
-w1, w0 = symbols("w_1 w_0", real=True)
-x, x_bar = symbols("x xbar", positive=True)
+own = symbols("o", integer=True, nonnegative=True)
 N = symbols("N", integer=True, positive=True)
 success = Function("p", positive=True)(θ)
 π_old = Function("pi_old", positive=True)(y)
+advantage = Function("A", real=True)
+expected = Function("E", real=True)
+w1 = Sum(binomial_law(G - 1, k) * advantage(1, k + 1), (k, 0, G - 1))
+w0 = Sum(binomial_law(G - 1, k) * advantage(0, k), (k, 0, G - 1))
+right, wrong = Sum(π(y, θ), (y, 1, m)), Sum(π(y, θ), (y, m + 1, N))
+spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
+BOTH_SUM_TO_1 = (Cited("total probability", {n: G - 1}), Cited("total probability", {n: G}))
 
 
-def others(value: Expr, first: Expr = S.Zero, last: Expr = G - 1) -> Sum:
-    """E[value(K)] for the number K of right ones among the other G − 1; `first` and `last` leave terms out."""
-    return Sum(binomial_law(G - 1, k) * value, (k, first, last))
+def rule(of_right: Expr | int, of_wrong: Expr | int) -> Lambda:
+    """The rule that gives a right response `of_right` and a wrong one `of_wrong` in a group with k right ones."""
+    return Lambda((own, k), own * of_right + (1 - own) * of_wrong)
+
+
+RULES = {
+    "REINFORCE": rule(1, 0),
+    "negatives": rule(0, -1),
+    "cross-entropy ±": rule(1, -1),
+    "Dr. GRPO": rule(1 - k / G, -k / G),
+    "RLOO": rule((1 - k / (g + 1)) * (g + 1) / g, -k / (g + 1) * (g + 1) / g),
+    "GRPO": rule(sqrt(G - k) / sqrt(k), -sqrt(k) / sqrt(G - k)),
+    "F-ISFT, advantage form": rule((1 - α) * (1 - KroneckerDelta(k, G)), -α * (1 - KroneckerDelta(k, 0))),
+    "mean over positives": rule(G / k, 0),
+    "MaxRL": rule(G / k - 1, -(1 - KroneckerDelta(k, 0))),
+}
+"""The advantages of a right and of a wrong response among k right ones in a group of G, as the rules define them."""
+
+
+def weights(name: str) -> Expr:
+    """w₁ − w₀ with the advantages of this rule."""
+    return specialised(w1 - w0, {advantage: RULES[name]})
 
 
 def theorem() -> Theorem:
-    right, wrong = Sum(π(y, θ), (y, 1, m)), Sum(π(y, θ), (y, m + 1, N))
-    spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
+    group = (
+        Sum(
+            Sum(π(y, θ) * expected(1, G - 1, 1) * Derivative(log(π(y, θ)), θ), (y, 1, m))
+            + Sum(π(y, θ) * expected(0, G - 1, 0) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
+            (i, 1, G),
+        )
+        / G
+    )
+    ratios = Sum(π_old * w1 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, 1, m)) + Sum(
+        π_old * w0 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)
+    )
+    one_more = Sum(π(y, θ) * expected(own, n, j + 1), (y, 1, m)) + Sum(π(y, θ) * expected(own, n, j), (y, m + 1, N))
+    softmax = exp(y * θ) / (exp(θ) + exp(2 * θ))
     return Theorem(
         id="T5",
         title="One direction: the expected gradient is c(p) ∇p",
-        statement=(
-            "Let rewards be right or wrong, let A₁(k) and A₀(k) be the advantages that a rule gives to a right and to "
-            "a wrong response in a group with k right ones, and let the gradient be on-policy and without 1/L. Then "
-            "the expected gradient of a prompt is (w₁ − w₀) ∇p with w₁ = E[A₁(K+1)], w₀ = E[A₀(K)], K ∼ Bin(G−1, p). "
-            "The rules differ in this scalar c(p) alone."
+        words=(
+            "Let rewards be right or wrong, let A(1, k) and A(0, k) be the advantages that a rule, any rule, gives to a "
+            "right and to a wrong response in a group with k right ones, and let the gradient be on-policy and without "
+            "1/L. Then the expected gradient of a prompt is {direction}: the gradient of the success probability times "
+            "the difference of the expected advantages. The rules differ in this scalar alone, which is given below "
+            "for nine of them at every group size; RLOO, which divides by the number of the others, needs a second "
+            "response."
+        ),
+        results=(
+            "counting",
+            "total probability",
+            "conditioning",
+            "direction",
+            "whole-response ratios",
+            "REINFORCE",
+            "negatives",
+            "cross-entropy ±",
+            "Dr. GRPO",
+            "RLOO",
+            "r − mean at G = 1",
+            "GRPO w1",
+            "GRPO w0",
+            "GRPO",
+            "F-ISFT, advantage form",
+            "mean over positives",
+            "MaxRL",
+            "GRPO, upper bound",
+            "GRPO, lower bound",
+            "GRPO, G → ∞",
+        ),
+        definitions=(
+            Definition("binomial law", "of k right ones among n responses", binomial_law(n + 1, k)),
+            Definition("mean of a function", "of the number of right ones among n + 1", _mean(n + 1, advantage(own, k))),
+            Definition("sum of the law", "over all k", _mean(n, S.One)),
+            Definition("mean of the law", "of n responses", _mean(n, k)),
+            Definition("second moment of the law", "E[K²] of n responses", _mean(n, k**2)),
+            Definition("expected advantage", "E(o, n, j): of a response with outcome o, if j + K are right, K of n others", expected(own, n, j)),
+            Definition(
+                "independent responses",
+                "E(o, 0, j) = A(o, j), and one more response is y with probability π(y), whatever the others are",
+                equations={expected(own, 0, j): advantage(own, j), expected(own, n + 1, j): one_more},
+                every=(own, n, j),
+            ),
+            Definition("chances", "p of a right and q of a wrong response", equations={right: p, wrong: q}),
+            Definition("q = 1 − p", "some response is given", equations={q: 1 - p}),
+            Definition("p = 1 − q", "the same", equations={p: 1 - q}),
+            Definition(
+                "expected gradient of the group",
+                "response i is y with probability π(y), y ≤ m are right; its score has the expected advantage",
+                group,
+            ),
+            Definition(
+                "success probability",
+                "p(θ) is the probability of a right response",
+                equations={right: success, wrong: 1 - success},
+            ),
+            Definition(
+                "gradient with ratios of responses",
+                "samples of π_old; w₁ and w₀ are taken at its success probability; no ratio is clipped",
+                ratios,
+            ),
+            Definition("w₁", "expected advantage of a right response", w1),
+            Definition("w₀", "expected advantage of a wrong response", w0),
+            Definition("c(p)", "the difference of the expected advantages", w1 - w0),
+            *_bounds(),
         ),
         assumptions=(
-            "rewards are 0 or 1",
-            "the G responses are independent samples of the current policy: ρ = 1",
-            "the weight of a token is the advantage of its response: no 1/L",
-            "the advantage depends on the rewards of the group alone",
+            Assumption("rewards are 0 or 1"),
+            Assumption("the G responses are independent samples"),
+            Assumption("ρ = 1: the policy is the one that sampled"),
+            Assumption("the weight of a token is the advantage of its response: no 1/L"),
+            Assumption("the advantage depends on the rewards of the group alone"),
         ),
-        symbolic="group size G, number of responses N and of right ones m, their probabilities π(y, θ), p, α",
+        model={
+            π: Lambda((y, θ), softmax),
+            success.func: Lambda(θ, softmax.subs(y, 1)),
+            p: softmax.subs({y: 1, θ: Rational(1, 3)}),
+            q: softmax.subs({y: 2, θ: Rational(1, 3)}),
+            expected: Lambda((own, n, j), 1 + own),
+            advantage: Lambda((own, k), 1 + own),
+            own: 1,
+            n: 2,
+            j: 3,
+            m: 1,
+            N: 2,
+            θ: Rational(1, 3),
+        },
         steps=(
             *_counting(),
             Step(
-                "The expected gradient of the group: response i is y with probability π(y), and weighs w₁ if right, w₀ "
-                "if wrong.",
-                Sum(
-                    Sum(π(y, θ) * w1 * Derivative(log(π(y, θ)), θ), (y, 1, m))
-                    + Sum(π(y, θ) * w0 * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
-                    (i, 1, G),
-                )
-                / G,
+                "No others: the expected advantage is that of the group so far.",
+                expected(own, 0, j),
+                Sum(binomial_law(S.Zero, k) * advantage(own, j + k), (k, 0, 0)),
+                "The one term.",
+                begins=Cited("expected advantage", {n: S.Zero}),
+                given=("independent responses",),
+                label="no others",
+            ),
+            Step(
+                "Condition on one more response: it is right with probability p, and then one more is.",
+                expected(own, n + 1, j),
+                p * expected(own, n, j + 1) + q * expected(own, n, j),
+                "Law of total expectation; the expectation depends on the outcome of the response alone.",
+                begins=Cited("expected advantage", {n: n + 1}),
+                given=("independent responses", "chances"),
+                label="one more",
+            ),
+            Step(
+                "So any rule that sees outcomes alone has the expected advantage of a binomial number of right ones.",
+                expected(own, n, j),
+                Sum(binomial_law(n, k) * advantage(own, j + k), (k, 0, n)),
+                "Induction on n, for all j; Pascal's rule.",
+                begins="expected advantage",
+                given=("no others", "one more"),
+                over=n,
+                name="conditioning",
+            ),
+            Step(
+                "The expected gradient of the group: the G responses are alike.",
+                group,
                 w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-                "π ∂ log π = ∂π; the G responses are alike. The right responses are numbered 1 … m.",
+                "π ∂ log π = ∂π.",
+                begins="expected gradient of the group",
+                given=(
+                    Cited("conditioning", {own: S.One, n: G - 1, j: S.One}),
+                    Cited("conditioning", {own: S.Zero, n: G - 1, j: S.Zero}),
+                ),
+                label="two sums",
             ),
             Step(
                 "Both sums move along ∇p, in opposite directions.",
                 w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
                 (w1 - w0) * Derivative(success, θ),
                 "Probabilities sum to 1.",
-                given={right: success, wrong: 1 - success},
-                why_given="p(θ) is the probability of a right response, and some response is given",
+                given=("success probability",),
                 name="direction",
             ),
             Step(
                 "Off-policy, ratios of whole responses keep the direction, if none is clipped.",
-                Sum(π_old * w1 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, 1, m))
-                + Sum(π_old * w0 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
+                ratios,
                 w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-                "Importance sampling; w₁ and w₀ are taken at the success probability of the sampling policy.",
+                "Importance sampling.",
+                begins="gradient with ratios of responses",
+            ),
+            Step(
+                "So that gradient is along ∇p too.",
+                w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
+                (w1 - w0) * Derivative(success, θ),
+                "Probabilities sum to 1.",
+                given=("success probability",),
                 name="whole-response ratios",
             ),
-            *_rules(spread),
+            *_rules(),
             *_large_groups(),
         ),
         witnesses=_witnesses(),
         remark=(
             "∇p is that of the success probability of one prompt. Over several prompts the gradient is the mean of "
             "c(p_x) ∇p_x, so the rules weigh prompts differently. Off-policy the direction survives ratios of whole "
-            "responses, but not ratios of tokens (last witness), and not clipping."
+            "responses, but not ratios of tokens (witness), and not clipping. At G = 1 the difference from the mean is "
+            "0 and RLOO's factor G/(G − 1) has no value; code that sets 0/0 to 0 gives c = 0 there."
         ),
     )
 
 
 def _counting() -> tuple[Step, ...]:
-    """How many of the other responses are right."""
+    """How many of the other responses are right: the law, its sum, its mean and its second moment."""
+
+    def onward(value: Expr, claim: str, result: Expr, label: str, *known: str) -> tuple[Step, ...]:
+        """From n to n + 1 for the mean of `value`, by the recursion and p + q = 1."""
+        put = {advantage: Lambda((own, k), value)}
+        shifted = _split(lambda count: sympify(value).subs(k, count))
+        return (
+            Step(
+                claim,
+                _mean(n + 1, value),
+                shifted,
+                "One response more.",
+                begins=Cited("mean of a function", put),
+                given=(Cited("one response more", put),),
+            ),
+            Step("Together.", shifted, result, "p + q = 1.", given=("p = 1 − q", *known), label=label),
+        )
+
+    def induction(value: Expr, claim: str, definition: str, result: Expr, steps: tuple[str, str], name: str = "") -> Step:
+        label = "" if name else definition + " for all n"
+        return Step(claim, _mean(n, value), result, "Induction on n.", begins=definition, given=steps, over=n, name=name, label=label)
+
+    def start(value: Expr, claim: str, definition: str, result: Expr, label: str) -> Step:
+        return Step(claim, _mean(S.Zero, value), result, "The one term.", begins=Cited(definition, {n: S.Zero}), label=label)
+
     return (
-        Step("No responses, none right.", Subs(binomial_law(n, k), (n, k), (0, 0)), 1, "Start of an induction on n."),
         Step(
             "Of n + 1 responses k are right if the last is right and k − 1 before it, or wrong and k before it.",
-            p * binomial_law(n, k - 1) + q * binomial_law(n, k),
             binomial_law(n + 1, k),
-            "Pascal's rule. So the number of right ones is binomial, by induction on n.",
+            p * binomial_law(n, k - 1) + q * binomial_law(n, k),
+            "Pascal's rule.",
+            begins="binomial law",
+            name="counting",
         ),
         Step(
-            "These probabilities sum to the same for n + 1 and for n responses, so to 1.",
-            p * Sum(binomial_law(n, k - 1), (k, 1, n + 1)) + q * Sum(binomial_law(n, k), (k, 0, n)),
-            Sum(binomial_law(n, k), (k, 0, n)),
-            "Both sums on the left run over all of Bin(n, p); p + q = 1. Induction on n.",
-            given={p: 1 - q},
-            why_given="q = 1 − p",
+            "So a mean over n + 1 responses consists of two, over the first n.",
+            _mean(n + 1, advantage(own, k)),
+            _split(lambda count: advantage(own, count)),
+            "Pascal's rule; C(n, −1) = C(n, n + 1) = 0.",
+            begins="mean of a function",
+            label="one response more",
+        ),
+        start(S.One, "No responses, none right.", "sum of the law", S.One, "sum at 0"),
+        *onward(S.One, "The sum for n + 1 responses …", _mean(n, S.One), "sum at n + 1"),
+        induction(S.One, "The probabilities sum to 1 for every n.", "sum of the law", S.One, ("sum at 0", "sum at n + 1"), "total probability"),
+        start(k, "The mean for no responses.", "mean of the law", S.Zero, "mean at 0"),
+        *onward(k, "The mean for n + 1 responses …", _mean(n, k) + p, "mean at n + 1", "total probability"),
+        induction(k, "The mean is n p.", "mean of the law", n * p, ("mean at 0", "mean at n + 1")),
+        start(k**2, "The second moment for no responses.", "second moment of the law", S.Zero, "second at 0"),
+        *onward(
+            k**2,
+            "The second moment for n + 1 responses …",
+            _mean(n, k**2) + 2 * n * p**2 + p,
+            "second at n + 1",
+            "mean of the law for all n",
+            "total probability",
+        ),
+        induction(
+            k**2,
+            "The second moment is n p + n (n − 1) p².",
+            "second moment of the law",
+            n * p + n * (n - 1) * p**2,
+            ("second at 0", "second at n + 1"),
         ),
     )
 
 
-def _rules(spread: Sum) -> tuple[Step, ...]:
-    """c(p) of each rule: w₁ − w₀ with its advantages."""
-    given, why = certain(G - 1) | certain(G), "Bin(G−1, p) and Bin(G, p) sum to 1"
+def _mean(size: Expr, value: Expr) -> Sum:
+    """E[value] over the number k of right ones among `size` responses."""
+    return Sum(binomial_law(size, k) * value, (k, 0, size))
 
-    def rule(name: str, advantages: str, left: Expr, c: Expr, how: str) -> Step:
-        return Step(f"{name}: A = {advantages}.", left, c, how, given=given, why_given=why, name=name)
+
+def _split(value: Callable[[Expr], Expr]) -> Expr:
+    """The mean of value(k) over n + 1 responses by that of the last."""
+    return p * _mean(n, value(k + 1)) + q * _mean(n, value(k))
+
+
+def _rules() -> tuple[Step, ...]:
+    """c(p) of each rule: w₁ − w₀ with its advantages."""
+
+    def coefficient(name: str, advantages: str, value: Expr, how: str, *, last: bool = True) -> Step:
+        return Step(
+            f"{name}: A = {advantages}.",
+            weights(name),
+            value,
+            how,
+            begins=Cited("c(p)", {advantage: RULES[name]}),
+            given=BOTH_SUM_TO_1,
+            name=name if last else "",
+        )
 
     constant = "The difference of the advantages does not depend on k."
-    none_right, all_right = S.Zero, G - 1
+    alone = {advantage: rule(1 - k, -k), G: S.One}
+    several = {advantage: RULES["RLOO"], G: g + 1}
+    of_right, of_wrong = ({advantage: RULES["GRPO"]} for _ in range(2))
     return (
-        rule("REINFORCE", "r", others(1), Integer(1), constant),
-        rule("negatives", "−(1 − r)", -others(-1), Integer(1), constant),
-        rule("cross-entropy ±", "r − (1 − r)", others(1) - others(-1), Integer(2), constant),
-        rule("Dr. GRPO", "r − mean", others(1 - (k + 1) / G) - others(-k / G), (G - 1) / G, constant),
-        rule(
-            "RLOO", "G/(G−1) (r − mean)", G / (G - 1) * (others(1 - (k + 1) / G) - others(-k / G)), Integer(1), constant
+        coefficient("REINFORCE", "r", S.One, constant),
+        coefficient("negatives", "−(1 − r)", S.One, constant),
+        coefficient("cross-entropy ±", "r − (1 − r)", Integer(2), constant),
+        coefficient("Dr. GRPO", "r − mean", (G - 1) / G, constant),
+        Step(
+            "RLOO: A = G/(G−1) (r − mean), G = g + 1 with g others.",
+            specialised(w1 - w0, several),
+            S.One,
+            constant,
+            begins=Cited("c(p)", several),
+            given=(Cited("total probability", {n: g}),),
+            name="RLOO",
+        ),
+        Step(
+            "At G = 1 there is nothing to divide: r − mean is 0 for a right response, and so is G − 1.",
+            specialised(w1, alone),
+            S.Zero,
+            "RLOO is 0/0 there: the statement about it begins with G = 2.",
+            begins=Cited("w₁", alone),
+            name="r − mean at G = 1",
         ),
         Step(
             "GRPO, a right response: A = √((G−k)/k) in a group with k right ones.",
-            others(sqrt(G - 1 - k) / sqrt(k + 1)),
+            specialised(w1, of_right),
             spread / (G * p),
             "k → k − 1; k C(G, k) = G C(G−1, k−1); the term k = 0 on the right is 0.",
+            begins=Cited("w₁", of_right),
             name="GRPO w1",
         ),
         Step(
             "GRPO, a wrong response: A = −√(k/(G−k)).",
-            others(-sqrt(k) / sqrt(G - k)),
+            specialised(w0, of_wrong),
             -spread / (G * q),
             "(G − k) C(G, k) = G C(G−1, k); the term k = G on the right is 0.",
+            begins=Cited("w₀", of_wrong),
             name="GRPO w0",
         ),
         Step(
             "GRPO: A = (r − mean)/std.",
-            spread / (G * p) - (-spread / (G * q)),
+            weights("GRPO"),
+            spread / (G * p) + spread / (G * q),
+            "The two weights.",
+            begins=Cited("c(p)", {advantage: RULES["GRPO"]}),
+            given=("GRPO w1", "GRPO w0"),
+        ),
+        Step(
+            "Together they are over pq.",
+            spread / (G * p) + spread / (G * q),
             spread / (G * p * q),
             "1/p + 1/q = 1/(pq).",
-            given={q: 1 - p},
-            why_given="q = 1 − p",
+            given=("q = 1 − p",),
             name="GRPO",
         ),
-        rule(
+        coefficient(
             "F-ISFT, advantage form",
             "1 − α above the mean, −α below it, 0 if all are equal",
-            others(1 - α, last=all_right - 1) - others(-α, first=none_right + 1),
             (1 - α) * (1 - p ** (G - 1)) + α * (1 - q ** (G - 1)),
-            "Groups that are all right or all wrong are left out of the sums.",
+            "Groups that are all right (k = G) or all wrong (k = 0) have no advantages.",
         ),
-        rule(
+        coefficient(
             "mean over positives",
             "r/mean",
-            others(G / (k + 1)),
             (1 - q**G) / p,
             "G C(G−1, k)/(k+1) = C(G, k+1): the sum is that of Bin(G, p) without k = 0, divided by p.",
         ),
-        Step(
-            "MaxRL: A = (r − mean)/mean.",
-            others(G / (k + 1) - 1) - others(-1, first=none_right + 1),
+        coefficient(
+            "MaxRL",
+            "(r − mean)/mean, and 0 if none is right",
             (1 - q**G) / p - q ** (G - 1),
             "As before, less 1, plus the groups with at least one right response.",
-            given=given,
-            why_given=why,
+            last=False,
         ),
         Step(
             "It is the mean over positives in a group of G − 1.",
             (1 - q**G) / p - q ** (G - 1),
             (1 - q ** (G - 1)) / p,
             "q^G = q^(G−1) (1 − p).",
-            given={p: 1 - q},
-            why_given="q = 1 − p",
+            given=("p = 1 − q",),
             name="MaxRL",
         ),
     )
 
 
+def _bounds() -> tuple[Definition, ...]:
+    """What the bounds of GRPO's c(p) begin with."""
+    above, below = 1 / sqrt(p * q), (1 - 1 / (2 * G * p * q)) / sqrt(p * q)
+    return (
+        Definition("distance to the limit", "of GRPO's c(p), which is below it", above - spread / (G * p * q)),
+        Definition("distance to the lower bound", "of GRPO's c(p), which is above it", spread / (G * p * q) - below),
+        Definition("limit of the lower bound", "for large groups", Limit(below, G, oo)),
+    )
+
+
 def _large_groups() -> tuple[Step, ...]:
-    """GRPO's c(p) tends to 1/√(pq): X = K/G has mean p and variance pq/G, and √(x(1−x)) bends little between."""
-    law = binomial_law(G, k)
-    bend = sqrt(x * q) - sqrt(x_bar * p)
-    slope = (x * q + x_bar * p) / (2 * sqrt(p * q))
+    """GRPO's c(p) tends to 1/√(pq): √(x(1−x)) lies below its tangent at p by a square, and that by the variance."""
+    bend = (sqrt(k) * sqrt(q) - sqrt(G - k) * sqrt(p)) ** 2
+    rest = k * q**2 + (G - k) * p**2 + 2 * sqrt(k) * sqrt(G - k) * sqrt(p) * sqrt(q)
+    above, below = 1 / sqrt(p * q), (1 - 1 / (2 * G * p * q)) / sqrt(p * q)
+    missing = _mean(G, bend) / (2 * G * (p * q) ** Rational(3, 2))
+    excess = _mean(G, bend * rest) / (2 * G**2 * (p * q) ** Rational(5, 2))
+    moments = (
+        Cited("total probability", {n: G}),
+        Cited("mean of the law for all n", {n: G}),
+        Cited("second moment of the law for all n", {n: G}),
+    )
     return (
         Step(
-            "Mean of K ∼ Bin(G, p).",
-            Sum(k * law, (k, 0, G)),
-            G * p,
-            "k C(G, k) = G C(G−1, k−1).",
-            given=certain(G - 1),
-            why_given="Bin(G−1, p) sums to 1",
+            "√(x(1−x)), x = K/G, lies below its tangent at p, whose mean is √(pq), by a square …",
+            above - spread / (G * p * q),
+            missing,
+            "Complete the square under the mean.",
+            begins="distance to the limit",
+            given=(*moments[:2], "q = 1 − p"),
         ),
         Step(
-            "Its second factorial moment.",
-            Sum(k * (k - 1) * law, (k, 0, G)),
-            G * (G - 1) * p**2,
-            "k (k−1) C(G, k) = G (G−1) C(G−2, k−2).",
-            given=certain(G - 2),
-            why_given="Bin(G−2, p) sums to 1 (G = 1 is immediate)",
+            "… so GRPO's c(p) is at most 1/√(pq).",
+            missing,
+            S.Zero,
+            "Mean of squares.",
+            relation="≥",
+            name="GRPO, upper bound",
         ),
         Step(
-            "So the variance of X = K/G is pq/G.",
-            (G * (G - 1) * p**2 + G * p - (G * p) ** 2) / G**2,
-            p * q / G,
-            "E[K(K−1)] + E[K] − E[K]².",
-            given={q: 1 - p},
-            why_given="q = 1 − p",
+            "That square is at most (x − p)²/(pq), whose mean is 1/G: above the lower bound there are …",
+            spread / (G * p * q) - below,
+            excess,
+            "(x − p)² is the square times (√(xq) + √((1−x)p))², which exceeds pq.",
+            begins="distance to the lower bound",
+            given=(*moments, "q = 1 − p"),
         ),
         Step(
-            "√(x x̄), where x̄ = 1 − x, lies below its tangent at p by a square …",
-            slope - sqrt(x * x_bar),
-            bend**2 / (2 * sqrt(p * q)),
-            "Complete the square.",
-        ),
-        Step(
-            "… the tangent being a linear function of x, with the value √(pq) at x = p.",
-            slope,
-            (p + x * (1 - 2 * p)) / (2 * sqrt(p * q)),
-            "Collect x.",
-            given={q: 1 - p, x_bar: 1 - x},
-            why_given="q = 1 − p, x̄ = 1 − x",
-        ),
-        Step(
-            "… and that square is a quotient of (x − p)²",
-            bend**2 * (sqrt(x * q) + sqrt(x_bar * p)) ** 2,
-            (x - p) ** 2,
-            "Difference of squares.",
-            given={q: 1 - p, x_bar: 1 - x},
-            why_given="q = 1 − p, x̄ = 1 − x",
-        ),
-        Step(
-            "… by something larger than pq.",
-            x * q * (p + q) + x_bar * p * (p + q) + 2 * sqrt(x * x_bar * p * q),
-            p * q * (x + x_bar),
-            "Expand: what is left are products of positive letters. On the left is (√(xq) + √(x̄p))², as p + q = 1 = x "
-            "+ x̄.",
-            relation=">",
-        ),
-        Step(
-            "So E√(X(1−X)) lies between √(pq) − (pq/G)/(2 pq √(pq)) and √(pq), and c(p) = E√(X(1−X))/(pq) between",
-            (sqrt(p * q) - (p * q / G) / (2 * p * q * sqrt(p * q))) / (p * q),
-            (1 - 1 / (2 * G * p * q)) / sqrt(p * q),
-            "Expectation of the steps above; the tangent has the mean √(pq).",
+            "… products of squares and positive numbers.",
+            excess,
+            S.Zero,
+            "Sum of such terms, 0 ≤ k ≤ G.",
+            relation="≥",
             name="GRPO, lower bound",
         ),
         Step(
-            "and 1/√(pq), which both tend to as G grows.",
-            Limit((1 - 1 / (2 * G * p * q)) / sqrt(p * q), G, oo),
-            1 / sqrt(p * q),
-            "Limit of the lower bound; the upper one is constant.",
+            "As G grows the lower bound tends to the upper one, and c(p) between them.",
+            Limit(below, G, oo),
+            above,
+            "Limit.",
+            begins="limit of the lower bound",
             name="GRPO, G → ∞",
         ),
     )
@@ -275,9 +516,50 @@ def _witnesses() -> tuple[Witness, ...]:
 
         return proportions(old.group_gradient(grpo, 2, ratios, scores=new), new.gradient(rewards.__getitem__))
 
+    def correlated(strength: Expr) -> tuple[Expr, Expr]:
+        """Pairs of responses whose joint probability is π(y) π(u) (1 + δ h(y) h(u)); h has mean 0."""
+        tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), 1), ("c", Rational(1, 2), 0))
+        height = {"a": Integer(2), "b": Integer(0), "c": Integer(-1)}
+        total = zeros(tree.dimension, 1)
+        for pair in product(tree.reward, repeat=2):
+            chance = tree.probability(pair[0]) * tree.probability(pair[1])
+            chance *= 1 + strength * height[pair[0]] * height[pair[1]]
+            for y, a in zip(pair, grpo([tree.reward[y] for y in pair]), strict=True):
+                total += chance * a * tree.score(y) / 2
+        return proportions(total, tree.gradient(tree.reward.__getitem__))
+
+    def favourite(bonus: Expr) -> tuple[Expr, Expr]:
+        tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), 1), ("c", Rational(1, 2), 0))
+        gradient = tree.group_gradient(
+            lambda rewards: rewards, 2, lambda y, a: uniform(y, a + bonus * Integer(y == "a"))
+        )
+        return proportions(gradient, tree.gradient(tree.reward.__getitem__))
+
     return (
         Witness(
-            "no 1/L",
+            "the G responses are independent samples",
+            "direction",
+            "responses a, b right and c wrong with probabilities 1/4, 1/4, 1/2; pairs with joint probability "
+            "π(y) π(u) (1 + δ h(y) h(u)), h = 2, 0, −1; GRPO, G = 2",
+            conclusion,
+            correlated,
+            "δ",
+            0,
+            Rational(1, 4),
+        ),
+        Witness(
+            "the advantage depends on the rewards of the group alone",
+            "direction",
+            "the same responses, independent; A = r, and κ more for response a",
+            conclusion,
+            favourite,
+            "κ",
+            0,
+            1,
+        ),
+        Witness(
+            "the weight of a token is the advantage of its response: no 1/L",
+            "direction",
             "responses '.', 'a.', 'aa' with probabilities 1/4, 1/4, 1/2, the second wrong; GRPO, G = 3, weights A/L^λ",
             conclusion,
             lengths,
@@ -287,6 +569,7 @@ def _witnesses() -> tuple[Witness, ...]:
         ),
         Witness(
             "rewards are 0 or 1",
+            "direction",
             "three responses with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; GRPO, G = 3; p = P(r = 1)",
             conclusion,
             levels,
@@ -295,7 +578,8 @@ def _witnesses() -> tuple[Witness, ...]:
             Rational(1, 10),
         ),
         Witness(
-            "ρ = 1",
+            "ρ = 1: the policy is the one that sampled",
+            "direction",
             "two tokens a or b, 'aa' is right; samples of the uniform policy, gradient with token ratios where "
             "the first token is a with probability 1/2 + δ; GRPO, G = 2",
             conclusion,

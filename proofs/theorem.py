@@ -1,124 +1,25 @@
-"""A theorem is a list of equations that SymPy verifies, and of witnesses that show which assumption each of them needs.
+"""A theorem: a statement whose formulas are the results of a chain of steps, and witnesses of its assumptions.
 
-A `Step` claims `left = right` (or `>`, `≥`). Its left side usually is an unevaluated derivative, sum or limit; checking
-the step means to carry that operation out and to bring the difference of the two sides to zero. A `Witness` is a family
-of concrete instances with one knob: at one value of the knob the assumption holds and the conclusion is computed to
-hold, at the other the assumption is dropped and the conclusion is computed to fail. The first value is the control: it
-shows that this assumption, and nothing else about the instance, decides.
-
-Nothing here is taken on trust except SymPy itself and the hypotheses that a step names in `given`.
+It is verified if each step is, if the steps join to chains that begin with definitions and end with the statement
+(`proofs.joints`), and if each witness shows that its assumption is needed. Nothing is taken on trust except SymPy, the
+reading of words as expressions, and what `not_proved` lists.
 """
 
 import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
 
-from sympy import Basic, Expr, sympify
+from sympy import Basic, Expr, Lambda, Number, Symbol, Wild, sympify
+from sympy.core.function import AppliedUndef
 
+from proofs.line import line
+from proofs.parts import Assumption, Cited, Definition, Equations, Relation, Step, Witness, cited, put_in
 from proofs.settle import carry_out, settle
+from proofs.timing import Outcome
 
-Relation = Literal["=", "≥", ">"]
-
-_NEGATION: Mapping[Relation, str] = {"=": "≠", "≥": "<", ">": "≤"}
-
-TIME_LIMIT = 20.0
-"""Seconds that one step or witness may take. What SymPy has not settled by then counts as not proved."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """`left relation right`, the rule that leads to it, and the hypotheses used.
-
-    Args:
-        claim: What the step says, in words.
-        left: Usually unevaluated: the check carries it out.
-        right: The result.
-        rule: The rule of mathematics that leads from left to right.
-        relation: How the sides compare.
-        given: Hypotheses `expression: its value`. They hold for all values of the variables, so they are put in before
-            and after derivatives and limits.
-        where: Abbreviations `expression: its letter`. A letter has no derivative, so they are put in only afterwards.
-        why_given: Where the hypotheses come from and what the letters mean.
-        name: Set on results: makes the step part of the statement, and lets tests find it.
-    """
-
-    claim: str
-    left: Expr
-    right: Expr
-    rule: str
-    relation: Relation = "="
-    given: Mapping[Basic, Basic] = field(default_factory=dict)
-    where: Mapping[Basic, Basic] = field(default_factory=dict)
-    why_given: str = ""
-    name: str = ""
-
-    def difference(self) -> Expr:
-        """`left - right`, carried out under the hypotheses and simplified; 0 only if the sides are equal."""
-        left, right = (self._carry_out(sympify(side)) for side in (self.left, self.right))
-        return settle(left - right, {**self.given, **self.where})
-
-    def check(self) -> "Outcome":
-        """Let SymPy verify the step."""
-
-        def verdict() -> tuple[bool, str]:
-            difference = self.difference()
-            return _holds(self.relation, difference) is True, f"left − right = {difference}"
-
-        return _timed(self.claim, verdict)
-
-    def _carry_out(self, side: Expr) -> Expr:
-        done = carry_out(side.subs(self.given))
-        known = {**self.given, **self.where}
-        return carry_out(done.subs(known, simultaneous=True)) if known else done
-
-
-@dataclass(frozen=True)
-class Witness:
-    """One instance on which the conclusion holds with an assumption and fails without it.
-
-    Args:
-        dropped: The assumption.
-        instance: The concrete case, in words.
-        conclusion: What the two sides are, in words.
-        sides: The two sides of the conclusion as exact numbers, as a function of the knob.
-        knob: Name of the knob.
-        intact: Value of the knob at which the assumption holds.
-        broken: Value of the knob at which it does not.
-        relation: How the conclusion compares the sides.
-    """
-
-    dropped: str
-    instance: str
-    conclusion: str
-    sides: Callable[[Expr], tuple[Expr, Expr]]
-    knob: str
-    intact: Expr | int
-    broken: Expr | int
-    relation: Relation = "="
-
-    def check(self) -> "Outcome":
-        """Compute the conclusion with the assumption (it must hold) and without it (it must fail)."""
-
-        def verdict() -> tuple[bool, str]:
-            sign = self.relation
-            intact, broken = (self._compare(value) for value in (self.intact, self.broken))
-            numbers = ";  ".join(
-                f"{self.knob} = {value}: {_number(left)} {sign if holds else _NEGATION[sign]} {_number(right)}"
-                for value, (left, right, holds) in ((self.intact, intact), (self.broken, broken))
-            )
-            return intact[2] is True and broken[2] is False, numbers
-
-        return _timed(self.dropped, verdict)
-
-    def _compare(self, value: Expr | int) -> tuple[Expr, Expr, bool | None]:
-        """Both sides at this value of the knob, and whether the conclusion holds there; None if SymPy cannot tell."""
-        left, right = map(sympify, self.sides(sympify(value)))
-        return left, right, _holds(self.relation, settle(left - right))
+_PLACE = re.compile(r"\{([^{}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -128,125 +29,196 @@ class Theorem:
     Args:
         id: "T1", "T2", …
         title: A few words.
-        statement: What is claimed, in words; the named steps are its formulas.
+        words: What is claimed, in words without formulas; `{name}` is the right side of the result of that name.
+        results: The names of the results in the order of the steps: their equations belong to the statement.
+        definitions: What the letters and names mean.
         assumptions: All that is assumed.
-        symbolic: What the derivation leaves symbolic, so that it holds for every value.
-        enumerated: What it goes through value by value; the theorem is claimed for these values only.
         steps: The derivation.
-        witnesses: One for each assumption that can be dropped.
+        witnesses: At least one for each assumption.
+        model: A value for each letter and function in the equations of definitions and assumptions, which all hold
+            there: it shows that they do not contradict each other and that none is misstated.
+        after: Earlier theorems that steps cite.
+        not_proved: What the words might seem to say but no step proves, each by name.
         remark: What is *not* claimed, or where the literature says otherwise.
     """
 
     id: str
     title: str
-    statement: str
-    assumptions: tuple[str, ...]
-    symbolic: str
+    words: str
+    results: tuple[str, ...]
+    definitions: tuple[Definition, ...]
+    assumptions: tuple[Assumption, ...]
     steps: tuple[Step, ...]
     witnesses: tuple[Witness, ...]
-    enumerated: str = "nothing"
+    model: Mapping[Basic, Basic] = field(default_factory=dict)
+    after: tuple["Theorem", ...] = ()
+    not_proved: tuple[str, ...] = ()
     remark: str = ""
+
+    @property
+    def statement(self) -> str:
+        """The words with the formulas of the results in their places, and then every result as an equation."""
+        words = _PLACE.sub(lambda match: line(self.result(match[1])), self.words)
+        return f"{words} Results: {'; '.join(f'{name}: {text}' for name, text in self.formulas().items())}."
+
+    def formulas(self) -> dict[str, str]:
+        """Each result as one line: where its chain begins, the relation, and where it ends."""
+        equations = {name: self.equation(name) for name in self.results}
+        return {name: f"{line(a)} {relation} {line(b)}" for name, (a, relation, b) in equations.items()}
+
+    def equation(self, name: str) -> tuple[Expr, Relation, Expr]:
+        """The beginning and the end of the chain that leads to the step of this name or label."""
+        number = next(number for number, step in enumerate(self.steps) if name in (step.name, step.label))
+        end, relations = self.steps[number].right, {self.steps[number].relation}
+        while not self.steps[number].begins:
+            number -= 1
+            relations.add(self.steps[number].relation)
+        relation: Relation = ">" if ">" in relations else "≥" if "≥" in relations else "="
+        return sympify(self.steps[number].left), relation, sympify(end)
 
     def result(self, name: str) -> Expr:
         """The right side of the step of this name: a formula of the statement."""
         return next(step.right for step in self.steps if step.name == name)
 
+    @cached_property
+    def symbolic(self) -> str:
+        """The letters and functions of the results: they hold for all of their values."""
+        sides = [side for name in self.results for side in self.equation(name)[::2]]
+        letters = sorted({letter for side in sides for letter in side.free_symbols}, key=lambda letter: letter.name)
+        functions = sorted({line(part.func) for side in sides for part in side.atoms(AppliedUndef)})
+        integers = [line(letter) for letter in letters if letter.is_integer]
+        numbers = [line(letter) for letter in letters if not letter.is_integer]
+        kinds = (("integers", integers), ("numbers", numbers), ("functions", functions))
+        return "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds if names)
+
+    @cached_property
+    def enumerated(self) -> str:
+        """The letters that a step puts a number in for, with the numbers."""
+        puts = [citation.put for step in self.steps for citation in step.citations]
+        inductions = {step.over for step in self.steps}
+        values: dict[str, set[str]] = {}
+        for letter, value in (pair for put in puts for pair in put.items()):
+            if isinstance(letter, Symbol) and letter not in inductions and isinstance(sympify(value), Number):
+                values.setdefault(line(letter), set()).add(str(value))
+        return ", ".join(f"{letter} = {', '.join(sorted(found))}" for letter, found in values.items()) or "nothing"
+
+    def hypotheses(self) -> Mapping[str, Equations]:
+        """The equations of each definition and assumption."""
+        return {part.name: part.equations for part in (*self.definitions, *self.assumptions)}
+
+    def meaning(self, citation: str | Cited, before: int) -> Expr:
+        """What a chain that begins with this citation begins with; KeyError if step number `before` cannot cite it."""
+        name, put = cited(citation).name, cited(citation).put
+        for definition in self.definitions:
+            if definition.name == name and definition.body is not None:
+                return specialised(sympify(definition.body), put)
+        return specialised(sympify(self.step(name, before).right), put)
+
+    def equations(self, citation: str | Cited, before: int) -> Equations:
+        """The equations that step number `before` uses by this citation; KeyError if it cannot."""
+        name, put = cited(citation).name, cited(citation).put
+        known = self.hypotheses()
+        if name in known:
+            equations = known[name]
+        else:
+            step = self.step(name, before)
+            equations = {sympify(step.left): sympify(step.right)} if step.relation == "=" else {}
+        return {specialised(left, put): specialised(sympify(right), put) for left, right in equations.items()}
+
+    def step(self, name: str, before: int) -> Step:
+        """The step of this name or label before number `before`, or of an earlier theorem; KeyError if there is none."""
+        for theorem in self.after:
+            if name.startswith(f"{theorem.id}: "):
+                return theorem.step(name.removeprefix(f"{theorem.id}: "), len(theorem.steps))
+        for step in self.steps[:before]:
+            if name and name in (step.name, step.label):
+                return step
+        raise KeyError(name)
+
+    def rests_on(self, name: str) -> frozenset[str]:
+        """The definitions and assumptions whose equations the step of this name uses, itself or through others."""
+        number = next((n for n, step in enumerate(self.steps) if name in (step.name, step.label)), None)
+        if number is None:
+            return frozenset([name]) if self.hypotheses().get(name) else frozenset()
+        step, found = self.steps[number], set()
+        for citation in step.citations:
+            found |= self.rests_on(citation.name)
+        while not step.begins:
+            number -= 1
+            step = self.steps[number]
+            for citation in step.citations:
+                found |= self.rests_on(citation.name)
+        return frozenset(found)
+
+    def check_step(self, number: int) -> Outcome:
+        """Let SymPy verify one step under what it cites."""
+        step = self.steps[number]
+        try:
+            equations = [pair for citation in step.given for pair in self.equations(citation, number).items()]
+            # What is known of letters is put into what is known of sums.
+            letters = {left: right for left, right in equations if left.is_Symbol}
+            given = letters | {left.subs(letters): right.subs(letters) for left, right in equations if left not in letters}
+            bodies = {d.name: {sympify(d.body): d.letter} for d in self.definitions if d.letter is not None}
+            where = {body: letter for name in step.where for body, letter in bodies[name].items()}
+        except KeyError as missing:
+            return Outcome(step.claim, False, f"nothing that can be cited is named {missing}", 0.0)
+        if step.over is not None:
+            return _induction(self, number)
+        return step.check(given, where)
+
     def check(self, done: Callable[[], None] = lambda: None) -> "Report":
-        """Verify every step and witness; `done` is called after each."""
+        """Verify every step, joint and witness; `done` is called after each step and witness."""
+        from proofs.joints import faults
+
         start = time.perf_counter()
 
-        def run(part: Step | Witness) -> Outcome:
-            outcome = part.check()
+        def run(check: Callable[[], Outcome]) -> Outcome:
+            outcome = check()
             done()
             return outcome
 
-        steps, witnesses = tuple(map(run, self.steps)), tuple(map(run, self.witnesses))
-        return Report(self, steps, witnesses, time.perf_counter() - start)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What SymPy found.
-
-    Attributes:
-        claim: the step's claim, or the assumption that the witness drops.
-        verified: whether it came out.
-        detail: the difference of a step's sides, a witness's numbers, or why there is no answer.
-        seconds: how long it took.
-    """
-
-    claim: str
-    verified: bool
-    detail: str
-    seconds: float
+        steps = tuple(run(lambda number=number: self.check_step(number)) for number in range(len(self.steps)))
+        witnesses = tuple(run(witness.check) for witness in self.witnesses)
+        return Report(self, steps, witnesses, tuple(faults(self)), time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
 class Report:
-    """The outcomes of one theorem, in the order of its steps and witnesses."""
+    """The outcomes of one theorem, in the order of its steps and witnesses, and what is wrong between them."""
 
     theorem: Theorem
     steps: tuple[Outcome, ...]
     witnesses: tuple[Outcome, ...]
+    faults: tuple[str, ...]
     seconds: float
 
     @property
     def verified(self) -> bool:
-        return all(outcome.verified for outcome in (*self.steps, *self.witnesses))
+        return not self.faults and all(outcome.verified for outcome in (*self.steps, *self.witnesses))
 
 
-class OutOfTime(BaseException):
-    """Not an `Exception`: SymPy catches those on its way, and would carry on."""
+def specialised(expression: Basic, put: Mapping[Basic, Basic]) -> Basic:
+    """The expression with values in the place of letters, and with lambdas in the place of functions."""
+    for function, value in put.items():
+        if isinstance(value, Lambda):
+            expression = expression.replace(function, value)
+    return put_in(expression, {letter: value for letter, value in put.items() if not isinstance(value, Lambda)})
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `OutOfTime` inside the block after `seconds`, or at its end where the platform cannot interrupt.
-
-    Only the main thread of a POSIX process can be interrupted; elsewhere an overlong block runs to its end, and fails.
-    """
-    start = time.perf_counter()
-    interruptible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    if not interruptible:
-        yield
-    else:
-
-        def interrupt(*_: object) -> None:
-            raise OutOfTime
-
-        previous = signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous)
-    if time.perf_counter() - start > seconds:
-        raise OutOfTime
-
-
-def _holds(relation: Relation, difference: Expr) -> bool | None:
-    """Whether `difference relation 0`, or None where SymPy does not know the sign."""
-    if relation == "=":
-        return difference.is_zero if not (difference.is_positive or difference.is_negative) else False
-    return difference.is_nonnegative if relation == "≥" else difference.is_positive
-
-
-def _timed(claim: str, verdict: Callable[[], tuple[bool, str]]) -> Outcome:
-    start = time.perf_counter()
-    try:
-        with time_limit(TIME_LIMIT):
-            verified, detail = verdict()
-    except OutOfTime:
-        verified, detail = False, f"no answer within {TIME_LIMIT:g} s"
-    except Exception as error:  # SymPy raises all kinds where it cannot decide; none of them is a proof.
-        verified, detail = False, f"no answer: {type(error).__name__}: {error}"
-    return Outcome(claim, verified, detail, time.perf_counter() - start)
-
-
-def _number(value: Expr) -> str:
-    """Exact where that is short, with a decimal where it is irrational."""
-    exact, decimal = re.sub(r"\*?sqrt\((\w+)\)", r"√\1", str(value)), f"{float(value):.6g}"
-    if value.is_Rational and len(exact) <= 16:
-        return exact
-    return f"{exact} ≈ {decimal}" if len(exact) <= 24 else decimal
+def _induction(theorem: Theorem, number: int) -> Outcome:
+    """f(0) = c(0) and f(n+1) = h, where h under the hypothesis f(n) = c(n) is c(n+1): so f = c."""
+    step, n = theorem.steps[number], theorem.steps[number].over
+    base, onward = (theorem.equation(cited(name).name) for name in step.given)
+    left, right = sympify(step.left), sympify(step.right)
+    smallest = 1 if n.is_positive else 0
+    # The hypothesis of the induction is for all values of the other arguments.
+    others = {part: Wild(part.name) for part in left.args if isinstance(part, Symbol) and part != n}
+    supposed = onward[2].replace(left.xreplace(others), right.xreplace(others))
+    joined = (
+        (base[1], onward[1], step.relation) == ("=", "=", "=")
+        and n.is_nonnegative
+        and (base[0], base[2]) == (left.subs(n, smallest), right.subs(n, smallest))
+        and onward[0] == left.subs(n, n + 1)
+        and settle(carry_out(supposed) - right.subs(n, n + 1)) == 0
+    )
+    return Outcome(step.claim, bool(joined), "base and step of the induction" + ("" if joined else " do not fit"), 0.0)
