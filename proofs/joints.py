@@ -55,6 +55,12 @@ def _step(theorem: Theorem, number: int) -> Iterator[str]:
             yield "the first step does not say what it begins with"
         elif begins != sympify(step.left):
             yield f"it does not begin with {step.begins or 'what the step before ends with'}"
+    if step.ends:
+        try:
+            if theorem.meaning(step.ends, number) != sympify(step.right):
+                yield f"it does not end with {step.ends}"
+        except KeyError:
+            yield f"there is nothing named {step.ends!s} to end with"
     for citation in map(cited, step.given):
         try:
             theorem.equations(citation, number)

@@ -60,7 +60,9 @@ def carry_out(expression: Expr) -> Expr:
         unknown = done.has(binomial) or done.function.atoms(AppliedUndef)
         countable = all(bound.is_Integer for _, *bounds in done.limits for bound in bounds)
         closed = done.doit(deep=False) if countable or not unknown else done
-        return done if closed.has(Piecewise) else closed
+        if closed.has(Piecewise) or closed == done:
+            return _pulled_out(done.function, done.limits[0]) if len(done.limits) == 1 else done
+        return closed
     if isinstance(done, Derivative | Integral | Limit | Subs):
         result = done.doit(deep=False)
         return result if result == done else carry_out(result)

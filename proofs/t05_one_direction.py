@@ -38,7 +38,8 @@ w1 = Sum(binomial_law(G - 1, k) * advantage(1, k + 1), (k, 0, G - 1))
 w0 = Sum(binomial_law(G - 1, k) * advantage(0, k), (k, 0, G - 1))
 right, wrong = Sum(π(y, θ), (y, 1, m)), Sum(π(y, θ), (y, m + 1, N))
 spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
-BOTH_SUM_TO_1 = (Cited("total probability", {n: G - 1}), Cited("total probability", {n: G}))
+OTHERS = Cited("total probability", {n: G - 1})
+ALL = Cited("total probability", {n: G})
 
 
 def rule(of_right: Expr | int, of_wrong: Expr | int) -> Lambda:
@@ -328,14 +329,14 @@ def _split(value: Callable[[Expr], Expr]) -> Expr:
 def _rules() -> tuple[Step, ...]:
     """c(p) of each rule: w₁ − w₀ with its advantages."""
 
-    def coefficient(name: str, advantages: str, value: Expr, how: str, *, last: bool = True) -> Step:
+    def coefficient(name: str, advantages: str, value: Expr, how: str, known: Cited = OTHERS, last: bool = True) -> Step:
         return Step(
             f"{name}: A = {advantages}.",
             weights(name),
             value,
             how,
             begins=Cited("c(p)", {advantage: RULES[name]}),
-            given=BOTH_SUM_TO_1,
+            given=(known,),
             name=name if last else "",
         )
 
@@ -408,12 +409,14 @@ def _rules() -> tuple[Step, ...]:
             "r/mean",
             (1 - q**G) / p,
             "G C(G−1, k)/(k+1) = C(G, k+1): the sum is that of Bin(G, p) without k = 0, divided by p.",
+            ALL,
         ),
         coefficient(
             "MaxRL",
             "(r − mean)/mean, and 0 if none is right",
             (1 - q**G) / p - q ** (G - 1),
             "As before, less 1, plus the groups with at least one right response.",
+            ALL,
             last=False,
         ),
         Step(

@@ -10,6 +10,7 @@ from sympy import (
     Limit,
     Matrix,
     Rational,
+    S,
     Subs,
     Sum,
     asin,
@@ -21,69 +22,96 @@ from sympy import (
     symbols,
 )
 
+from proofs import t05_one_direction as t05
 from proofs.instances import grpo
 from proofs.notation import G, binomial_law, j, k, n, p, q, α, θ
-from proofs.theorem import Step, Theorem, Witness
+from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.theorem import Theorem
 
 success, climbed = Function("p", positive=True)(θ), Function("Phi", real=True)
-x, decay = symbols("x s", positive=True)
+x, decay, a = symbols("x s a", positive=True)
+CLIMBED = {
+    "REINFORCE": (p, S.One),
+    "Dr. GRPO": ((G - 1) / G * p, (G - 1) / G),
+    "F-ISFT, advantage form": (
+        (1 - α) * (p - p**G / G) + α * (p + (1 - p) ** G / G),
+        (1 - α) * (1 - p ** (G - 1)) + α * (1 - q ** (G - 1)),
+    ),
+    "mean over positives": (-Sum((1 - p) ** j / j, (j, 1, G)), (1 - q**G) / p),
+    "MaxRL": (-Sum((1 - p) ** j / j, (j, 1, G - 1)), (1 - q ** (G - 1)) / p),
+}
+"""What each rule climbs, and its c(p) of T5."""
 
 
 def theorem() -> Theorem:
     return Theorem(
         id="T6",
         title="Effective objectives",
-        statement=(
-            "A gradient c(p) ∇p is the gradient of Φ(p) with Φ′ = c. So REINFORCE and RLOO climb p, F-ISFT in the "
-            "advantage form climbs a polynomial, the mean over positives climbs the logarithm of p truncated at order "
-            "G, and GRPO climbs Σ_k P(Bin(G−1, p) ≥ k)/√(k(G−k)), which becomes 2 arcsin √p as G grows."
+        words=(
+            "A gradient c(p) times that of p is the gradient of the function of p whose derivative is c. So REINFORCE "
+            "and RLOO climb p, F-ISFT in the advantage form climbs a polynomial, the mean over positives climbs the "
+            "logarithm of p truncated at order G, and GRPO climbs a weighted sum of chances of k right ones among the "
+            "others, which becomes twice the arcsine of the root of p as G grows."
         ),
-        assumptions=("the direction of T5: the expected gradient of a prompt is c(p) ∇p",),
-        symbolic="group size G, p, α, and the dependence of p on θ",
+        results=(
+            "chain rule",
+            *CLIMBED,
+            "log p",
+            "tail",
+            "GRPO",
+            "GRPO, G → ∞",
+            "distance of the bounds",
+            "large groups",
+            "small p",
+        ),
+        definitions=(
+            Definition("gradient of Φ", "at p = p(θ)", Derivative(climbed(success), θ)),
+            *(Definition(f"Φ′ of {name}", "", Derivative(value, p)) for name, (value, _) in CLIMBED.items()),
+            Definition("limit of the mean over positives", "for large groups", Limit((1 - q**G) / p, G, oo)),
+            *_functions(),
+            Definition("q = 1 − p", "the probability of a wrong response", equations={q: 1 - p}),
+            Definition("0 < q < 1", "q = exp(−s) with s > 0", equations={q: exp(-decay)}),
+        ),
+        assumptions=(Assumption("the expected gradient of a prompt is c(p) ∇p, as in T5 without 1/L"),),
+        model={p: Rational(1, 2), q: Rational(1, 2), decay: log(2)},
+        after=(t05.theorem(),),
         steps=(
             Step(
                 "The gradient of Φ(p(θ)) is Φ′(p) ∇p.",
                 Derivative(climbed(success), θ),
                 Subs(Derivative(climbed(x), x), x, success) * Derivative(success, θ),
                 "Chain rule.",
+                begins="gradient of Φ",
+                name="chain rule",
             ),
-            Step("REINFORCE, RLOO: c = 1.", Derivative(p, p), Integer(1), "Derivative.", name="REINFORCE"),
-            Step("Dr. GRPO: c = (G−1)/G.", Derivative((G - 1) / G * p, p), (G - 1) / G, "Derivative.", name="Dr. GRPO"),
-            Step(
-                "F-ISFT, advantage form.",
-                Derivative((1 - α) * (p - p**G / G) + α * (p + (1 - p) ** G / G), p),
-                (1 - α) * (1 - p ** (G - 1)) + α * (1 - (1 - p) ** (G - 1)),
-                "Derivative; the c(p) of T5.",
-                name="F-ISFT, advantage form",
+            *(
+                Step(
+                    f"{name}: Φ′ is the c(p) of T5.",
+                    Derivative(value, p),
+                    coefficient,
+                    "Derivative, term by term; geometric sum.",
+                    begins=f"Φ′ of {name}",
+                    ends=f"T5: {name}",
+                    given=("q = 1 − p",) if coefficient.has(q) else (),
+                    name=name,
+                )
+                for name, (value, coefficient) in CLIMBED.items()
             ),
             Step(
-                "Mean over positives.",
-                Derivative(-Sum((1 - p) ** j / j, (j, 1, G)), p),
-                (1 - (1 - p) ** G) / p,
-                "Term by term, then the geometric sum.",
-                name="mean over positives",
-            ),
-            Step(
-                "Its c(p) tends to that of log p.",
-                Limit((1 - q**n) / p, n, oo),
+                "The c(p) of the mean over positives tends to that of log p.",
+                Limit((1 - q**G) / p, G, oo),
                 Derivative(log(p), p),
-                "The powers of q = 1 − p < 1 vanish.",
-                given={q: exp(-decay)},
-                why_given="0 < q < 1, so q = exp(−s) with s > 0",
+                "The powers of q < 1 vanish.",
+                begins="limit of the mean over positives",
+                given=("0 < q < 1",),
                 name="log p",
-            ),
-            Step(
-                "MaxRL as released.",
-                Derivative(-Sum((1 - p) ** j / j, (j, 1, G - 1)), p),
-                (1 - (1 - p) ** (G - 1)) / p,
-                "The same at order G − 1.",
-                name="MaxRL",
             ),
             *_grpo(),
         ),
         witnesses=(
             Witness(
-                "no 1/L",
+                "the expected gradient of a prompt is c(p) ∇p, as in T5 without 1/L",
+                "chain rule",
                 "three responses with probabilities x, y and 1 − x − y, the first two right, the second of length 2, "
                 "the others of length 1; GRPO with weights A/L^λ, G = 2, at x = y = 1/4",
                 "∂(gradient in x)/∂y = ∂(gradient in y)/∂x, as for the gradient of any function",
@@ -93,6 +121,11 @@ def theorem() -> Theorem:
                 1,
             ),
         ),
+        not_proved=(
+            "Monotonicity of the integral and the fundamental theorem of calculus: by them 2 arcsin √p − Φ_G(p) lies "
+            "between 0 and 2 arcsin √a + (B(p) − B(a))/G for all 0 < a < p, from the bounds on c(p) in T5; the limit "
+            "of this bound is what is proved.",
+        ),
         remark=(
             "With several prompts the climbed function is the mean of Φ(p_x) over prompts. The witness says more than "
             "T5: with 1/L, GRPO is not gradient ascent on any function at all."
@@ -100,38 +133,107 @@ def theorem() -> Theorem:
     )
 
 
+def _tail(size: Expr) -> Expr:
+    """P(Bin(size, p) ≥ k) as a function of p alone."""
+    return Sum(binomial_law(size, j).subs(q, 1 - p), (j, k, size))
+
+
+def _antiderivative(at: Expr) -> Expr:
+    """B, whose derivative is 1/(2 (p(1 − p))^(3/2))."""
+    return (2 * at - 1) / sqrt(at * (1 - at))
+
+
+def _distance() -> Expr:
+    """Between 2 arcsin √p and GRPO's Φ there is at most this, for every a between 0 and p."""
+    return 2 * asin(sqrt(a)) + (_antiderivative(p) - _antiderivative(a)) / G
+
+
+def _functions() -> tuple[Definition, ...]:
+    climbed_by_grpo = Sum(Derivative(_tail(G - 1), p) / (sqrt(k) * sqrt(G - k)), (k, 1, G - 1))
+    bounds = (1 / sqrt(p * q) - (1 - 1 / (2 * G * p * q)) / sqrt(p * q)).subs(q, 1 - p)
+    return (
+        Definition("Φ′ of a tail", "the chance of at least k right ones among n", Derivative(_tail(n), p)),
+        Definition("Φ′ of GRPO", "Φ is the sum over k of P(Bin(G−1, p) ≥ k)/√(k(G−k))", climbed_by_grpo),
+        Definition("Φ′ of GRPO in the limit", "", Derivative(2 * asin(sqrt(p)), p)),
+        Definition("distance of the bounds of c(p)", "the upper less the lower one of T5", bounds),
+        Definition("largest distance", "2 arcsin √a up to a, from there on 1/G times an integral", Limit(_distance(), G, oo)),
+        Definition("what is left of it", "for small a", Limit(2 * asin(sqrt(a)), a, 0, "+")),
+    )
+
+
 def _grpo() -> tuple[Step, ...]:
     """Φ of GRPO at every G, and in the limit."""
-    law, below = binomial_law(n, j), binomial_law(n - 1, j)
+    below = binomial_law(n - 1, j).subs(q, 1 - p)
+    moving = n * Sum(below, (j, k - 1, n - 1)) - n * Sum(below, (j, k, n - 1))
+    last = n * binomial_law(n - 1, k - 1).subs(q, 1 - p)
+    mixed = Sum((G - 1) * binomial_law(G - 2, k - 1).subs(q, 1 - p) / (sqrt(k) * sqrt(G - k)), (k, 1, G - 1))
+    spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
+    distance = _distance()
     return (
         Step(
-            "The chance of j right ones among n moves with p by the difference of two such chances.",
-            Derivative(law.subs(q, 1 - p), p),
-            n * (binomial_law(n - 1, j - 1) - below),
+            "The chance of j right ones among n moves with p by the difference of two such chances; C(n−1, n) = 0.",
+            Derivative(_tail(n), p),
+            moving,
             "Product rule; j C(n, j) = n C(n−1, j−1), (n−j) C(n, j) = n C(n−1, j).",
-            given={q: 1 - p},
-            why_given="q = 1 − p",
+            begins="Φ′ of a tail",
         ),
         Step(
             "Summed from k to n, the differences cancel but for the first.",
-            Sum(below, (j, k - 1, n - 1)) - Sum(below, (j, k, n - 1)),
-            binomial_law(n - 1, k - 1),
-            "Telescope; the term j = n is 0, for C(n−1, n) = 0. So ∂P(Bin(n, p) ≥ k)/∂p = n C(n−1, k−1) p^(k−1) "
-            "q^(n−k).",
+            moving,
+            last,
+            "Telescope.",
+            name="tail",
         ),
         Step(
-            "So the sum over k of P(Bin(G−1, p) ≥ k)/√(k(G−k)) has the derivative c(p) of GRPO.",
-            Sum((G - 1) * binomial_law(G - 2, k - 1) / (sqrt(k) * sqrt(G - k)), (k, 1, G - 1)),
-            Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 1, G - 1)) / (G * p * q),
-            "k (G−k) C(G, k) = G (G−1) C(G−2, k−1), term by term with n = G − 1; on the right is the c(p) of T5.",
+            "So the sum over k of P(Bin(G−1, p) ≥ k)/√(k(G−k)) has this derivative …",
+            Sum(Derivative(_tail(G - 1), p) / (sqrt(k) * sqrt(G - k)), (k, 1, G - 1)),
+            mixed,
+            "Term by term with n = G − 1.",
+            begins="Φ′ of GRPO",
+            given=(Cited("tail", {n: G - 1}),),
+        ),
+        Step(
+            "… which is the c(p) of GRPO.",
+            mixed,
+            spread / (G * p * q),
+            "k (G−k) C(G, k) = G (G−1) C(G−2, k−1).",
+            ends="T5: GRPO",
+            given=("q = 1 − p",),
             name="GRPO",
         ),
         Step(
-            "In the limit of large groups GRPO climbs 2 arcsin √p.",
+            "The limit of c(p) is the derivative of 2 arcsin √p.",
             Derivative(2 * asin(sqrt(p)), p),
-            1 / sqrt(p * (1 - p)),
-            "Derivative; the limit of c(p) is that of T5.",
+            1 / sqrt(p * q),
+            "Derivative.",
+            begins="Φ′ of GRPO in the limit",
+            ends="T5: GRPO, G → ∞",
+            given=("q = 1 − p",),
             name="GRPO, G → ∞",
+        ),
+        Step(
+            "The bounds of c(p) are 1/G times the derivative of B(p) = (2p − 1)/√(p(1−p)) apart.",
+            (1 / sqrt(p * q) - (1 - 1 / (2 * G * p * q)) / sqrt(p * q)).subs(q, 1 - p),
+            Derivative(_antiderivative(p), p) / G,
+            "Derivative 1/(2 (p(1−p))^(3/2)).",
+            begins="distance of the bounds of c(p)",
+            name="distance of the bounds",
+        ),
+        Step(
+            "As G grows, the distance from a on vanishes.",
+            Limit(distance, G, oo),
+            2 * asin(sqrt(a)),
+            "Limit.",
+            begins="largest distance",
+            name="large groups",
+        ),
+        Step(
+            "And what is left vanishes with a: Φ tends to 2 arcsin √p.",
+            Limit(2 * asin(sqrt(a)), a, 0, "+"),
+            S.Zero,
+            "Limit.",
+            begins="what is left of it",
+            name="small p",
         ),
     )
 

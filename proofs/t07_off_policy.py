@@ -8,8 +8,11 @@ from sympy import (
     Expr,
     Function,
     Integer,
+    Integral,
+    Lambda,
     Matrix,
     Rational,
+    S,
     Subs,
     Sum,
     Symbol,
@@ -21,16 +24,20 @@ from sympy import (
 )
 
 from proofs.instances import Tree
-from proofs.notation import G, L, t, ε, ρ
+from proofs.notation import G, L, t, ε
+from proofs.parts import Assumption, Cited, Definition, Step, Witness
 from proofs.t03_per_sample import clipped
-from proofs.theorem import Step, Theorem, Witness
+from proofs.theorem import Theorem
 
-a, beyond = symbols("a b", positive=True)
-x, x_old, δ = symbols("x x_old delta", real=True)
-A = Symbol("A", real=True)
+a, beyond, ρ, below, above = symbols("a b rho rho_below rho_above", positive=True)
+x, x_old = symbols("x x_old", real=True)
+δ = symbols("delta", positive=True)
+A = Symbol("A", real=True, nonzero=True)
 ratio, drift = Function("rho", positive=True)(t), Function("d", real=True)(t)
 size = Function("n", positive=True)(t)
-S0, S1, S2, Q0, Q1, Q2 = symbols("S_0 S_1 S_2 Q_0 Q_1 Q_2", positive=True)
+log_sum = Function("K", real=True)
+S1, S2, M0 = symbols("S_1 S_2 M_0", positive=True)
+M1, M2 = symbols("M_1 M_2", real=True)
 
 
 def over_tokens(term: Expr) -> Sum:
@@ -41,90 +48,107 @@ def theorem() -> Theorem:
     return Theorem(
         id="T7",
         title="Off-policy: later inner steps are not SFT",
-        statement=(
-            "At θ ≠ θ_old the weight of a token is ρ A/L if the clip lets it pass and 0 if not: for A > 0 it passes up "
-            "to 1 + ε, for A < 0 down to 1 − ε. Within a response the weights then differ from token to token (η > 0) "
-            "as soon as two ratios do, and the cosine between the gradient and the SFT gradient, both of a response, "
-            "falls steadily along every drift in which the tokens' ratios differ. At the first inner step all ratios "
-            "are 1 and equality holds."
+        words=(
+            "Away from the sampling policy the weight of a token is {weight} if the clip lets it pass and {clipped "
+            "weight} if not: a positive advantage passes up to the upper end of the clip range, a negative one down to "
+            "the lower end. Within a response the weights then differ from token to token, by the index given below, "
+            "which is 0 at the first inner step. The cosine between the gradient and the SFT gradient, both of a "
+            "response, never rises along a drift of the tokens' ratios, and at first falls by the variance of the "
+            "drifts."
         ),
+        results=(
+            "passes below",
+            "constant above",
+            "constant below",
+            "passes above",
+            "weight",
+            "clipped weight",
+            "index",
+            "sign of the index",
+            "first inner step",
+            "rate of fall",
+            "fall",
+            "cosine",
+        ),
+        definitions=(*_definitions(), *_sums()),
         assumptions=(
-            "the advantage does not depend on t",
-            "for the cosine: tabular logits (scores of a response's tokens are orthogonal); ρ = exp(δ d(t)); no clip",
+            Assumption("the advantage does not depend on t"),
+            Assumption("the first inner step, where the index is 0 and the two gradients are parallel"),
+            Assumption("tabular logits: scores of a response's tokens are orthogonal, for the cosine"),
+            Assumption("no clip, for the index and the cosine"),
         ),
-        symbolic="length L, group size G, ratios ρ(t), drifts d(t), squared norms n(t) of token scores, ε, advantages",
+        model={ε: Rational(1, 5), beyond: Rational(1, 10), below: Rational(7, 10), above: Rational(13, 10)},
         steps=(*_weights(), *_structure(), *_cosine()),
-        witnesses=(
-            Witness(
-                "the step is not the first (K > 1)",
-                "batch 'aa' (A = 1) and 'bb' (A = −1) of the uniform policy on two tokens; K − 1 steps of size 4 log 2 "
-                "on this batch; wide clip",
-                "cosine of GRPO's gradient and the SFT gradient = 1",
-                partial(_cosine_after_steps, clip=Integer(9)),
-                "K",
-                1,
-                2,
-            ),
-            Witness(
-                "the step is not the first (K > 1), with clipping",
-                "the same with clip range 1/2, which the first token of either response leaves",
-                "cosine of GRPO's gradient and the SFT gradient = 1",
-                partial(_cosine_after_steps, clip=Rational(1, 2)),
-                "K",
-                1,
-                2,
-            ),
+        witnesses=_witnesses(),
+        not_proved=(
+            "That the index is positive, and the fall strict, if two ratios or drifts differ: what is proved is that "
+            "they are sums of squares of the differences, divided by positive numbers.",
         ),
+    )
+
+
+def _index(weight: Expr, mean: Expr) -> Expr:
+    """η of a response: Σ (w − w̄)²/Σ w²."""
+    return over_tokens((A / L * (weight - mean)) ** 2) / over_tokens((A / L * weight) ** 2)
+
+
+def _definitions() -> tuple[Definition, ...]:
+    plain = Subs(Derivative(exp(x - x_old) * A / (G * L), x), x_old, x - log(ρ))
+    out = Subs(Derivative(clipped(exp(x), a, ε, ε), x), x, log(1 + ε + beyond))
+    return (
+        Definition("surrogate below, A > 0", "A = a, at a ratio below the clip range", clipped(below, a, ε, ε)),
+        Definition("surrogate above, A > 0", "A = a, at a ratio above the clip range", clipped(above, a, ε, ε)),
+        Definition("surrogate below, A < 0", "A = −a, at a ratio below the clip range", clipped(below, -a, ε, ε)),
+        Definition("surrogate above, A < 0", "A = −a, at a ratio above the clip range", clipped(above, -a, ε, ε)),
+        Definition("below the range", "by b > 0", equations={below: 1 - ε - beyond}),
+        Definition("above the range", "by b > 0", equations={above: 1 + ε + beyond}),
+        Definition(
+            "weight where the surrogate is plain",
+            "the derivative of the objective in the token's own log-probability x, where ρ = exp(x − x_old)",
+            plain,
+        ),
+        Definition("weight where it is constant", "A = a, at a ratio that lies b > 0 above the range", out),
+        Definition("S₁", "sum of the ratios", over_tokens(ratio), S1),
+        Definition("S₂", "sum of their squares", over_tokens(ratio**2), S2),
+        Definition("spread of the ratios", "squared differences from their mean", over_tokens((ratio - S1 / L) ** 2)),
+        Definition(
+            "η", "the credit-structure index: Σ (w − w̄)²/Σ w² of a response, w = ρ A/L", _index(ratio, S1 / L)
+        ),
+        Definition("η at ρ = 1", "the same where all ratios are 1", _index(S.One, S.One)),
     )
 
 
 def _weights() -> tuple[Step, ...]:
     """The derivative of the clipped surrogate in every region; inside the clip range it is that of T3."""
+
+    def region(name: str, begins: str, left: Expr, right: Expr, given: str) -> Step:
+        what = "the plain surrogate" if name.startswith("passes") else "a constant"
+        claim = f"{begins[10:].capitalize()}: {what}."
+        rule = "The minimum takes the smaller value."
+        return Step(claim, left, right, rule, begins=begins, given=(given,), name=name)
+
+    low, high = "below the range", "above the range"
+    plain = Subs(Derivative(exp(x - x_old) * A / (G * L), x), x_old, x - log(ρ))
+    out = Subs(Derivative(clipped(exp(x), a, ε, ε), x), x, log(1 + ε + beyond))
     return (
-        Step(
-            "A = a > 0, ρ below the clip range: the plain surrogate.",
-            clipped(ρ, a, ε, ε),
-            ρ * a,
-            "The minimum takes the smaller value.",
-            given={ρ: 1 - ε - beyond},
-            why_given="ρ lies b > 0 below 1 − ε",
-        ),
-        Step(
-            "A = a > 0, ρ above the clip range: a constant.",
-            clipped(ρ, a, ε, ε),
-            (1 + ε) * a,
-            "The minimum takes the clipped value.",
-            given={ρ: 1 + ε + beyond},
-            why_given="ρ lies b > 0 above 1 + ε",
-        ),
-        Step(
-            "A = −a < 0, ρ below the clip range: a constant.",
-            clipped(ρ, -a, ε, ε),
-            -(1 - ε) * a,
-            "The minimum takes the clipped value.",
-            given={ρ: 1 - ε - beyond},
-            why_given="ρ lies b > 0 below 1 − ε",
-        ),
-        Step(
-            "A = −a < 0, ρ above the clip range: the plain surrogate.",
-            clipped(ρ, -a, ε, ε),
-            -ρ * a,
-            "The minimum takes the smaller value.",
-            given={ρ: 1 + ε + beyond},
-            why_given="ρ lies b > 0 above 1 + ε",
-        ),
+        region("passes below", "surrogate below, A > 0", clipped(below, a, ε, ε), below * a, low),
+        region("constant above", "surrogate above, A > 0", clipped(above, a, ε, ε), (1 + ε) * a, high),
+        region("constant below", "surrogate below, A < 0", clipped(below, -a, ε, ε), -(1 - ε) * a, low),
+        region("passes above", "surrogate above, A < 0", clipped(above, -a, ε, ε), -above * a, high),
         Step(
             "Where the surrogate is plain, the weight is ρ A/(G L).",
-            Subs(Derivative(exp(x - x_old) * A / (G * L), x), x_old, x - log(ρ)),
+            plain,
             ρ * A / (G * L),
-            "Derivative in the token's own log-probability x; ρ = exp(x − x_old).",
+            "Derivative of the exponential.",
+            begins="weight where the surrogate is plain",
             name="weight",
         ),
         Step(
             "Where it is constant, the weight is 0.",
-            Subs(Derivative(clipped(exp(x), a, ε, ε), x), x, log(1 + ε + beyond)),
-            0,
-            "Derivative at a ratio that lies b > 0 above 1 + ε, for A = a > 0; below 1 − ε for A < 0 alike.",
+            out,
+            S.Zero,
+            "Derivative of a constant.",
+            begins="weight where it is constant",
             name="clipped weight",
         ),
     )
@@ -134,76 +158,212 @@ def _structure() -> tuple[Step, ...]:
     """η: how much the weights vary within a response."""
     return (
         Step(
-            "The squared deviations of the ratios from their mean.",
+            "The squared differences of the ratios from their mean.",
             over_tokens((ratio - S1 / L) ** 2),
             S2 - S1**2 / L,
             "Expand the square.",
-            where={over_tokens(ratio): S1, over_tokens(ratio**2): S2},
-            why_given="S₁ = Σ_t ρ(t), S₂ = Σ_t ρ(t)²",
+            begins="spread of the ratios",
+            where=("S₁", "S₂"),
+            label="spread",
         ),
         Step(
-            "So the credit-structure index of an unclipped response is 1 − S₁²/(L S₂), whatever A is …",
-            (A / L) ** 2 * (S2 - S1**2 / L) / ((A / L) ** 2 * S2),
+            "In the credit-structure index of an unclipped response, A/L cancels …",
+            _index(ratio, S1 / L),
+            over_tokens((ratio - S1 / L) ** 2) / over_tokens(ratio**2),
+            "A common factor of all weights.",
+            begins="η",
+        ),
+        Step(
+            "… and it is 1 − S₁²/(L S₂), whatever A is …",
+            over_tokens((ratio - S1 / L) ** 2) / over_tokens(ratio**2),
             1 - S1**2 / (L * S2),
-            "η = Σ_t (w − w̄)² / Σ_t w² with w = ρA/L.",
+            "The sum of squares above.",
+            given=("spread",),
+            where=("S₂",),
             name="index",
         ),
         Step(
-            "… and no term of its numerator is negative: it is 0 if and only if all ratios are equal.",
-            (ratio - S1 / L) ** 2,
-            0,
-            "Square of a real number.",
+            "… and never negative: no term of its numerator is.",
+            _index(ratio, S1 / L),
+            S.Zero,
+            "Sum of squares.",
             relation="≥",
+            begins="η",
+            name="sign of the index",
+        ),
+        Step(
+            "At the first inner step all ratios are 1, and it is 0.",
+            _index(S.One, S.One),
+            S.Zero,
+            "All weights equal their mean.",
+            begins="η at ρ = 1",
+            name="first inner step",
         ),
     )
 
 
+def _tilted(at: Expr, power: int = 0) -> Sum:
+    """Σ n d^power exp(at d)."""
+    return over_tokens(size * drift**power * exp(at * drift))
+
+
+def _variance(at: Expr) -> Expr:
+    """The variance of the drifts under the weights n exp(at d)."""
+    mean = _tilted(at, 1) / _tilted(at)
+    return over_tokens((drift - mean) ** 2 * size * exp(at * drift)) / _tilted(at)
+
+
+def _squared_cosine() -> Expr:
+    return _tilted(δ) ** 2 / (over_tokens(size) * _tilted(2 * δ))
+
+
+def _sums() -> tuple[Definition, ...]:
+    falling = -Derivative(2 * log_sum(δ) - log_sum(2 * δ) - log_sum(S.Zero), δ)
+    curvature = Subs(Derivative(_squared_cosine(), δ, 2), δ, 0) / 2
+    return (
+        Definition("bend of K", "K(x) = log Σ n exp(x d), n the squared norms of scores, d the drifts", Derivative(log(_tilted(x)), (x, 2))),
+        Definition(
+            "minus the slope of log cos²",
+            "cos² = (Σ n ρ)²/(Σ n Σ n ρ²) for orthogonal scores and ρ = exp(δ d), so log cos² = 2K(δ) − K(2δ) − K(0)",
+            falling,
+        ),
+        Definition("M₀", "sum of the squared norms", over_tokens(size), M0),
+        Definition("M₁", "the same with d", over_tokens(size * drift), M1),
+        Definition("M₂", "the same with d²", over_tokens(size * drift**2), M2),
+        Definition("curvature of cos²", "half the second derivative at δ = 0", curvature),
+    )
+
+
 def _cosine() -> tuple[Step, ...]:
-    """cos² = (Σ n ρ)² / (Σ n Σ n ρ²) for orthogonal scores, in terms of K(δ) = log Σ n exp(δ d)."""
-    tilted = size * exp(δ * drift)
-    spread = Q2 / Q0 - (Q1 / Q0) ** 2
-    log_sum = Function("K", real=True)
-    sums = {over_tokens(tilted): Q0, over_tokens(drift * tilted): Q1, over_tokens(drift**2 * tilted): Q2}
-    letters = "Q_i = Σ_t n(t) d(t)^i exp(δ d(t))"
+    """cos² in terms of K(δ) = log Σ n exp(δ d)."""
+    falling = -Derivative(2 * log_sum(δ) - log_sum(2 * δ) - log_sum(S.Zero), δ)
+    gain = Integral(2 * Derivative(log_sum(x), (x, 2)), (x, δ, 2 * δ))
+    here = {log_sum: Lambda(x, log(_tilted(x)))}
+    variances = Integral(2 * _variance(x), (x, δ, 2 * δ))
     return (
         Step(
-            "K(δ) = log Σ_t n(t) exp(δ d(t)) bends upwards by a variance …",
-            Derivative(log(over_tokens(tilted)), δ, 2),
-            spread,
-            "Differentiate twice.",
-            where=sums,
-            why_given=letters,
+            "K bends upwards by the variance of the drifts under the weights n exp(x d).",
+            Derivative(log(_tilted(x)), (x, 2)),
+            _variance(x),
+            "Differentiate twice; expand the square.",
+            begins="bend of K",
+            label="bend",
         ),
         Step(
-            "… that of d under the weights n exp(δd), which is positive unless all drifts are equal.",
-            over_tokens((drift - Q1 / Q0) ** 2 * tilted) / Q0,
-            spread,
-            "Expand the square.",
-            where=sums,
-            why_given=letters,
+            "The logarithm of cos² falls at the rate 2(K′(2δ) − K′(δ)), an integral of the bend.",
+            falling,
+            gain,
+            "Chain rule; fundamental theorem of calculus.",
+            begins="minus the slope of log cos²",
+            name="rate of fall",
         ),
         Step(
-            "The logarithm of cos² = (Σ n ρ)²/(Σ n · Σ n ρ²) falls at the rate 2(K′(2δ) − K′(δ)), positive for δ > 0 "
-            "as K′ increases.",
-            Derivative(2 * log_sum(δ) - log_sum(2 * δ) - log_sum(0), δ),
-            2 * Derivative(log_sum(δ), δ) - 2 * Subs(Derivative(log_sum(x), x), x, 2 * δ),
-            "Chain rule.",
+            "So of variances …",
+            Integral(2 * Derivative(log(_tilted(x)), (x, 2)), (x, δ, 2 * δ)),
+            variances,
+            "K(x) = log Σ n exp(x d).",
+            begins=Cited("rate of fall", here),
+            given=("bend",),
+        ),
+        Step(
+            "… which are never negative: the cosine does not rise.",
+            variances,
+            S.Zero,
+            "Integral of quotients of such sums, δ > 0.",
+            relation="≥",
+            name="fall",
         ),
         Step(
             "Near the old policy the squared cosine is 1 − δ² × that variance at δ = 0: half of its second derivative.",
-            Subs(
-                Derivative(
-                    over_tokens(tilted) ** 2 / (over_tokens(size) * over_tokens(size * exp(2 * δ * drift))), δ, 2
-                ),
-                δ,
-                0,
-            )
-            / 2,
-            -(S2 / S0 - (S1 / S0) ** 2),
+            Subs(Derivative(_squared_cosine(), δ, 2), δ, 0) / 2,
+            -(M2 / M0 - (M1 / M0) ** 2),
             "Differentiate twice.",
-            where={over_tokens(size): S0, over_tokens(size * drift): S1, over_tokens(size * drift**2): S2},
-            why_given="S_i = Σ_t n(t) d(t)^i",
+            begins="curvature of cos²",
+            where=("M₀", "M₁", "M₂"),
             name="cosine",
+        ),
+    )
+
+
+def _witnesses() -> tuple[Witness, ...]:
+    half = Rational(1, 2)
+
+    def index(extra: Expr) -> tuple[Expr, Expr]:
+        """η of weights A(t) ρ(t)/L with A = 1, 1 + δ and ρ = 1, 3/2, and the formula for it."""
+        ratios, advantages = (Integer(1), Rational(3, 2)), (Integer(1), 1 + extra)
+        found = [r * b / 2 for r, b in zip(ratios, advantages, strict=True)]
+        mean = sum(found) / 2
+        s1, s2 = sum(ratios), sum(r**2 for r in ratios)
+        return sum((w - mean) ** 2 for w in found) / sum(w**2 for w in found), 1 - s1**2 / (2 * s2)
+
+    def shared(share: Expr) -> tuple[Expr, Expr]:
+        """cos² of the two gradients with ratios 1 and 2 and scores (1, 0) and (κ, 1 − κ), and the formula for it."""
+        scores = Matrix([1, 0]), Matrix([share, 1 - share])
+        ours, theirs = scores[0] + 2 * scores[1], scores[0] + scores[1]
+        norms = [s.dot(s) for s in scores]
+        formula = (norms[0] + 2 * norms[1]) ** 2 / (sum(norms) * (norms[0] + 4 * norms[1]))
+        return ours.dot(theirs) ** 2 / (ours.dot(ours) * theirs.dot(theirs)), formula
+
+    def clip(ratio_now: Expr) -> tuple[Expr, Expr]:
+        """η of two tokens with ratios 1 and ρ, A > 0, under the clip range [1/2, 3/2], and the formula without."""
+        found = [Integer(1), ratio_now if ratio_now <= Rational(3, 2) else Integer(0)]
+        mean = sum(found) / 2
+        formula = 1 - (1 + ratio_now) ** 2 / (2 * (1 + ratio_now**2))
+        return sum((w - mean) ** 2 for w in found) / sum(w**2 for w in found), formula
+
+    first = "the first inner step, where the index is 0 and the two gradients are parallel"
+    batch = "batch 'aa' (A = 1) and 'bb' (A = −1) of the uniform policy on two tokens"
+    parallel = "cosine of GRPO's gradient and the SFT gradient = 1"
+    return (
+        Witness(
+            "the advantage does not depend on t",
+            "index",
+            "a response of two tokens with ratios 1 and 3/2 and advantages 1 and 1 + δ",
+            "η = 1 − S₁²/(L S₂)",
+            index,
+            "δ",
+            0,
+            1,
+        ),
+        Witness(
+            first,
+            "first inner step",
+            f"{batch}; K − 1 steps of size 4 log 2 on this batch; wide clip",
+            parallel,
+            partial(_cosine_after_steps, clip=Integer(9)),
+            "K",
+            1,
+            2,
+        ),
+        Witness(
+            f"{first} (with clipping)",
+            "first inner step",
+            "the same with clip range 1/2, which the first token of either response leaves",
+            parallel,
+            partial(_cosine_after_steps, clip=half),
+            "K",
+            1,
+            2,
+        ),
+        Witness(
+            "tabular logits: scores of a response's tokens are orthogonal, for the cosine",
+            "fall",
+            "two tokens with ratios 1 and 2 and scores (1, 0) and (κ, 1 − κ)",
+            "squared cosine of the two gradients = (Σ n ρ)²/(Σ n Σ n ρ²)",
+            shared,
+            "κ",
+            0,
+            half,
+        ),
+        Witness(
+            "no clip, for the index and the cosine",
+            "index",
+            "a response of two tokens with ratios 1 and ρ, A > 0; the clip range ends at 3/2",
+            "η = 1 − S₁²/(L S₂)",
+            clip,
+            "ρ",
+            Rational(5, 4),
+            2,
         ),
     )
 

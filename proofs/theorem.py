@@ -121,18 +121,23 @@ class Theorem:
         if name in known:
             equations = known[name]
         else:
-            step = self.step(name, before)
-            equations = {sympify(step.left): sympify(step.right)} if step.relation == "=" else {}
+            theorem, step = self.find(name, before)
+            start, relation, end = theorem.equation(step.name or step.label)
+            equations = {sympify(step.left): end} | {start: end} if relation == "=" else {}
         return {specialised(left, put): specialised(sympify(right), put) for left, right in equations.items()}
 
     def step(self, name: str, before: int) -> Step:
         """The step of this name or label before number `before`, or of an earlier theorem; KeyError if there is none."""
+        return self.find(name, before)[1]
+
+    def find(self, name: str, before: int) -> tuple["Theorem", Step]:
+        """The step as in `step`, and the theorem that it is a step of."""
         for theorem in self.after:
             if name.startswith(f"{theorem.id}: "):
-                return theorem.step(name.removeprefix(f"{theorem.id}: "), len(theorem.steps))
+                return theorem, theorem.step(name.removeprefix(f"{theorem.id}: "), len(theorem.steps))
         for step in self.steps[:before]:
             if name and name in (step.name, step.label):
-                return step
+                return self, step
         raise KeyError(name)
 
     def rests_on(self, name: str) -> frozenset[str]:
