@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from sympy import Expr, Integer, Matrix, S, simplify, sqrt, sympify, zeros
+from sympy import Expr, Integer, Matrix, Rational, S, simplify, sqrt, sympify, zeros
 
 Group = Sequence[Expr]
 Rule = Callable[[Group], Sequence[Expr]]
@@ -115,3 +115,10 @@ def proportions(vector: Matrix, other: Matrix) -> tuple[Expr, Expr]:
         raise ValueError("a coordinate of the second vector vanishes alone")
     quotients = sorted({simplify(a / b) for a, b in zip(vector, other, strict=True) if b != 0}, key=float)
     return quotients[0], quotients[-1]
+
+
+def three_levels(rule: Rule, middle: Expr) -> tuple[Expr, Expr]:
+    """The extreme quotients of E[gradient] and ∇p for rewards 1, `middle`, 0 with chances 1/4, 1/4, 1/2 and G = 3."""
+    tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), middle), ("c", Rational(1, 2), 0))
+    success = tree.gradient(lambda y: Integer(tree.reward[y] == 1))
+    return proportions(tree.group_gradient(rule, 3, uniform), success)

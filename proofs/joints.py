@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from sympy import Basic, Expr, Lambda, Symbol, sympify
+from sympy import Basic, Derivative, Expr, Lambda, Symbol, sympify
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
 from proofs.parts import Cited, Step, cited
@@ -96,6 +96,8 @@ def _admits(letter: Basic, value: Expr) -> bool:
         return sign(value) == "positive"
     if letter.is_nonnegative and not letter.is_integer:
         return sign(value) != "unknown"
+    if isinstance(value, Derivative) and value.expr.is_real:
+        return not (letter.is_positive or letter.is_nonnegative or letter.is_integer)
     return all(getattr(value, known) for known in _PROPERTIES if getattr(letter, known))
 
 

@@ -20,6 +20,7 @@ from sympy import (
     KroneckerDelta,
     Limit,
     Mul,
+    Ne,
     Piecewise,
     S,
     Subs,
@@ -123,10 +124,23 @@ def _forms(expression: Expr, sums: Hypotheses) -> Iterator[tuple[Expr, Expr]]:
     else:
         yield _divide_out(expression), S.Zero
         yield factor(expression), S.Zero
+        if expression.has(Piecewise):
+            yield _by_cases(expression), S.Zero
         simple = simplify(expression)
         yield simple, S.Zero
         if simplify(counted_from_0(simple)) == 0:
             yield S.Zero, S.Zero
+
+
+def _by_cases(expression: Expr) -> Expr:
+    """0 if the expression is 0 for letters that are not 0 and for those that are; SymPy integrates by such cases."""
+    conditions = [condition for part in expression.atoms(Piecewise) for _, condition in part.args]
+    letters = {x for condition in conditions if isinstance(condition, Ne) for x in condition.free_symbols if x.is_real}
+    for x in letters:
+        other = expression.subs(x, Dummy(x.name, real=True, nonzero=True))
+        if not other.has(Piecewise) and settle(other) == 0 and settle(expression.subs(x, 0)) == 0:
+            return S.Zero
+    return expression
 
 
 def _anchors(expressions: Iterable[Expr]) -> Iterator[Anchor]:

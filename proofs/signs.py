@@ -34,7 +34,7 @@ def counted_from_0(expression: Expr) -> Expr:
 
 
 def _of_range(total: Sum | Integral) -> Sign:
-    """A sum over at least one term keeps both signs; one that may be empty, and an integral, the weak one."""
+    """Over at least one term, or a length that is positive, a sum or an integral keeps the sign; else the weak one."""
     inner = sign(total.function)
     if inner == "unknown" and len(total.limits) == 1:
         inner = sign(_inside(total))
@@ -54,7 +54,7 @@ def _inside(total: Sum | Integral) -> Expr:
     if size.is_Symbol and not low.has(size):
         summand = summand.subs({size: low + after + left - more, index: low + after}, simultaneous=True)
     else:
-        summand = summand.subs(index, low + after)
+        summand = summand.xreplace({high - index: left}).subs(index, low + after)
     return summand
 
 

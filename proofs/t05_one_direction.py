@@ -23,7 +23,7 @@ from sympy import (
     zeros,
 )
 
-from proofs.instances import Tree, bandit, grpo, over_length, proportions, uniform
+from proofs.instances import Tree, bandit, grpo, over_length, proportions, three_levels, uniform
 from proofs.notation import G, binomial_law, g, i, j, k, m, n, p, q, y, α, θ, π
 from proofs.parts import Assumption, Cited, Definition, Step, Witness
 from proofs.theorem import Theorem, specialised
@@ -388,7 +388,7 @@ def _rules() -> tuple[Step, ...]:
             spread / (G * p) + spread / (G * q),
             "The two weights.",
             begins=Cited("c(p)", {advantage: RULES["GRPO"]}),
-            given=("GRPO w1", "GRPO w0"),
+            given=("GRPO w1",),
         ),
         Step(
             "Together they are over pq.",
@@ -503,11 +503,6 @@ def _witnesses() -> tuple[Witness, ...]:
         tree = bandit((".", Rational(1, 4), 1), ("a.", Rational(1, 4), 0), ("aa", Rational(1, 2), 1))
         return proportions(tree.group_gradient(grpo, 3, over_length(power)), tree.gradient(tree.reward.__getitem__))
 
-    def levels(middle: Expr) -> tuple[Expr, Expr]:
-        tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), middle), ("c", Rational(1, 2), 0))
-        success = tree.gradient(lambda y: Integer(tree.reward[y] == 1))
-        return proportions(tree.group_gradient(grpo, 3, uniform), success)
-
     def drift(shift: Expr) -> tuple[Expr, Expr]:
         half = Rational(1, 2)
         rewards = {"aa": Integer(1), "ab": Integer(0), "ba": Integer(0), "bb": Integer(0)}
@@ -575,7 +570,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "direction",
             "three responses with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; GRPO, G = 3; p = P(r = 1)",
             conclusion,
-            levels,
+            lambda middle: three_levels(grpo, middle),
             "c",
             0,
             Rational(1, 10),

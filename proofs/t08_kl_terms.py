@@ -1,16 +1,33 @@
 """T8: what each estimator of the KL divergence does to the weights of the sampled tokens."""
 
-from sympy import Derivative, Expr, Function, Integer, Matrix, Rational, Subs, Sum, Symbol, exp, log, symbols
+from sympy import (
+    Derivative,
+    Expr,
+    Function,
+    Integer,
+    Lambda,
+    Matrix,
+    Rational,
+    S,
+    Subs,
+    Sum,
+    Symbol,
+    exp,
+    log,
+    symbols,
+)
 
 from proofs.instances import Tree
-from proofs.notation import N, j, β, θ, π
-from proofs.theorem import Step, Theorem, Witness
+from proofs.notation import N, j, y, β, θ, π
+from proofs.parts import Assumption, Definition, Step, Witness
+from proofs.theorem import Theorem
 
 chance = π(j, θ)
 reference = Function("pi_ref", positive=True)(j)
 reward = Function("r", real=True)(j)
 score = Derivative(log(chance), θ)
 quotient = reference / chance
+log_ratio = log(chance) - log(reference)
 slope, x = symbols("g x", real=True)
 time = Symbol("t", real=True)
 path, divergence = Function("theta", real=True)(time), Function("D", real=True)
@@ -21,111 +38,151 @@ def over_tokens(term: Expr) -> Sum:
     return Sum(term, (j, 1, N))
 
 
+reverse, forward = over_tokens(chance * log_ratio), over_tokens(reference * -log_ratio)
+rate = Subs(Derivative(divergence(x), x), x, path)
+K3 = quotient - log(reference) + log(chance) - 1
+RULES = {"k1": (log_ratio, score), "k2": (log_ratio**2 / 2, log_ratio * score), "k3": (K3, (1 - quotient) * score)}
+"""Each estimator, with q = π_ref/π, and what its derivative is."""
+
+
 def theorem() -> Theorem:
-    certain = {over_tokens(chance): Integer(1)}
-    no_drift = {over_tokens(Derivative(chance, θ)): Integer(0)}
-    still = "probabilities sum to 1, so their derivatives sum to 0"
-    log_ratio = log(chance) - log(reference)
-    reverse, forward = over_tokens(chance * log_ratio), over_tokens(reference * -log_ratio)
-    rate = Subs(Derivative(divergence(x), x), x, path)
-    k3 = quotient - log(reference) + log(chance) - 1
+    mean_score = over_tokens(chance * score)
+    certain = over_tokens(Derivative(chance, θ))
+    k1_mean = over_tokens(chance * Derivative(log_ratio, θ))
+    in_reward = over_tokens(chance * (reward - β * log_ratio) * score)
+    softmax = Lambda((y, θ), exp(y * θ) / (exp(θ) + exp(2 * θ)))
     return Theorem(
         id="T8",
         title="KL terms as weights",
-        statement=(
-            "At a state where tokens are sampled from π, let q = π_ref/π. As a loss, k1 = −log q has an expected "
-            "gradient of 0; k2 = (log q)²/2 weighs the score with −log q and its mean is the gradient of the reverse "
-            "divergence KL(π‖π_ref); k3 = q − 1 − log q weighs it with 1 − q and its mean is the gradient of the "
-            "forward divergence KL(π_ref‖π). k1 inside the reward gives the gradient of the reverse divergence. With "
-            "the wrong sign, loss − β k3, training climbs the forward divergence."
+        words=(
+            "At a state where tokens are sampled from the policy, let q be the reference probability over the policy's. "
+            "As a loss, k1 has an expected gradient of 0; k2 weighs the score with minus the logarithm of q and its "
+            "mean is the gradient of the reverse divergence; k3 weighs it with one less q and its mean is the gradient "
+            "of the forward divergence. k1 inside the reward gives the gradient of the reverse divergence. With the "
+            "wrong sign, loss less k3, training climbs the forward divergence."
+        ),
+        results=("mean score", *RULES, "k1 in the loss", "reverse", "forward", "k1 in the reward", "wrong sign"),
+        definitions=(
+            Definition("sum of the slopes", "of the probabilities of the tokens", certain),
+            Definition("policy", "the probabilities π(j) sum to 1", equations={over_tokens(chance): S.One}),
+            Definition("mean of the scores", "of tokens sampled from π", mean_score),
+            *(Definition(f"slope of {name}", "q = π_ref/π; π_ref does not depend on θ", Derivative(value, θ)) for name, (value, _) in RULES.items()),
+            Definition("mean slope of k1", "over tokens sampled from π", k1_mean),
+            Definition("gradient of the reverse divergence", "KL(π‖π_ref)", Derivative(reverse, θ)),
+            Definition("gradient of the forward divergence", "KL(π_ref‖π)", Derivative(forward, θ)),
+            Definition("policy gradient of r − β k1", "with the reward held constant", in_reward),
+            Definition("growth of D", "the forward divergence along the training of θ", Derivative(divergence(path), time)),
+            Definition("D′", "its slope, a letter", Derivative(divergence(path), path), slope),
+            Definition(
+                "descent of −β k3",
+                "dθ/dt = −(−β D′(θ)), as D has the mean gradient of k3",
+                equations={Derivative(path, time): β * rate},
+            ),
         ),
         assumptions=(
-            "tokens are sampled from π itself",
-            "one state: the divergence is that of the next token; visits to the state are not differentiated",
-            "the KL term is added to the loss with the sign +β",
+            Assumption("tokens are sampled from π itself"),
+            Assumption("one state: visits to it are not differentiated"),
+            Assumption("the KL term is added to the loss with the sign +β, except in the last result"),
         ),
-        symbolic="vocabulary size N, policy π(j, θ), reference policy, rewards, β",
+        model={
+            π: softmax,
+            path.func: Lambda(time, time / 2),
+            divergence: Lambda(x, x),
+            β: Rational(1, 2),
+            N: 2,
+            θ: Rational(1, 3),
+            time: 1,
+        },
         steps=(
             Step(
-                "The scores have mean 0.",
-                over_tokens(chance * score),
+                "The slopes of the probabilities add up to the slope of their sum …",
+                certain,
                 Derivative(over_tokens(chance), θ),
-                "π ∂ log π = ∂π.",
+                "Linearity.",
+                begins="sum of the slopes",
             ),
             Step(
-                "For π sums to 1.",
+                "… which is 1.",
                 Derivative(over_tokens(chance), θ),
-                0,
+                S.Zero,
                 "Derivative of 1.",
-                given=certain,
-                why_given="Σ_j π(j) = 1",
+                given=("policy",),
+                label="still",
             ),
             Step(
-                "k1 = −log q weighs the score with 1 …",
-                Derivative(log_ratio, θ),
-                score,
-                "π_ref does not depend on θ.",
-                name="k1",
+                "So the scores have mean 0.",
+                mean_score,
+                S.Zero,
+                "π ∂ log π = ∂π.",
+                begins="mean of the scores",
+                given=("still",),
+                name="mean score",
+            ),
+            *(
+                Step(
+                    f"{name}: the derivative is a weight times the score.",
+                    Derivative(value, θ),
+                    weighted,
+                    "Chain rule; ∂q = −q ∂ log π.",
+                    begins=f"slope of {name}",
+                    name=name,
+                )
+                for name, (value, weighted) in RULES.items()
             ),
             Step(
-                "… so its expected gradient is 0.",
-                over_tokens(chance * Derivative(log_ratio, θ)),
-                0,
+                "k1: its expected gradient is 0.",
+                k1_mean,
+                S.Zero,
                 "Mean of the score.",
-                given=no_drift,
-                why_given=still,
+                begins="mean slope of k1",
+                given=("still",),
+                name="k1 in the loss",
             ),
             Step(
-                "k2 = (log q)²/2 weighs the score with −log q.",
-                Derivative(log_ratio**2 / 2, θ),
-                log_ratio * score,
-                "Chain rule.",
-                name="k2",
-            ),
-            Step(
-                "Its expected gradient is that of the reverse divergence.",
+                "k2: its expected gradient is that of the reverse divergence.",
                 Derivative(reverse, θ),
-                over_tokens(chance * log_ratio * score),
+                over_tokens(chance * RULES["k2"][1]),
                 "Product rule; the derivative of the logarithm has mean 0.",
-                given=no_drift,
-                why_given=still,
+                begins="gradient of the reverse divergence",
+                given=("still",),
                 name="reverse",
             ),
             Step(
-                "k3 = q − 1 − log q weighs the score with 1 − q.",
-                Derivative(k3, θ),
-                (1 - quotient) * score,
-                "∂q = −q ∂ log π.",
-                name="k3",
-            ),
-            Step(
-                "Its expected gradient is that of the forward divergence.",
+                "k3: its expected gradient is that of the forward divergence.",
                 Derivative(forward, θ),
-                over_tokens(chance * (1 - quotient) * score),
+                over_tokens(chance * RULES["k3"][1]),
                 "π q = π_ref, and the score has mean 0.",
-                given=no_drift,
-                why_given=still,
+                begins="gradient of the forward divergence",
+                given=("still",),
                 name="forward",
             ),
             Step(
                 "k1 inside the reward: the expected policy gradient of r − β k1, held constant, is that of E[r] − β "
                 "KL(π‖π_ref).",
-                over_tokens(chance * (reward - β * log_ratio) * score),
+                in_reward,
                 Derivative(over_tokens(chance * reward) - β * reverse, θ),
                 "The score with the reward as weight; the reverse divergence as above.",
-                given=no_drift,
-                why_given=still,
+                begins="policy gradient of r − β k1",
+                given=("still",),
                 name="k1 in the reward",
             ),
             Step(
-                "Descending −β k3 moves the forward divergence D, whose mean gradient k3 has, at the rate β D′².",
+                "Descending −β k3 moves the forward divergence D at the rate β D′².",
                 Derivative(divergence(path), time),
-                β * rate**2,
+                β * slope**2,
                 "Chain rule.",
-                given={Derivative(path, time): β * rate},
-                why_given="dθ/dt = −(−β D′(θ))",
+                begins="growth of D",
+                given=("descent of −β k3",),
+                where=("D′",),
             ),
-            Step("So it grows.", β * slope**2, 0, "Product of a positive number and a square.", relation="≥"),
+            Step(
+                "So it grows.",
+                β * slope**2,
+                S.Zero,
+                "Product of a positive number and a square.",
+                relation="≥",
+                name="wrong sign",
+            ),
         ),
         witnesses=_witnesses(),
         remark=(
@@ -173,6 +230,7 @@ def _witnesses() -> tuple[Witness, ...]:
     return (
         Witness(
             "tokens are sampled from π itself",
+            "k1 in the loss",
             "π is uniform on two tokens, the sampler gives the first one 1/2 + δ",
             "expected gradient of k1 in the logit of the first token = 0",
             stale_samples,
@@ -181,7 +239,8 @@ def _witnesses() -> tuple[Witness, ...]:
             Rational(1, 10),
         ),
         Witness(
-            "one state",
+            "one state: visits to it are not differentiated",
+            "reverse",
             "two tokens, uniform policy; π_ref gives the first token a with 1/4 and, after a, the second with 1/2 + δ",
             "expected gradient of k2 in the first token's logit = that of KL(π‖π_ref) of the whole response",
             two_tokens,
@@ -190,7 +249,8 @@ def _witnesses() -> tuple[Witness, ...]:
             Rational(1, 4),
         ),
         Witness(
-            "the KL term is added with the sign +β",
+            "the KL term is added to the loss with the sign +β, except in the last result",
+            "forward",
             "π(a) = 1/2, π_ref(a) = 1/4; one step of size 1/10 down the expected gradient of sign × k3",
             "KL(π_ref‖π) before the step > after it",
             sign,

@@ -2,38 +2,90 @@
 
 from collections.abc import Sequence
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Rational, S, Subs, Sum, exp, log, oo, sqrt, symbols
+from sympy import (
+    Derivative,
+    Expr,
+    Function,
+    Integer,
+    Integral,
+    Limit,
+    Rational,
+    S,
+    Sum,
+    exp,
+    log,
+    oo,
+    symbols,
+)
 
-from proofs.instances import Rule, Tree, grpo, over_length
-from proofs.notation import G, N, binomial_law, i, k, m, n, p, q, y, θ, π
-from proofs.theorem import Step, Theorem, Witness
+from proofs import t05_one_direction as t05
+from proofs.instances import Rule, Tree, grpo, over_length, three_levels
+from proofs.notation import G, N, i, k, m, n, p, q, y, θ, π
+from proofs.parts import Assumption, Definition, Step, Witness
+from proofs.t05_one_direction import RULES, advantage, spread
+from proofs.theorem import Theorem, specialised
 
-h, against = symbols("h u", positive=True)
-η = symbols("eta", real=True)
-w1, w0, f, f1, f0 = symbols("w_1 w_0 f f_1 f_0", real=True)
+h, against, v = symbols("h u v", positive=True)
+tokens = symbols("n", integer=True, positive=True)
+η, f, w1, w0 = symbols("eta f w_1 w_0", real=True)
+f1, f0 = symbols("f_1 f_0", positive=True)
 length = Function("L", integer=True, positive=True)(y)
+W1, W0 = (specialised(weight, {advantage: RULES["GRPO"]}) for weight in (t05.w1, t05.w0))
+logistic = 1 / (1 + exp(-η))
+rate = h * (-log(h) / (1 - h) - 1)
+RESULTS = (
+    "gradient",
+    "zero sum",
+    "score of ending",
+    "score of going on",
+    "score of a response",
+    "geometric law",
+    "mean inverse length",
+    "rate",
+    "sign of the rate",
+    "mean length",
+    "rate without length",
+    "shared hazard",
+    "hazard of right responses",
+    "hazard of wrong responses",
+    "separate hazards",
+    "rate near 0",
+    "rate near 1",
+)
 
 
 def theorem() -> Theorem:
     return Theorem(
         id="T9",
         title="Length",
-        statement=(
-            "With 1/L the expected gradient is w₁ ∇E[r/L] + w₀ ∇E[(1−r)/L], where p w₁ + (1−p) w₀ = 0 for GRPO. In a "
-            "model where every token ends the response with probability h = σ(η), whether it will be right or wrong, "
-            "an advantage A moves η at the rate A f(h), f(h) = h(−ln h/(1−h) − 1) > 0: negatives alone lengthen, "
-            "positives alone shorten, GRPO's zero-sum advantages cancel exactly. If right and wrong responses end by "
-            "hazards of their own, that of the right ones rises and that of the wrong ones falls, at the rates ± p w₁ "
-            "f: wrong responses get longer. Without 1/L no hazard moves in either case."
+        words=(
+            "With 1/L the expected gradient is that of a bandit with reward r/L, and GRPO weighs right and wrong "
+            "responses by equal amounts. In a model where every token ends the response with probability h, the "
+            "logistic function of a logit, whether it will be right or wrong, an advantage A moves the logit at A "
+            "times the rate {rate}, which is positive: negatives alone lengthen, positives alone shorten, GRPO's "
+            "zero-sum advantages cancel exactly. If right and wrong responses end by hazards of their own, that of the "
+            "right ones does not fall and that of the wrong ones does not rise: wrong responses do not get shorter. "
+            "Without 1/L no hazard moves in either case."
         ),
+        results=RESULTS,
+        definitions=(*_of_bandit(), *_of_hazard()),
         assumptions=(
-            "rewards are 0 or 1; on-policy; the weight of a token is A/L",
-            "hazard model: constant hazard, no horizon, correctness independent of the length",
-            "for the cancellation: one hazard for right and wrong responses",
+            Assumption("rewards are 0 or 1, for the gradient"),
+            Assumption("the weight of a token is A/L"),
+            Assumption("hazard model: constant hazard, no horizon"),
+            Assumption("hazard model: correctness is independent of the length"),
+            Assumption("advantages sum to zero, for the cancellation"),
+            Assumption("one hazard for right and wrong responses, for the cancellation"),
         ),
-        symbolic="group size G, number of responses N and of right ones m, lengths L(y), p, hazards, A",
-        steps=(*_bandit(), *_hazard()),
+        model={h: Rational(1, 3), against: 2},
+        steps=(*_bandit(), *_hazard(), *_drifts()),
         witnesses=_witnesses(),
+        not_proved=(
+            "That the weights and f are put together as they are: the drift of a logit is the sum over right and "
+            "wrong responses of their chance, their weight and the rate, which is linearity in words.",
+            "Strictness for the two hazards: their drifts are products of f > 0 and a mean of √(K(G−K)), which is "
+            "positive for G > 1.",
+        ),
         remark=(
             "The model has one mechanism only. It says that 1/L lengthens wrong responses exactly where the policy can "
             "end them separately; it does not say that this is what lengthens the responses of a language model. If "
@@ -43,163 +95,244 @@ def theorem() -> Theorem:
     )
 
 
+def _group() -> Expr:
+    score = Derivative(log(π(y, θ)), θ)
+    right = Sum(π(y, θ) * w1 / length * score, (y, 1, m))
+    wrong = Sum(π(y, θ) * w0 / length * score, (y, m + 1, N))
+    return Sum(right + wrong, (i, 1, G)) / G
+
+
+def _law(value: Expr) -> Sum:
+    """The sum over the lengths n of a response of value(n), under the geometric law."""
+    return Sum(h * (1 - h) ** (tokens - 1) * value, (tokens, 1, oo))
+
+
+def _of_bandit() -> tuple[Definition, ...]:
+    return (
+        Definition(
+            "expected gradient with 1/L",
+            "response i is y with probability π(y); w₁ and w₀ are the expected advantages of T5; y ≤ m are right",
+            _group(),
+        ),
+        Definition("weights of right and wrong responses", "of GRPO, with their chances", p * W1 + q * W0),
+    )
+
+
+def _of_hazard() -> tuple[Definition, ...]:
+    ends = _law(1 / tokens) - h * _law(S.One)
+    return (
+        Definition("slope of ending", "in the logit η of h = σ(η)", Derivative(log(logistic), η)),
+        Definition("slope of going on", "in the same logit", Derivative(log(1 - logistic), η)),
+        Definition("score of n tokens", "gone on n − 1 times, ended once", Sum(-h, (k, 1, tokens - 1)) + (1 - h)),
+        Definition("0 < h < 1", "h = 1/(1 + u) with the odds u > 0 against ending", equations={h: 1 / (1 + against)}),
+        Definition("sum of the law", "h (1−h)^(n−1) over all lengths n", _law(S.One)),
+        Definition("mean of 1/L", "under that law", _law(1 / tokens)),
+        Definition("drift with 1/L, A = 1", "the mean of the score (1 − L h)/L = 1/L − h", ends),
+        Definition("mean of L", "under that law", _law(tokens)),
+        Definition("drift without 1/L, A = 1", "the mean of the score 1 − L h", _law(S.One) - h * _law(tokens)),
+        Definition("drift of one hazard", "for right and wrong responses, f = f(h)", p * W1 * f + q * W0 * f),
+        Definition("rise of the hazard of right responses", "at f₁ = f(h₁)", p * W1 * f1),
+        Definition("fall of the hazard of wrong responses", "at f₀ = f(h₀)", -q * W0 * f0),
+        Definition("drift of two hazards", "that move by one logit", p * W1 * f1 + q * W0 * f0),
+        Definition("quotient near 0", "of the rate and −h ln h", Limit(rate / (-h * log(h)), h, 0, "+")),
+        Definition("quotient near 1", "of the rate and 1 − h", Limit(rate / (1 - h), h, 1, "-")),
+    )
+
+
 def _bandit() -> tuple[Step, ...]:
     right, wrong = Sum(π(y, θ) / length, (y, 1, m)), Sum(π(y, θ) / length, (y, m + 1, N))
-    spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
-    score = Derivative(log(π(y, θ)), θ)
     return (
         Step(
-            "The expected gradient of the group: response i is y with probability π(y), and weighs w₁/L(y) if right, "
-            "w₀/L(y) if wrong.",
-            Sum(
-                Sum(π(y, θ) * w1 / length * score, (y, 1, m)) + Sum(π(y, θ) * w0 / length * score, (y, m + 1, N)),
-                (i, 1, G),
-            )
-            / G,
+            "The expected gradient of the group is w₁ ∇E[r/L] + w₀ ∇E[(1−r)/L].",
+            _group(),
             w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-            "As in T5; the right responses are numbered 1 … m. The two sums are E[r/L] and E[(1−r)/L].",
+            "As in T5; the two sums are E[r/L] and E[(1−r)/L].",
+            begins="expected gradient with 1/L",
             name="gradient",
         ),
         Step(
             "GRPO weighs right and wrong responses by equal amounts.",
-            p * w1 + q * w0,
-            0,
-            "With the w₁ and w₀ of T5, S = E[√(K(G−K))], K ∼ Bin(G, p).",
-            given={w1: spread / (G * p), w0: -spread / (G * q)},
-            why_given="w₁ = S/(G p) and w₀ = −S/(G q), proved in T5",
+            p * W1 + q * W0,
+            S.Zero,
+            "w₁ = S/(G p) and w₀ = −S/(G q) with S = E[√(K(G−K))], K ∼ Bin(G, p).",
+            begins="weights of right and wrong responses",
             name="zero sum",
         ),
     )
 
 
 def _hazard() -> tuple[Step, ...]:
-    response = h * (1 - h) ** (n - 1)
-    stop = {h: 1 / (1 + against)}
-    odds = "0 < h < 1, so h = 1/(1 + u) with u > 0"
-    logistic = 1 / (1 + exp(-η))
-    rate = h * (-log(h) / (1 - h) - 1)
-    above = -log(h) - (1 - h)
+    inside = ("0 < h < 1",)
+    positive = Integral(v / (1 + v) ** 2, (v, 0, against)) / against
     return (
         Step(
             "The score of ending, in the logit of h = σ(η) …",
             Derivative(log(logistic), η),
             1 - logistic,
             "Derivative of log σ.",
+            begins="slope of ending",
+            name="score of ending",
         ),
-        Step("… and of going on.", Derivative(log(1 - logistic), η), -logistic, "Derivative of log(1 − σ)."),
+        Step(
+            "… and of going on.",
+            Derivative(log(1 - logistic), η),
+            -logistic,
+            "Derivative of log(1 − σ).",
+            begins="slope of going on",
+            name="score of going on",
+        ),
         Step(
             "A response of n tokens has gone on n − 1 times and ended once.",
-            Sum(-h, (k, 1, n - 1)) + (1 - h),
-            1 - n * h,
+            Sum(-h, (k, 1, tokens - 1)) + (1 - h),
+            1 - tokens * h,
             "Sum of the scores.",
+            begins="score of n tokens",
+            name="score of a response",
         ),
         Step(
             "Its lengths have the geometric law.",
-            Sum(response, (n, 1, oo)),
-            1,
+            _law(S.One),
+            S.One,
             "Geometric series.",
-            given=stop,
-            why_given=odds,
+            begins="sum of the law",
+            given=inside,
+            name="geometric law",
         ),
         Step(
             "The mean of 1/L.",
-            Sum(response / n, (n, 1, oo)),
+            _law(1 / tokens),
             -h * log(h) / (1 - h),
             "Σ x^n/n = −ln(1 − x).",
-            given=stop,
-            why_given=odds,
+            begins="mean of 1/L",
+            given=inside,
             name="mean inverse length",
         ),
         Step(
             "With 1/L, an advantage A moves η at A times the mean of (1 − L h)/L = 1/L − h.",
-            Sum(response / n, (n, 1, oo)) - h * Sum(response, (n, 1, oo)),
+            _law(1 / tokens) - h * _law(S.One),
             rate,
             "The two sums above.",
-            given=stop,
-            why_given=odds,
+            begins="drift with 1/L, A = 1",
+            given=inside,
             name="rate",
         ),
         Step(
-            "The rate has the sign of −ln h − (1 − h) …",
-            rate * (1 - h) / h,
-            above,
-            "Multiply by (1 − h)/h > 0.",
+            "In the odds u against ending this is a mean over 0 … u …",
+            rate,
+            positive,
+            "ln(1 + u) − u/(1 + u) has the derivative u/(1 + u)².",
+            given=inside,
         ),
-        Step("… which is 0 at h = 1 …", Subs(above, h, 1), 0, "ln 1 = 0."),
         Step(
-            "… and falls towards it, so it is positive for h < 1.",
-            -Derivative(above, h),
-            0,
-            "Derivative −1/h + 1 = −u in the odds u against ending.",
+            "… of positive numbers.",
+            positive,
+            S.Zero,
+            "Integral of a positive function.",
             relation=">",
-            given=stop,
-            why_given=odds,
+            name="sign of the rate",
         ),
         Step(
             "The mean length is 1/h.",
-            Sum(response * n, (n, 1, oo)),
+            _law(tokens),
             1 / h,
             "Derivative of the geometric series.",
-            given=stop,
-            why_given=odds,
+            begins="mean of L",
+            given=inside,
+            name="mean length",
         ),
         Step(
             "Without 1/L the hazard does not move at all: the mean of 1 − L h is 0.",
-            Sum(response, (n, 1, oo)) - h * Sum(response * n, (n, 1, oo)),
-            0,
+            _law(S.One) - h * _law(tokens),
+            S.Zero,
             "The two sums above.",
-            given=stop,
-            why_given=odds,
+            begins="drift without 1/L, A = 1",
+            given=inside,
             name="rate without length",
         ),
+    )
+
+
+def _drifts() -> tuple[Step, ...]:
+    """GRPO's drift in the hazard model, with one hazard and with two."""
+    return (
         Step(
             "One hazard for right and wrong responses: the drifts cancel.",
-            p * w1 * f + q * w0 * f,
-            0,
+            p * W1 * f + q * W0 * f,
+            S.Zero,
             "The zero sum above, times the common rate f(h).",
-            given={w0: -p * w1 / q},
-            why_given="p w₁ + q w₀ = 0",
+            begins="drift of one hazard",
             name="shared hazard",
         ),
         Step(
-            "Hazards of their own, h₁ of the right and h₀ of the wrong responses: the logit of h₁ moves at p w₁ f(h₁) "
-            "and that of h₀ at",
-            q * w0 * f0,
-            -p * w1 * f0,
-            "f > 0 and w₁ > 0: wrong responses get longer, right ones shorter.",
-            given={w0: -p * w1 / q},
-            why_given="p w₁ + q w₀ = 0",
+            "Hazards of their own: that of the right responses moves at p w₁ f(h₁) …",
+            p * W1 * f1,
+            spread * f1 / G,
+            "w₁ = S/(G p).",
+            begins="rise of the hazard of right responses",
+        ),
+        Step(
+            "… and does not fall.",
+            spread * f1 / G,
+            S.Zero,
+            "Mean of roots, 0 ≤ k ≤ G, times f > 0.",
+            relation="≥",
+            name="hazard of right responses",
+        ),
+        Step(
+            "That of the wrong responses falls at −q w₀ f(h₀) …",
+            -q * W0 * f0,
+            spread * f0 / G,
+            "w₀ = −S/(G q).",
+            begins="fall of the hazard of wrong responses",
+        ),
+        Step(
+            "… and does not rise: wrong responses do not get shorter.",
+            spread * f0 / G,
+            S.Zero,
+            "Mean of roots, 0 ≤ k ≤ G, times f > 0.",
+            relation="≥",
             name="hazard of wrong responses",
         ),
         Step(
             "Hazards h₁ of the right and h₀ of the wrong responses that move together: what is left is the difference "
             "of the rates.",
-            p * w1 * f1 + q * w0 * f0,
-            p * w1 * (f1 - f0),
+            p * W1 * f1 + q * W0 * f0,
+            spread / G * (f1 - f0),
             "The same with f₁ = f(h₁), f₀ = f(h₀).",
-            given={w0: -p * w1 / q},
-            why_given="p w₁ + q w₀ = 0",
+            begins="drift of two hazards",
             name="separate hazards",
         ),
-        Step("The rate f vanishes like −h ln h near 0 …", Limit(rate / (-h * log(h)), h, 0, "+"), 1, "Limit."),
+        Step(
+            "The rate f vanishes like −h ln h near 0 …",
+            Limit(rate / (-h * log(h)), h, 0, "+"),
+            S.One,
+            "Limit.",
+            begins="quotient near 0",
+            name="rate near 0",
+        ),
         Step(
             "… and like (1−h)/2 near 1; positive between, it is not monotone, and f₁ − f₀ can have either sign.",
             Limit(rate / (1 - h), h, 1, "-"),
             S.Half,
             "Limit; −ln h = (1−h) + (1−h)²/2 + …",
+            begins="quotient near 1",
+            name="rate near 1",
         ),
     )
 
 
 def _witnesses() -> tuple[Witness, ...]:
-    def drift(weight_power: Expr, right: Expr, wrong: Expr, rule: Rule = grpo) -> Expr:
-        """Drift of the logit that all hazards share; the first token decides what is right."""
+    def drift(
+        weight_power: Expr, right: Expr, wrong: Expr, rule: Rule = grpo, *, by_length: Expr | int = 0
+    ) -> Expr:
+        """Drift of the logit that all hazards share; the first token decides what is right, or the length does."""
         policy = {"": {"r": Rational(1, 2), "w": Rational(1, 2)}}
         rewards = {}
         for kind, hazard in (("r", right), ("w", wrong)):
             for tail in ("", "a"):
                 policy[kind + tail] = {".": hazard, "a": 1 - hazard}
-            rewards.update({kind + tail: Integer(kind == "r") for tail in (".", "a.", "aa")})
+            for tail in (".", "a.", "aa"):
+                rewards[kind + tail] = Integer(tail == "." if by_length else kind == "r")
         tree = Tree(policy, rewards)
         gradient = tree.group_gradient(rule, 2, over_length(weight_power))
         ending = [token == "." for actions in policy.values() for token in actions]
@@ -208,11 +341,51 @@ def _witnesses() -> tuple[Witness, ...]:
     def negatives(rewards: Sequence[Expr]) -> list[Expr]:
         return [r - 1 for r in rewards]
 
+    def horizon(inverse: Expr) -> tuple[Expr, Expr]:
+        """The mean of score/L at h = 1/2, if responses are cut after T tokens, and f(1/2)."""
+        half, formula = S.Half, log(2) - S.Half
+        if inverse == 0:
+            return Sum(half**tokens * (1 / tokens - half), (tokens, 1, oo)).doit(), formula
+        last = 1 / inverse
+        ended = sum(half**n * (Rational(1, n) - half) for n in range(1, int(last) + 1))
+        return ended - half**last * half, formula
+
     third = Rational(1, 3)
     instance = "token r (right) or w (wrong), each 1/2, then a hazard of ending at each of two more tokens; GRPO, G = 2"
     return (
         Witness(
-            "one hazard for right and wrong responses",
+            "rewards are 0 or 1, for the gradient",
+            "gradient",
+            "three responses of one token with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; GRPO, G = 3",
+            "E[gradient] / ∇E[r/L], r = 1 for success, in the coordinate where it is smallest = where it is largest",
+            lambda middle: three_levels(grpo, middle),
+            "c",
+            0,
+            Rational(1, 10),
+        ),
+        Witness(
+            "hazard model: constant hazard, no horizon",
+            "rate",
+            "h = 1/2, A = 1, responses cut after T tokens",
+            "mean of score/L = f(1/2)",
+            horizon,
+            "1/T",
+            0,
+            S.Half,
+        ),
+        Witness(
+            "hazard model: correctness is independent of the length",
+            "shared hazard",
+            f"{instance}; hazard 1/3 for both; at κ = 1 instead, a response is right if it ends at once",
+            "drift of the logit shared by all hazards = 0",
+            lambda other: (drift(S.One, third, third, by_length=other), S.Zero),
+            "κ",
+            0,
+            1,
+        ),
+        Witness(
+            "one hazard for right and wrong responses, for the cancellation",
+            "shared hazard",
             f"{instance}; hazard 1/3 if right, 1/3 − δ if wrong",
             "drift of the logit shared by all hazards = 0",
             lambda less: (drift(S.One, third, third - less), S.Zero),
@@ -221,8 +394,9 @@ def _witnesses() -> tuple[Witness, ...]:
             Rational(1, 6),
         ),
         Witness(
-            "advantages sum to zero",
-            f"{instance.replace('GRPO', 'r − b as advantage')}; hazard 1/3 for both",
+            "advantages sum to zero, for the cancellation",
+            "shared hazard",
+            f"{instance.replace('GRPO', 'GRPO less b as advantage')}; hazard 1/3 for both",
             "drift of the logit shared by all hazards = 0",
             lambda offset: (drift(S.One, third, third, lambda rewards: [a - offset for a in grpo(rewards)]), S.Zero),
             "b",
@@ -231,6 +405,7 @@ def _witnesses() -> tuple[Witness, ...]:
         ),
         Witness(
             "the weight of a token is A/L",
+            "sign of the rate",
             f"{instance.replace('GRPO', 'negatives alone, A = −(1 − r)')}; hazard 1/3 for both; weights A/L^λ",
             "0 > drift of the logit shared by all hazards (longer responses)",
             lambda power: (S.Zero, drift(power, third, third, negatives)),
