@@ -8,7 +8,8 @@ from sympy import Expr, Function, Sum, Symbol, binomial, symbols
 
 θ, θ_old = symbols("theta theta_old", real=True)
 p, q = symbols("p q", positive=True)
-α, β, ε, ρ = symbols("alpha beta epsilon rho", positive=True)
+α = Symbol("alpha", nonnegative=True)
+β, ε, ρ = symbols("beta epsilon rho", positive=True)
 A = Symbol("A", real=True)
 G, L, N, g = symbols("G L N g", integer=True, positive=True)
 i, j, k, t, u, y = symbols("i j k t u y", integer=True)

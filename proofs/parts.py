@@ -120,7 +120,7 @@ class Step:
             return left - right  # Some integrals have a sign but no closed form.
 
         def done(side: Expr) -> Expr:
-            return carry_out(put_in(carry_out(side), known))
+            return put_in(carry_out(put_in(carry_out(side), known)), where)
 
         return settle(done(left) - done(right), known)
 

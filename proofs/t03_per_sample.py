@@ -98,6 +98,7 @@ def theorem() -> Theorem:
                 gradient,
                 "The derivative passes through the sums; exp(0) = 1.",
                 begins="gradient of the objective",
+                label="gradient",
             ),
             Step(
                 "… is minus the gradient of the cross-entropy with weights A(i)/L(i).",

@@ -78,6 +78,7 @@ def theorem() -> Theorem:
             Assumption("one hazard for right and wrong responses, for the cancellation"),
         ),
         model={h: Rational(1, 3), against: 2},
+        after=(t05.theorem(),),
         steps=(*_bandit(), *_hazard(), *_drifts()),
         witnesses=_witnesses(),
         not_proved=(
@@ -156,6 +157,7 @@ def _bandit() -> tuple[Step, ...]:
             S.Zero,
             "w₁ = S/(G p) and w₀ = −S/(G q) with S = E[√(K(G−K))], K ∼ Bin(G, p).",
             begins="weights of right and wrong responses",
+            given=("T5: GRPO w1",),
             name="zero sum",
         ),
     )
@@ -261,6 +263,7 @@ def _drifts() -> tuple[Step, ...]:
             S.Zero,
             "The zero sum above, times the common rate f(h).",
             begins="drift of one hazard",
+            given=("T5: GRPO w1",),
             name="shared hazard",
         ),
         Step(
@@ -300,6 +303,7 @@ def _drifts() -> tuple[Step, ...]:
             spread / G * (f1 - f0),
             "The same with f₁ = f(h₁), f₀ = f(h₀).",
             begins="drift of two hazards",
+            given=("T5: GRPO w1",),
             name="separate hazards",
         ),
         Step(
