@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sympy import Basic, Expr, Symbol, sympify
+from sympy import Basic, Derivative, Expr, Integral, Limit, Subs, Symbol, sympify
 
 from proofs.settle import carry_out, settle
 from proofs.signs import sign
@@ -120,6 +120,7 @@ class Step:
             return left - right  # Some integrals have a sign but no closed form.
 
         def done(side: Expr) -> Expr:
+            side = side if side.has(Derivative, Integral, Limit, Subs) else put_in(side, where)
             return put_in(carry_out(put_in(carry_out(side), known)), where)
 
         return settle(done(left) - done(right), known)

@@ -1,145 +1,205 @@
 """T13: methods that are the same on their own samples."""
 
-from sympy import Derivative, Eq, Expr, Integer, Piecewise, Rational, S, Subs, Sum, exp, log, symbols
+from collections.abc import Sequence
 
-from proofs.instances import above_mean
-from proofs.notation import A, G, L, certain, i, j, k, p, q, t, α, θ, θ_old
-from proofs.t03_per_sample import advantage, ell, length, over_tokens
-from proofs.t05_one_direction import others
-from proofs.theorem import Step, Theorem, Witness
+from sympy import Derivative, Expr, Integer, KroneckerDelta, Rational, S, Subs, Sum, exp, log, symbols
 
-r = symbols("r", real=True)
+from proofs import t03_per_sample as t03
+from proofs import t05_one_direction as t05
+from proofs.instances import Rule, bandit, uniform
+from proofs.notation import A, G, L, i, j, k, n, p, q, t, α, θ, θ_old
+from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.t03_per_sample import ell, length, over_tokens
+from proofs.t05_one_direction import advantage, rule, w0, w1
+from proofs.theorem import Theorem, specialised
+
 x, x_old, rest = symbols("x x_old s", real=True)
+REJECTING = {
+    "Reinforce-Rej ±1": rule(1 - KroneckerDelta(k, G), -(1 - KroneckerDelta(k, 0))),
+    "Reinforce-Rej 0/1": rule(1 - KroneckerDelta(k, G), 0),
+}
+"""The advantages of Reinforce-Rej: the rewards, in groups that are neither all right nor all wrong."""
 
 
 def theorem() -> Theorem:
     drift = Sum(ell(i, t, θ) - ell(i, t, θ_old), (t, 1, length)) / length
-    given, why = certain(G - 1) | certain(G), "Bin(G−1, p) and Bin(G, p) sum to 1"
+    gspo = Subs(Derivative(Sum(t03.advantage * exp(drift), (i, 1, G)) / G, θ), θ_old, θ)
+    token = Derivative(exp((x - x_old + rest) / L) * A, x)
+    likelihood = Derivative(-Sum((1 - p) ** j / j, (j, 1, G)), p)
+    score = ell(i, t, θ)
+    raft = Sum(1 * score, (i, 1, k)) + Sum(0 * score, (i, k + 1, G))
+    others = Cited("T5: total probability", {n: G - 1})
+    signed, plain = ({advantage: REJECTING[name]} for name in REJECTING)
+    half, zero = Cited("T5: F-ISFT, advantage form", {α: S.Half}), Cited("T5: F-ISFT, advantage form", {α: S.Zero})
     advantage_form = (1 - α) * (1 - p ** (G - 1)) + α * (1 - q ** (G - 1))
-    score, kept = ell(i, t, θ), Piecewise((1, Eq(r, 1)), (0, True))
     return Theorem(
         id="T13",
         title="Equivalences",
-        statement=(
-            "At θ_old the gradient of GSPO is that of GRPO, on each batch. The mean over positives climbs the "
-            "log-likelihood log p expanded in 1 − p up to order G, which is MaxRL's objective. Reinforce-Rej with "
-            "rewards ±1 is twice F-ISFT± in the advantage form (α = ½), and with rewards 0 and 1 it is F-ISFT⁺ in that "
-            "form (α = 0). RAFT is F-ISFT⁺ in the cross-entropy form."
+        words=(
+            "On its own samples the gradient of GSPO is that of GRPO, on each batch. The mean over positives climbs the "
+            "log-likelihood of success, expanded up to order G, which is MaxRL's objective. Reinforce-Rej with signed "
+            "rewards is twice F-ISFT± in the advantage form (half and half), and with rewards 0 and 1 it is F-ISFT⁺ in "
+            "that form. RAFT is F-ISFT⁺ in the cross-entropy form."
+        ),
+        results=("GSPO", "GSPO weight", "MaxRL objective", *REJECTING, "RAFT"),
+        definitions=(
+            Definition(
+                "gradient of GSPO", "at θ_old; the ratio of a response is the geometric mean of its token ratios", gspo
+            ),
+            Definition(
+                "weight of a token in GSPO",
+                "the derivative in its log-probability x; s is the drift of the other tokens",
+                token,
+            ),
+            Definition("slope of the truncated log-likelihood", "log p = −Σ_j (1−p)^j/j, cut at order G", likelihood),
+            Definition("q = 1 − p", "the probability of a wrong response", equations={q: 1 - p}),
+            Definition("c(p)", "the difference of the expected advantages, as in T5", w1 - w0),
+            Definition("half of c(p)", "the same, halved", (w1 - w0) / 2),
+            Definition("F-ISFT⁺, cross-entropy", "r = 1 for the right responses 1 … k and 0 for the others", raft),
         ),
         assumptions=(
-            "ρ = 1, for GSPO",
-            "rewards are 0 or 1, for the others",
-            "all divide by the group size, or by the same number",
+            Assumption("ρ = 1, for GSPO"),
+            Assumption("rewards are 0 or 1, for the others"),
+            Assumption("all divide by the group size, or by the same number"),
         ),
-        symbolic="group size G, lengths, advantages, token log-probabilities, p",
+        model={p: Rational(1, 3), q: Rational(2, 3)},
+        after=(t03.theorem(), t05.theorem()),
         steps=(
             Step(
-                "GSPO's gradient at θ_old: the ratio of a response is the geometric mean of its token ratios.",
-                Subs(Derivative(Sum(advantage * exp(drift), (i, 1, G)) / G, θ), θ_old, θ),
-                over_tokens(advantage * Derivative(ell(i, t, θ), θ)),
-                "Chain rule, ρ = 1. On the right is the gradient of GRPO (T3).",
+                "GSPO's gradient at θ_old is the gradient of GRPO in T3.",
+                gspo,
+                over_tokens(t03.advantage * Derivative(ell(i, t, θ), θ)),
+                "Chain rule, ρ = 1.",
+                begins="gradient of GSPO",
+                ends="T3: gradient",
                 name="GSPO",
             ),
             Step(
                 "Away from θ_old, GSPO gives each token of a response the same weight, A/L times the ratio of the "
                 "response.",
-                Derivative(exp((x - x_old + rest) / L) * A, x),
+                token,
                 exp((x - x_old + rest) / L) * A / L,
-                "Derivative in the log-probability x of one token; s is the drift of the others. So η = 0; GRPO gives "
-                "ρ A/L.",
+                "Derivative of the exponential. So η = 0; GRPO gives ρ A/L.",
+                begins="weight of a token in GSPO",
                 name="GSPO weight",
             ),
             Step(
-                "The log-likelihood log p = −Σ_j (1−p)^j/j, cut at order G, has this derivative.",
-                Derivative(-Sum((1 - p) ** j / j, (j, 1, G)), p),
-                (1 - (1 - p) ** G) / p,
+                "The truncated log-likelihood has the c(p) of the mean over positives, whose weights are r/mean.",
+                likelihood,
+                (1 - q**G) / p,
                 "Geometric sum.",
+                begins="slope of the truncated log-likelihood",
+                ends="T5: mean over positives",
+                given=("q = 1 − p",),
                 name="MaxRL objective",
             ),
             Step(
-                "It is the c(p) of the mean over positives, whose weights are r/mean.",
-                others(G / (k + 1)),
-                (1 - q**G) / p,
-                "G C(G−1, k)/(k+1) = C(G, k+1).",
-                given=given,
-                why_given=why,
-                name="mean over positives",
-            ),
-            Step(
-                "Reinforce-Rej, rewards ±1: in a mixed group a right response weighs twice 1 − α, α = ½ …",
-                2 * (1 - α),
-                1,
-                "Definitions.",
-                given={α: S.Half},
-                why_given="α = ½",
-            ),
-            Step(
-                "… and a wrong one twice −α. Other groups are left out by both.",
-                2 * (-α),
-                -1,
-                "Definitions.",
-                given={α: S.Half},
-                why_given="α = ½",
-            ),
-            Step(
-                "So its c(p) is twice that of F-ISFT±.",
-                others(1, last=G - 2) - others(-1, first=Integer(1)),
-                2 * advantage_form.subs(α, S.Half),
-                "Without the groups that are all right (k = G − 1 others) or all wrong (k = 0).",
-                given=given,
-                why_given=why,
+                "Reinforce-Rej, rewards ±1: half its c(p) is that of F-ISFT±, for the groups that are all right (k = G) "
+                "or all wrong (k = 0) are left out by both.",
+                specialised((w1 - w0) / 2, signed),
+                advantage_form.subs(α, S.Half),
+                "Sum of the law without its last or first term.",
+                begins=Cited("half of c(p)", signed),
+                ends=half,
+                given=(others,),
                 name="Reinforce-Rej ±1",
             ),
             Step(
                 "With rewards 0 and 1 it is that of F-ISFT⁺ (α = 0).",
-                others(1, last=G - 2),
-                advantage_form.subs(α, 0),
+                specialised(w1 - w0, plain),
+                advantage_form.subs(α, S.Zero),
                 "Wrong responses weigh 0 in both.",
-                given=given,
-                why_given=why,
+                begins=Cited("c(p)", plain),
+                ends=zero,
+                given=(others,),
                 name="Reinforce-Rej 0/1",
             ),
             Step(
                 "RAFT sums the scores of the right responses, which it keeps; F-ISFT⁺ weighs all responses with r.",
-                Sum(1 * score, (i, 1, k)) + Sum(0 * score, (i, k + 1, G)),
+                raft,
                 Sum(score, (i, 1, k)),
-                "r = 1 for the right responses 1 … k and 0 for the others.",
+                "Terms with r = 0 drop out.",
+                begins="F-ISFT⁺, cross-entropy",
                 name="RAFT",
             ),
         ),
-        witnesses=(
-            Witness(
-                "ρ = 1 (GSPO)",
-                "a response of two tokens with A = 1; its first token has the ratio ρ, the second 1",
-                "GSPO's weight of the first token = GRPO's",
-                _ratio_weights,
-                "ρ",
-                1,
-                Rational(11, 10),
-            ),
-            Witness(
-                "rewards are 0 or 1 (RAFT)",
-                "a response of reward c; RAFT filters, F-ISFT⁺ with the reward as outcome weighs",
-                "RAFT's weight = F-ISFT⁺'s",
-                lambda reward: (kept.subs(r, reward), reward),
-                "c",
-                1,
-                Rational(1, 10),
-            ),
-            Witness(
-                "rewards are 0 or 1 (Reinforce-Rej)",
-                "group with rewards (0, c, 0), c no success",
-                "Reinforce-Rej's 0/1 weight of the second response = F-ISFT⁺'s in the advantage form",
-                lambda reward: (kept.subs(r, reward), above_mean((S.Zero, reward, S.Zero))[1]),
-                "c",
-                0,
-                Rational(1, 10),
-            ),
-        ),
+        witnesses=_witnesses(),
     )
 
 
-def _ratio_weights(ratio: Expr) -> tuple[Expr, Expr]:
-    """∂/∂x of both objectives, exp((x + 0)/2) and (exp(x) + 1)/2, on tokens with log-ratios x and 0."""
-    at = {x: log(ratio)}
-    return exp(x / 2).diff(x).subs(at), ((exp(x) + 1) / 2).diff(x).subs(at)
+def _witnesses() -> tuple[Witness, ...]:
+    def ratio_gradients(ratio: Expr) -> tuple[Expr, Expr]:
+        """∂/∂x of both objectives, exp((x + 0)/2) and (exp(x) + 1)/2, on tokens with log-ratios x and 0."""
+        at = {x: log(ratio)}
+        return exp(x / 2).diff(x).subs(at), ((exp(x) + 1) / 2).diff(x).subs(at)
+
+    def kept(rewards: Sequence[Expr]) -> list[Expr]:
+        return [Integer(r == 1) for r in rewards]
+
+    def mixed(rewards: Sequence[Expr]) -> list[Expr]:
+        """Reinforce-Rej: a success counts 1, all else −1, if the group has both."""
+        successes = sum(kept(rewards))
+        return [(2 * r - 1) * Integer(0 < successes < len(rewards)) for r in kept(rewards)]
+
+    def both_signs(rewards: Sequence[Expr]) -> list[Expr]:
+        """Twice F-ISFT± in the advantage form."""
+        mean = sum(rewards) / Integer(len(rewards))
+        return [Integer(bool(r > mean)) - Integer(bool(r < mean)) for r in rewards]
+
+    def averaged(share: Expr) -> Rule:
+        """RAFT where the sum over the kept responses is divided by (1 − κ) G + κ (number kept)."""
+
+        def rule(rewards: Sequence[Expr]) -> list[Expr]:
+            size, number = Integer(len(rewards)), sum(kept(rewards))
+            return [r * size / ((1 - share) * size + share * number) if r else S.Zero for r in kept(rewards)]
+
+        return rule
+
+    def first(rule: Rule, middle: Expr | int) -> Expr:
+        """The expected gradient in the second arm's logit: rewards 1, `middle`, 0, chances 1/4, 1/4, 1/2, G = 3."""
+        tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), middle), ("c", Rational(1, 2), 0))
+        return tree.group_gradient(rule, 3, uniform)[1]
+
+    instance = "three responses with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; G = 3"
+    return (
+        Witness(
+            "ρ = 1, for GSPO",
+            "GSPO",
+            "a response of two tokens with A = 1; its first token has the ratio ρ, the second 1",
+            "GSPO's gradient in the first token's log-probability = GRPO's",
+            ratio_gradients,
+            "ρ",
+            1,
+            Rational(11, 10),
+        ),
+        Witness(
+            "rewards are 0 or 1, for the others (RAFT)",
+            "RAFT",
+            instance,
+            "E[gradient] of RAFT = of F-ISFT⁺ with the reward as outcome, in the second response's logit",
+            lambda middle: (first(kept, middle), first(list, middle)),
+            "c",
+            0,
+            Rational(1, 10),
+        ),
+        Witness(
+            "rewards are 0 or 1, for the others (Reinforce-Rej)",
+            "Reinforce-Rej ±1",
+            instance,
+            "E[gradient] of Reinforce-Rej ±1 = twice that of F-ISFT± in the advantage form, in the second logit",
+            lambda middle: (first(mixed, middle), first(both_signs, middle)),
+            "c",
+            0,
+            Rational(1, 10),
+        ),
+        Witness(
+            "all divide by the group size, or by the same number",
+            "RAFT",
+            f"{instance}, c = 0; RAFT divides by (1 − κ) G + κ times the number that it keeps",
+            "E[gradient] of RAFT = of F-ISFT⁺, in the second response's logit",
+            lambda share: (first(averaged(share), 0), first(list, 0)),
+            "κ",
+            0,
+            1,
+        ),
+    )
