@@ -139,7 +139,7 @@ def _witnesses() -> tuple[Witness, ...]:
     def mixed(rewards: Sequence[Expr]) -> list[Expr]:
         """Reinforce-Rej: a success counts 1, all else −1, if the group has both."""
         successes = sum(kept(rewards))
-        return [(2 * r - 1) * Integer(0 < successes < len(rewards)) for r in kept(rewards)]
+        return [(2 * r - 1) * Integer(bool(0 < successes < len(rewards))) for r in kept(rewards)]
 
     def both_signs(rewards: Sequence[Expr]) -> list[Expr]:
         """Twice F-ISFT± in the advantage form."""

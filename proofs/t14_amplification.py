@@ -1,18 +1,39 @@
 """T14: GRPO with a KL term, each iteration solved exactly, multiplies the odds over the reference (2503.06639)."""
 
-from sympy import Derivative, Expr, Function, Integer, Limit, Rational, Subs, Sum, cosh, exp, log, oo, sqrt, symbols
+from collections.abc import Sequence
+
+from sympy import (
+    Derivative,
+    Expr,
+    Function,
+    Integer,
+    Integral,
+    Lambda,
+    Limit,
+    Rational,
+    S,
+    Subs,
+    Sum,
+    cosh,
+    exp,
+    log,
+    oo,
+    sqrt,
+    symbols,
+)
 
 from proofs.notation import N, j, p, β, ε, π
-from proofs.theorem import Step, Theorem, Witness
+from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.theorem import Theorem
 
 chance = π(j)
-reference, best = Function("pi_ref", positive=True)(j), Function("pi_best", positive=True)(j)
-advantage = Function("A", real=True)(j)
+reference = Function("pi_ref", positive=True)(j)
+advantage, lead = Function("A", real=True)(j), Function("v", real=True)(j)
 Z = symbols("Z", positive=True)
-A_plus, A_minus = symbols("A_plus A_minus", real=True)
 p_ref, q_ref = symbols("p_ref q_ref", positive=True)
-x, odds, above = symbols("x o s", positive=True)
-half_logit = symbols("v", real=True)
+odds, above = symbols("o s", positive=True)
+v = symbols("v", real=True)
+part = symbols("t", nonnegative=True)
 
 
 def gain(p: Expr, β: Expr, ε: Expr) -> Expr:
@@ -24,26 +45,75 @@ def logit(p: Expr) -> Expr:
     return log(p) - log(1 - p)
 
 
+def over_responses(term: Expr) -> Sum:
+    return Sum(term, (j, 1, N))
+
+
+def excess(v: Expr) -> Expr:
+    """e^v − 1 − v as a product that is not negative."""
+    return v**2 * Integral((1 - part) * exp(part * v), (part, 0, 1))
+
+
 def theorem() -> Theorem:
     return Theorem(
         id="T14",
         title="Amplification",
-        statement=(
-            "Let iteration n maximise E_π[A] − β KL(π‖π_ref) over all policies, with GRPO's advantages at the success "
-            "probability p of iteration n − 1 and the variance floor ε. Then odds(p_n) = odds(p_ref) exp(1/(β √(p(1−p) "
-            "+ ε))), so p_n > p_ref for every n ≥ 1. Every fixed point lies above p_ref, and for ε > 0 there is one. "
-            "For p_ref ≥ 1/2 and ε > 0 the p_n grow and converge to a fixed point. In general they do neither."
+        words=(
+            "Let each iteration maximise the expected advantage less β times the divergence from the reference over "
+            "all policies, with GRPO's advantages at the success probability p of the iteration before and the "
+            "variance floor ε. Then the odds of the next iteration are {odds}, above those of the reference, in every "
+            "iteration. Every fixed point lies above the reference. With a floor the odds at p overtake the right side "
+            "as p tends to 1; without one they need not, and there may be no fixed point. For p above one half the "
+            "right side grows with p; in general it does not, and a fixed point where the slope is below minus one "
+            "repels."
         ),
+        results=(
+            "objective",
+            "divergence",
+            "odds",
+            "above the reference",
+            "logit slope",
+            "large β",
+            "existence",
+            "without a floor",
+            "no fixed point",
+            "gain slope",
+            "growth",
+            "logistic slope",
+            "map slope",
+        ),
+        definitions=(*_of_policies(), *_of_odds(), *_of_fixed_points()),
         assumptions=(
-            "the maximum over all policies is reached in each iteration",
-            "rewards are 0 or 1; population mean and deviation",
-            "β is finite; 0 < p_ref < 1",
-            "ε > 0, for the existence of a fixed point",
-            "p_ref ≥ 1/2, for growth and convergence",
+            Assumption("the maximum over all policies is reached in each iteration"),
+            Assumption("rewards are 0 or 1; population mean and deviation"),
+            Assumption("β is finite"),
+            Assumption("0 < p_ref < 1"),
+            Assumption("ε > 0, for a fixed point"),
+            Assumption("p_ref ≥ 1/2, for growth and convergence"),
         ),
-        symbolic="number of responses N, reference policy, p, p_ref, β, ε",
+        model={
+            π: Lambda(j, Rational(1, 2)),
+            reference.func: Lambda(j, Rational(1, 2)),
+            advantage.func: Lambda(j, Integer(3) - 2 * j),
+            lead.func: Lambda(j, Integer(3) - 2 * j - log((exp(1) + exp(-1)) / 2)),
+            Z: (exp(1) + exp(-1)) / 2,
+            β: 1,
+            N: 2,
+            j: 1,
+            p: Rational(3, 4),
+            odds: Rational(1, 3),
+            above: 2,
+        },
         steps=(*_best_policy(), *_odds(), *_fixed_points()),
         witnesses=_witnesses(),
+        not_proved=(
+            "Convergence for p_ref ≥ 1/2: the growth of the right side is proved; that a growing, bounded sequence "
+            "converges, and that a continuous map has its limit as a fixed point, is taken from analysis.",
+            "Existence of a fixed point for ε > 0: that the odds are below the right side at p_ref and outgrow it near 1 "
+            "is proved; the intermediate value theorem is taken from analysis.",
+            "That a fixed point with a slope below −1 repels, for which only the slope is proved.",
+            "That the policy of the objective is the only maximum: the divergence is proved to be at least 0.",
+        ),
         remark=(
             "The statement that p_n is amplified to a fixed point above p_ref is right as to where the fixed points "
             "are, and wrong if it is read as convergence: the map from p to the next p falls where p < 1/2, and where "
@@ -53,151 +123,254 @@ def theorem() -> Theorem:
     )
 
 
-def _best_policy() -> tuple[Step, ...]:
-    def over_responses(term: Expr) -> Sum:
-        return Sum(term, (j, 1, N))
+def _objective() -> Expr:
+    return over_responses(chance * advantage) - β * over_responses(chance * (log(chance) - log(reference)))
 
-    sums_to_1 = {over_responses(chance): Integer(1), over_responses(best): Integer(1)}
+
+def _divergence() -> Sum:
+    """KL(π‖π_best), with π_best = π e^v."""
+    return over_responses(chance * (log(chance) - log(chance * exp(lead))))
+
+
+def _of_policies() -> tuple[Definition, ...]:
+    return (
+        Definition("objective", "E_π[A] − β KL(π‖π_ref)", _objective()),
+        Definition("policy", "the probabilities π(j) sum to 1", equations={over_responses(chance): S.One}),
+        Definition("e^v − 1 − v", "x − 1 − log x at x = e^v", exp(v) - 1 - v),
+        Definition(
+            "divergence from the best", "KL(π‖π_best), where π_best = π exp(v) is any other policy", _divergence()
+        ),
+        Definition(
+            "best policy", "π exp(v) sums to 1", equations={over_responses(chance * exp(lead)): S.One}
+        ),
+    )
+
+
+def _best_policy() -> tuple[Step, ...]:
     log_best = log(reference) + advantage / β - log(Z)
+    terms = over_responses(chance * (exp(lead) - 1 - lead))
     return (
         Step(
             "The objective is β log Z − β KL(π‖π_best) with π_best = π_ref exp(A/β)/Z, for every policy π.",
-            over_responses(chance * advantage) - β * over_responses(chance * (log(chance) - log(reference))),
+            _objective(),
             β * log(Z) - β * over_responses(chance * (log(chance) - log_best)),
             "Insert log π_best = log π_ref + A/β − log Z.",
-            given=sums_to_1,
-            why_given="Σ π = 1",
+            begins="objective",
+            given=("policy",),
+            name="objective",
         ),
         Step(
-            "The divergence is a mean of x − 1 − log x with x = π_best/π …",
-            over_responses(chance * (log(chance) - log(best))),
-            over_responses(chance * (best / chance - 1 - log(best) + log(chance))),
-            "Both policies sum to 1.",
-            given=sums_to_1,
-            why_given="Σ π = Σ π_best = 1",
+            "e^v − 1 − v is not negative: v² times an integral of positive numbers.",
+            exp(v) - 1 - v,
+            excess(v),
+            "Taylor's formula with the integral remainder.",
+            begins="e^v − 1 − v",
+            label="excess",
         ),
-        Step("… a convex function …", Derivative(x - 1 - log(x), x, 2), 0, "Second derivative 1/x².", relation=">"),
-        Step("… whose slope vanishes at x = 1 …", Derivative(x - 1 - log(x), x), 1 - 1 / x, "Derivative."),
-        Step("… where it is 0. So π_best is the maximum.", Subs(x - 1 - log(x), x, 1), 0, "ln 1 = 0."),
+        Step(
+            "The divergence is a mean of e^v − 1 − v with e^v = π_best/π …",
+            _divergence(),
+            terms,
+            "Both policies sum to 1.",
+            begins="divergence from the best",
+            given=("policy", "best policy"),
+        ),
+        Step(
+            "… that is, of those products …",
+            terms,
+            over_responses(chance * excess(lead)),
+            "The step on e^v − 1 − v, in each term.",
+            given=(Cited("excess", {v: lead}),),
+        ),
+        Step(
+            "… so it is at least 0, and π_best, where it is 0, is a maximum.",
+            over_responses(chance * excess(lead)),
+            S.Zero,
+            "Mean of such numbers.",
+            relation="≥",
+            name="divergence",
+        ),
+    )
+
+
+def _multiplied() -> Expr:
+    """The right responses weigh exp(A⁺/β)/Z, the wrong ones exp(A⁻/β)/Z."""
+    deviation = sqrt(p * (1 - p) + ε)
+    right, wrong = (1 - p) / deviation, (0 - p) / deviation
+    return (p_ref * exp(right / β) / Z) / (q_ref * exp(wrong / β) / Z)
+
+
+def _of_odds() -> tuple[Definition, ...]:
+    bound = p_ref / q_ref * exp(gain(p, β, ε))
+    return (
+        Definition(
+            "odds of the best policy",
+            "π_best summed over the right and over the wrong responses; A = (r − p)/√(p(1−p) + ε)",
+            _multiplied(),
+        ),
+        Definition("0 < p < 1", "p = 1/(1 + o) with the odds o > 0 against", equations={p: 1 / (1 + odds)}),
+        Definition("rise of the logit", "of the next iteration over the reference", log(bound) - log(p_ref / q_ref)),
+        Definition("slope of the logit", "in p", Derivative(logit(p), p)),
+        Definition("factor of the odds for large β", "", Limit(exp(gain(p, β, ε)), β, oo)),
     )
 
 
 def _odds() -> tuple[Step, ...]:
-    inside = {p: 1 / (1 + odds)}
-    why = "0 < p < 1, so p = 1/(1 + o) with o > 0"
+    bound = p_ref / q_ref * exp(gain(p, β, ε))
+    inside = ("0 < p < 1",)
     return (
         Step(
-            "The two advantages are one over the deviation apart.",
-            (1 - p) / sqrt(p * (1 - p) + ε) - (0 - p) / sqrt(p * (1 - p) + ε),
-            1 / sqrt(p * (1 - p) + ε),
-            "A = (r − p)/√(p(1−p) + ε).",
-        ),
-        Step(
-            "π_best multiplies the odds by exp((A⁺ − A⁻)/β): right responses weigh exp(A⁺/β)/Z, wrong ones "
-            "exp(A⁻/β)/Z.",
-            (p_ref * exp(A_plus / β) / Z) / (q_ref * exp(A_minus / β) / Z),
-            p_ref / q_ref * exp((A_plus - A_minus) / β),
-            "Sum π_best over the right and over the wrong responses; Z cancels.",
-        ),
-        Step(
-            "So these are the odds of the next iteration.",
-            p_ref / q_ref * exp((A_plus - A_minus) / β),
-            p_ref / q_ref * exp(gain(p, β, ε)),
-            "The two steps above.",
-            given={A_plus: A_minus + 1 / sqrt(p * (1 - p) + ε)},
-            why_given="A⁺ − A⁻ = 1/√(p(1−p) + ε)",
+            "π_best multiplies the odds of the reference; Z cancels, and A⁺ − A⁻ is one over the deviation.",
+            _multiplied(),
+            bound,
+            "Quotient of exponentials.",
+            begins="odds of the best policy",
             name="odds",
         ),
         Step(
-            "They exceed those of π_ref: the logit grows by a positive number.",
+            "The logit grows by this …",
+            log(bound) - log(p_ref / q_ref),
             gain(p, β, ε),
-            0,
+            "Logarithm of a product.",
+            begins="rise of the logit",
+            given=inside,
+        ),
+        Step(
+            "… a positive number: every p_n, and every fixed point, lies above p_ref, as the logit increases with p.",
+            gain(p, β, ε),
+            S.Zero,
             "One over positive numbers.",
             relation=">",
             given=inside,
-            why_given=why,
+            name="above the reference",
         ),
         Step(
-            "The logit increases with p, so p_n > p_ref.",
+            "The logit increases with p.",
             Derivative(logit(p), p),
-            0,
+            S.Zero,
             "Derivative 1/p + 1/(1 − p).",
             relation=">",
+            begins="slope of the logit",
             given=inside,
-            why_given=why,
+            name="logit slope",
         ),
-        Step("As β grows, nothing is amplified.", Limit(exp(gain(p, β, ε)), β, oo), 1, "Limit."),
+        Step(
+            "As β grows, nothing is amplified.",
+            Limit(exp(gain(p, β, ε)), β, oo),
+            S.One,
+            "Limit.",
+            begins="factor of the odds for large β",
+            name="large β",
+        ),
+    )
+
+
+def _without_floor() -> Expr:
+    """The logit of the right side less that of p = e^(2v)/(1 + e^(2v)), for ε = 0, β = 1, p_ref = 1/2."""
+    return Subs(gain(p, Integer(1), Integer(0)) - logit(p), p, exp(2 * v) / (1 + exp(2 * v)))
+
+
+def _of_fixed_points() -> tuple[Definition, ...]:
+    bound = p_ref / q_ref * exp(gain(p, β, ε))
+    bare = p_ref / q_ref * exp(gain(p, β, Integer(0)))
+    nearby = p * (1 - p) * Derivative(gain(p, β, ε), p)
+    return (
+        Definition("right side over the odds", "as p tends to 1, ε > 0", Limit(bound * (1 - p) / p, p, 1, "-")),
+        Definition("odds over the right side", "as p tends to 1, ε = 0", Limit(p / (1 - p) / bare, p, 1, "-")),
+        Definition(
+            "distance of the logits", "ε = 0, β = 1, p_ref = 1/2: right side less p = e^(2v)/(1 + e^(2v))", _without_floor()
+        ),
+        Definition("slope of the gain", "in p", Derivative(gain(p, β, ε), p)),
+        Definition("1/2 < p < 1", "p = (1 + s)/(2 + s) with s > 0", equations={p: (1 + above) / (2 + above)}),
+        Definition("slope of the logistic function", "p in its logit s", Derivative(1 / (1 + exp(-above)), above)),
+        Definition(
+            "slope of the map at a fixed point", "slope of p in its logit, p(1 − p), times that of the gain in p", nearby
+        ),
     )
 
 
 def _fixed_points() -> tuple[Step, ...]:
     bound = p_ref / q_ref * exp(gain(p, β, ε))
     bare = p_ref / q_ref * exp(gain(p, β, Integer(0)))
-    upper = {p: (1 + above) / (2 + above)}
+    logistic = 1 / (1 + exp(-above))
+    slope = -(1 - 2 * p) / (2 * β * (p * (1 - p) + ε) ** Rational(3, 2))
+    positive = exp(-v) + 2 * excess(v - log(2)) + 2 * (1 - log(2))
     return (
         Step(
-            "At a fixed point logit(p) − logit(p_ref) is this positive number, so it lies above p_ref.",
-            log(bound) - log(p_ref / q_ref),
-            gain(p, β, ε),
-            "Logarithm of the right side, which is odds(p) at a fixed point.",
-            where={p: 1 / (1 + odds)},
-            why_given="0 < p < 1, so p = 1/(1 + o) with o > 0",
-        ),
-        Step(
-            "For ε > 0 the odds p/(1−p) outgrow the right side as p tends to 1, and are below it at p_ref: by "
-            "continuity they meet.",
+            "For ε > 0 the odds p/(1−p) outgrow the right side as p tends to 1.",
             Limit(bound * (1 - p) / p, p, 1, "-"),
-            0,
+            S.Zero,
             "The exponent stays below 1/(β√ε).",
+            begins="right side over the odds",
+            name="existence",
         ),
         Step(
-            "For ε = 0 the right side outgrows them instead, so that argument fails.",
+            "For ε = 0 the right side outgrows them instead.",
             Limit(p / (1 - p) / bare, p, 1, "-"),
-            0,
+            S.Zero,
             "exp(−1/(β√(1−p))) vanishes faster than 1 − p.",
+            begins="odds over the right side",
+            name="without a floor",
         ),
         Step(
             "For ε = 0, β = 1, p_ref = 1/2 the logit of the right side exceeds logit(p) = 2v by 2 cosh v − 2v …",
-            Subs(gain(p, Integer(1), Integer(0)) - logit(p), p, exp(2 * half_logit) / (1 + exp(2 * half_logit))),
-            2 * cosh(half_logit) - 2 * half_logit,
+            _without_floor(),
+            2 * cosh(v) - 2 * v,
             "√(p(1−p)) = 1/(2 cosh v).",
+            begins="distance of the logits",
         ),
         Step(
-            "… which is positive, as x − 1 − log x ≥ 0 for x = e^v/2 (above) and log 2 < 1: no fixed point.",
-            2 * cosh(half_logit) - 2 * half_logit,
-            exp(-half_logit) + 2 * Subs(x - 1 - log(x), x, exp(half_logit) / 2) + 2 * (1 - log(2)),
+            "… which is e^(−v) and twice e^w − 1 − w at w = v − log 2 and twice 1 − log 2 …",
+            2 * cosh(v) - 2 * v,
+            exp(-v) + 2 * (exp(v - log(2)) - 1 - (v - log(2))) + 2 * (1 - log(2)),
             "2 cosh v = e^v + e^(−v).",
+        ),
+        Step(
+            "… that is …",
+            exp(-v) + 2 * (exp(v - log(2)) - 1 - (v - log(2))) + 2 * (1 - log(2)),
+            positive,
+            "The step on e^v − 1 − v.",
+        ),
+        Step(
+            "… positive: no fixed point.",
+            positive,
+            S.Zero,
+            "Sum of such numbers, log 2 < 1.",
+            relation=">",
             name="no fixed point",
         ),
         Step(
             "How the gain changes with p.",
             Derivative(gain(p, β, ε), p),
-            -(1 - 2 * p) / (2 * β * (p * (1 - p) + ε) ** Rational(3, 2)),
+            slope,
             "Chain rule.",
+            begins="slope of the gain",
             name="gain slope",
         ),
         Step(
-            "It grows for p > 1/2. So from p_ref ≥ 1/2 on the p_n grow, bounded by 1, and converge; their limit is a "
-            "fixed point.",
-            Derivative(gain(p, β, ε), p),
-            0,
-            "Product of positive numbers. p₁ > p₀ = p_ref, and a growing map keeps the order.",
+            "It grows for p > 1/2, and so does the right side.",
+            slope,
+            S.Zero,
+            "Product of positive numbers.",
             relation=">",
-            where=upper,
-            why_given="1/2 < p < 1, so p = (1 + s)/(2 + s) with s > 0",
+            given=("1/2 < p < 1",),
+            name="growth",
         ),
         Step(
-            "The next p as a function of its logit has this slope.",
-            Derivative(1 / (1 + exp(-above)), above),
-            1 / (1 + exp(-above)) * (1 - 1 / (1 + exp(-above))),
+            "The next p as a function of its logit has the slope p(1 − p).",
+            Derivative(logistic, above),
+            logistic * (1 - logistic),
             "Derivative of the logistic function.",
+            begins="slope of the logistic function",
+            name="logistic slope",
         ),
         Step(
             "So at a fixed point whose logit is D above that of p_ref, the map has the slope −(1 − 2p) D/2 × "
             "p(1−p)/(p(1−p) + ε).",
-            p * (1 - p) * -(1 - 2 * p) / (2 * β * (p * (1 - p) + ε) ** Rational(3, 2)),
+            p * (1 - p) * Derivative(gain(p, β, ε), p),
             -(1 - 2 * p) / 2 * gain(p, β, ε) * p * (1 - p) / (p * (1 - p) + ε),
             "D = 1/(β√(p(1−p) + ε)). Below −1 the fixed point repels.",
+            begins="slope of the map at a fixed point",
             name="map slope",
         ),
     )
@@ -219,10 +392,42 @@ def _witnesses() -> tuple[Witness, ...]:
         step = 1 / (1 + exp(-(logit(fixed) - distance + gain(p, β_there, Integer(0)))))
         return Integer(1), abs(step.diff(p).subs(p, fixed))
 
-    near = 1 - Rational(1, 10**6)
+    def best_odds(chances: Sequence[Expr], rewards: Sequence[Expr], share: Expr | int = 1) -> Expr:
+        """Odds of reward 1 of π_ref exp(κ A/β)/Z at β = 1, ε = 0, with A from π_ref itself."""
+        mean = sum(c * r for c, r in zip(chances, rewards, strict=True))
+        deviation = sqrt(sum(c * (r - mean) ** 2 for c, r in zip(chances, rewards, strict=True)))
+        masses = [c * exp(share * (r - mean) / deviation) for c, r in zip(chances, rewards, strict=True)]
+        right = sum(mass for mass, r in zip(masses, rewards, strict=True) if r == 1)
+        return right / (sum(masses) - right)
+
+    near, quarter = 1 - Rational(1, 10**6), Rational(1, 4)
+    three = (quarter, quarter, S.Half)
+    of_quarter = Rational(1, 3) * exp(gain(quarter, Integer(1), Integer(0)))
+    growing = "p_ref ≥ 1/2, for growth and convergence"
     return (
         Witness(
+            "the maximum over all policies is reached in each iteration",
+            "odds",
+            "p = p_ref = 1/4, β = 1, ε = 0; the policy is π_ref exp(κ A/β)/Z",
+            "odds = 1/3 × exp(1/√(p(1−p)))",
+            lambda share: (best_odds((quarter, 1 - quarter), (S.One, S.Zero), share), of_quarter),
+            "κ",
+            1,
+            S.Half,
+        ),
+        Witness(
+            "rewards are 0 or 1; population mean and deviation",
+            "odds",
+            "three responses with chances 1/4, 1/4, 1/2 and rewards 1, c, 0; β = 1, ε = 0",
+            "odds of reward 1 = 1/3 × exp(1/√(p(1−p))), p = 1/4",
+            lambda middle: (best_odds(three, (S.One, middle, S.Zero)), of_quarter),
+            "c",
+            0,
+            S.Half,
+        ),
+        Witness(
             "β is finite",
+            "above the reference",
             "p_ref = 1/2, ε = 1/100; the coefficient is given as 1/β",
             "p₁ > p_ref",
             lambda inverse: (iterate(Rational(1, 2), inverse, 1), Rational(1, 2)),
@@ -232,7 +437,19 @@ def _witnesses() -> tuple[Witness, ...]:
             relation=">",
         ),
         Witness(
-            "ε > 0 (existence)",
+            "0 < p_ref < 1",
+            "above the reference",
+            "β = 1, ε = 1/100",
+            "p₁ > p_ref",
+            lambda start: (iterate(start, Integer(1), 1), start),
+            "p_ref",
+            Rational(1, 2),
+            0,
+            relation=">",
+        ),
+        Witness(
+            "ε > 0, for a fixed point",
+            "existence",
             "p_ref = 1/2, β = 1, p = 1 − 10⁻⁶",
             "log odds(p) ≥ log of the right side",
             lambda floor: (logit(near), gain(near, Integer(1), floor)),
@@ -242,7 +459,8 @@ def _witnesses() -> tuple[Witness, ...]:
             relation="≥",
         ),
         Witness(
-            "p_ref ≥ 1/2 (growth)",
+            f"{growing} (growth)",
+            "growth",
             "β = 1, ε = 1/100",
             "p₂ ≥ p₁",
             lambda start: (iterate(start, Integer(1), 2), iterate(start, Integer(1), 1)),
@@ -252,7 +470,8 @@ def _witnesses() -> tuple[Witness, ...]:
             relation="≥",
         ),
         Witness(
-            "p_ref ≥ 1/2 (convergence)",
+            f"{growing} (convergence)",
+            "map slope",
             "fixed point p = 1/10 at ε = 0, β such that its logit is D above that of p_ref",
             "1 ≥ |slope of the map at the fixed point|",
             repelling,
