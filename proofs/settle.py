@@ -134,12 +134,15 @@ def _forms(expression: Expr, sums: Hypotheses) -> Iterator[tuple[Expr, Expr]]:
 
 def _by_cases(expression: Expr) -> Expr:
     """0 if the expression is 0 for letters that are not 0 and for those that are; SymPy integrates by such cases."""
-    conditions = [condition for part in expression.atoms(Piecewise) for _, condition in part.args]
-    letters = {x for condition in conditions if isinstance(condition, Ne) for x in condition.free_symbols if x.is_real}
-    for x in letters:
-        other = expression.subs(x, Dummy(x.name, real=True, nonzero=True))
-        if not other.has(Piecewise) and settle(other) == 0 and settle(expression.subs(x, 0)) == 0:
-            return S.Zero
+    conditions = {condition for part in expression.atoms(Piecewise) for _, condition in part.args}
+    for condition in conditions:
+        if not isinstance(condition, Ne) or len(condition.free_symbols) != 1:
+            continue
+        (letter,) = condition.free_symbols
+        for point in solve(condition.lhs - condition.rhs, letter):
+            other = expression.subs(letter, point + Dummy(letter.name, real=True, nonzero=True))
+            if not other.has(Piecewise) and settle(other) == 0 and settle(expression.subs(letter, point)) == 0:
+                return S.Zero
     return expression
 
 

@@ -59,7 +59,9 @@ def _inside(total: Sum | Integral) -> Expr:
 
 
 def _of_parts(expression: Add | Mul) -> Sign:
-    signs = [_known(part) for part in expression.args]
+    numbers = [part for part in expression.args if part.is_number]
+    signs = [_known(part) for part in expression.args if not part.is_number]
+    signs += [_known(expression.func(*numbers))] if numbers else []
     if "unknown" in signs:
         return "unknown"
     decided = all if isinstance(expression, Mul) else any

@@ -134,7 +134,7 @@ def _divergence() -> Sum:
 
 def _of_policies() -> tuple[Definition, ...]:
     return (
-        Definition("objective", "E_π[A] − β KL(π‖π_ref)", _objective()),
+        Definition("E_π[A] − β KL", "E_π[A] − β KL(π‖π_ref)", _objective()),
         Definition("policy", "the probabilities π(j) sum to 1", equations={over_responses(chance): S.One}),
         Definition("e^v − 1 − v", "x − 1 − log x at x = e^v", exp(v) - 1 - v),
         Definition(
@@ -155,7 +155,7 @@ def _best_policy() -> tuple[Step, ...]:
             _objective(),
             β * log(Z) - β * over_responses(chance * (log(chance) - log_best)),
             "Insert log π_best = log π_ref + A/β − log Z.",
-            begins="objective",
+            begins="E_π[A] − β KL",
             given=("policy",),
             name="objective",
         ),
@@ -320,16 +320,10 @@ def _fixed_points() -> tuple[Step, ...]:
             begins="distance of the logits",
         ),
         Step(
-            "… which is e^(−v) and twice e^w − 1 − w at w = v − log 2 and twice 1 − log 2 …",
+            "… which is e^(−v), twice e^w − 1 − w at w = v − log 2, and twice 1 − log 2 …",
             2 * cosh(v) - 2 * v,
-            exp(-v) + 2 * (exp(v - log(2)) - 1 - (v - log(2))) + 2 * (1 - log(2)),
-            "2 cosh v = e^v + e^(−v).",
-        ),
-        Step(
-            "… that is …",
-            exp(-v) + 2 * (exp(v - log(2)) - 1 - (v - log(2))) + 2 * (1 - log(2)),
             positive,
-            "The step on e^v − 1 − v.",
+            "2 cosh v = e^v + e^(−v); e^w − 1 − w as above.",
         ),
         Step(
             "… positive: no fixed point.",
