@@ -74,6 +74,6 @@ def _known(part: Expr) -> Sign:
         return "positive"
     if part.is_nonnegative:
         return "nonnegative"
-    if isinstance(part, Add | Mul):
+    if isinstance(part, Add | Mul) and not part.is_number:
         return _of_parts(part)
     return _of_range(part) if isinstance(part, Sum | Integral) else "unknown"
