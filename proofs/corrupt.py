@@ -63,6 +63,10 @@ class Attack:
     tried: Mapping[str, int]
     missed: tuple[Corruption, ...]
 
+    def caught(self, kind: str) -> int:
+        """How many corruptions of this kind the check noticed."""
+        return self.tried[kind] - sum(corruption.kind == kind for corruption in self.missed)
+
 
 def attack(theorem: Theorem) -> Attack:
     """Try every corruption of a theorem."""

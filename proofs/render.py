@@ -4,7 +4,10 @@ import textwrap
 
 from sympy import Eq, Ge, Gt, pretty
 
-from proofs.theorem import Outcome, Report, Step
+from proofs.line import line
+from proofs.parts import Definition, Step
+from proofs.theorem import Report
+from proofs.timing import Outcome
 
 _WIDTH = 110
 _RELATIONS = {"=": Eq, "≥": Ge, ">": Gt}
@@ -13,22 +16,31 @@ _RELATIONS = {"=": Eq, "≥": Ge, ">": Gt}
 def text(report: Report) -> str:
     """The derivation line by line, in Unicode mathematics, with the verdict of each step."""
     theorem = report.theorem
-    lines = [f"{theorem.id}  {theorem.title}", "", *_wrap(theorem.statement), "", "Assumptions"]
-    lines += [line for assumption in theorem.assumptions for line in _wrap(assumption, "  · ")]
+    lines = [f"{theorem.id}  {theorem.title}", "", *_wrap(theorem.statement), "", "Results"]
+    lines += [row for name, formula in theorem.formulas().items() for row in _wrap(f"{name}: {formula}", "  · ")]
+    lines += ["", "Definitions"]
+    lines += [row for part in theorem.definitions for row in _wrap(_meaning(part), "  · ")]
+    lines += ["", "Assumptions"]
+    lines += [row for assumption in theorem.assumptions for row in _wrap(assumption.name, "  · ")]
     lines += ["", *_wrap(f"Symbolic: {theorem.symbolic}."), *_wrap(f"Enumerated: {theorem.enumerated}.")]
     lines += ["", "Derivation"]
     for number, (step, outcome) in enumerate(zip(theorem.steps, report.steps, strict=True), start=1):
-        lines += ["", *_wrap(step.claim, f"{number:3}. "), "", *_equation(step), "", *_wrap(step.rule, "     by: ")]
-        lines += _wrap(step.why_given, "     given: ")
+        lines += ["", *_wrap(step.claim, f"{number:3}. "), "", *_equation(step), ""]
+        lines += _wrap(f"{step.begins}" or "the step before", "     begins with: ")
+        lines += _wrap(step.rule, "     by: ") + _wrap(_given(step), "     given: ")
         lines.append(f"     {_verdict(outcome)}")
     lines += ["", "Witnesses: the conclusion with an assumption, and without it"]
     for witness, outcome in zip(theorem.witnesses, report.witnesses, strict=True):
         lines += ["", *_wrap(f"without: {witness.dropped}", "  · ")]
-        for part in (witness.instance, f"conclusion: {witness.conclusion}", outcome.detail, _verdict(outcome)):
+        about = f"conclusion ({witness.about}): {witness.conclusion}"
+        for part in (witness.instance, about, outcome.detail, _verdict(outcome)):
             lines += _wrap(part, "    ")
+    lines += [*(["", "Not proved here"] if theorem.not_proved else [])]
+    lines += [row for part in theorem.not_proved for row in _wrap(part, "  · ")]
     if theorem.remark:
         lines += ["", *_wrap(f"Remark. {theorem.remark}")]
-    return "\n".join([*(line.rstrip() for line in lines), ""])
+    lines += [row for fault in report.faults for line in ("", *_wrap(fault, "✗ NOT JOINED: "))]
+    return "\n".join([*(row.rstrip() for row in lines), ""])
 
 
 def failures(report: Report) -> str:
@@ -41,7 +53,19 @@ def failures(report: Report) -> str:
         if not outcome.verified:
             lines += [f"{theorem.id}, witness not verified: {witness.dropped}", f"      {witness.conclusion}"]
             lines += [f"      {outcome.detail}", ""]
+    lines += [row for fault in report.faults for line in (*_wrap(fault, f"{theorem.id}, not joined: "), "")]
     return "\n".join([*lines, ""]) if lines else ""
+
+
+def _meaning(part: Definition) -> str:
+    """A definition in one line; the expressions without a letter are where the steps begin."""
+    letter = [] if part.letter is None else [f"{line(part.letter)} := {line(part.body)}"]
+    equations = [f"{line(left)} = {line(right)}" for left, right in part.equations.items()]
+    return ": ".join(filter(None, (part.name, "; ".join(filter(None, (part.words, *letter, *equations))))))
+
+
+def _given(step: Step) -> str:
+    return "; ".join(map(str, (*step.given, *step.where)))
 
 
 def _wrap(prose: str, bullet: str = "") -> list[str]:

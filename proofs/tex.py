@@ -3,10 +3,11 @@
 import re
 from collections.abc import Sequence
 
-from sympy import latex
+from sympy import Expr, latex
 
 from proofs.notation import ε
-from proofs.theorem import Report, Step
+from proofs.parts import Relation
+from proofs.theorem import Report
 
 _WIDTH = 60  # Letters and signs that fit on a line of the page.
 
@@ -57,18 +58,20 @@ def theorem_file(report: Report) -> str:
         rf"\section*{{{theorem.id}. {_prose(theorem.title)}}}",
         r"\begin{theorem}",
         _prose(theorem.statement),
+        *(row for name in theorem.results for row in (rf"\par\noindent {_prose(name)}:", *_equation(*theorem.equation(name)))),
         r"\end{theorem}",
         r"\begin{assumptions}",
-        *(rf"\item {_prose(assumption)}" for assumption in theorem.assumptions),
+        *(rf"\item {_prose(assumption.name)}" for assumption in theorem.assumptions),
         r"\end{assumptions}",
         rf"\noindent\emph{{Symbolic:}} {_prose(theorem.symbolic)}. \emph{{Enumerated:}} {_prose(theorem.enumerated)}.",
         r"\begin{proof}\leavevmode",
         r"\begin{enumerate}",
     ]
     for step, outcome in zip(theorem.steps, report.steps, strict=True):
-        given = rf" \emph{{Given:}} {_prose(step.why_given)}." if step.why_given else ""
+        cited = "; ".join(map(str, (*step.given, *step.where)))
+        given = rf" \emph{{Given:}} {_prose(cited)}." if cited else ""
         failed = "" if outcome.verified else r" \textbf{Not verified.}"
-        lines += [rf"\item {_prose(step.claim)}", *_display(step), rf"\emph{{By:}} {_prose(step.rule)}{given}{failed}"]
+        lines += [rf"\item {_prose(step.claim)}", *_equation(step.left, step.relation, step.right), rf"\emph{{By:}} {_prose(step.rule)}{given}{failed}"]
     lines += [r"\qedhere", r"\end{enumerate}", r"\end{proof}", r"\begin{witnesses}"]
     for witness, outcome in zip(theorem.witnesses, report.witnesses, strict=True):
         failed = "" if outcome.verified else r" \textbf{Not verified.}"
@@ -77,6 +80,9 @@ def theorem_file(report: Report) -> str:
             rf"Conclusion: {_prose(witness.conclusion)}. \\ {_prose(outcome.detail)}.{failed}"
         )
     lines.append(r"\end{witnesses}")
+    if theorem.not_proved:
+        lines += [r"\noindent\emph{Not proved here}", r"\begin{itemize}"]
+        lines += [*(rf"\item {_prose(part)}" for part in theorem.not_proved), r"\end{itemize}"]
     if theorem.remark:
         lines += [r"\begin{remark}", _prose(theorem.remark), r"\end{remark}"]
     return "\n".join(lines) + "\n"
@@ -89,16 +95,15 @@ def main_file(names: Sequence[str]) -> str:
     return _PREAMBLE.replace("LETTERS", letters).replace("INPUTS", inputs)
 
 
-def _display(step: Step) -> list[str]:
-    """The claim as a display, on two lines where it is long."""
+def _equation(left: Expr, relation: Relation, right: Expr) -> list[str]:
+    """A claim as a display, on two lines where it is long."""
     sides = [
-        latex(side, long_frac_ratio=1, mul_symbol=r"\,", symbol_names={ε: r"\varepsilon"})
-        for side in (step.left, step.right)
+        latex(side, long_frac_ratio=1, mul_symbol=r"\,", symbol_names={ε: r"\varepsilon"}) for side in (left, right)
     ]
-    relation = {"=": "=", "≥": r"\geq", ">": ">"}[step.relation]
+    sign = {"=": "=", "≥": r"\geq", ">": ">"}[relation]
     if len(re.sub(r"\\[a-zA-Z]+|[\s{}^_]", "", "".join(sides))) < _WIDTH:
-        return [r"\[", f"{sides[0]} {relation} {sides[1]}", r"\]"]
-    return [r"\begin{multline*}", rf"{sides[0]} \\", f"{relation} {sides[1]}", r"\end{multline*}"]
+        return [r"\[", f"{sides[0]} {sign} {sides[1]}", r"\]"]
+    return [r"\begin{multline*}", rf"{sides[0]} \\", f"{sign} {sides[1]}", r"\end{multline*}"]
 
 
 def _prose(words: str) -> str:

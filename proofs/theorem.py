@@ -57,9 +57,8 @@ class Theorem:
 
     @property
     def statement(self) -> str:
-        """The words with the formulas of the results in their places, and then every result as an equation."""
-        words = _PLACE.sub(lambda match: line(self.result(match[1])), self.words)
-        return f"{words} Results: {'; '.join(f'{name}: {text}' for name, text in self.formulas().items())}."
+        """The words, with the formulas of results in their places; `formulas` has the rest of the statement."""
+        return _PLACE.sub(lambda match: line(self.result(match[1])), self.words)
 
     def formulas(self) -> dict[str, str]:
         """Each result as one line: where its chain begins, the relation, and where it ends."""
@@ -199,6 +198,7 @@ class Report:
 
     @property
     def verified(self) -> bool:
+        """Whether every step, joint and witness holds, here and in the theorems that this one cites."""
         return not self.faults and all(outcome.verified for outcome in (*self.steps, *self.witnesses))
 
 
