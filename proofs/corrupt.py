@@ -1,18 +1,18 @@
 """Attack a theorem: change one part of it at a time, in every way listed here, and count what the check notices.
 
 The corruptions that matter most leave every step true: both sides of one step are changed alike, so that the step alone
-still holds, and only its joints to the rest can give it away. A corruption is caught if the joints of the theorem have a
-fault, or else if SymPy does not verify a step or witness that it touched.
+still holds, and only its joints to the rest can give it away. A corruption is caught if the joints of the theorem
+have a fault, or else if SymPy does not verify a step or witness that it touched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from sympy import Basic, Expr, Symbol, sympify
 
 from proofs.joints import faults
-from proofs.parts import Step, Witness
+from proofs.parts import Equations, Step, Witness
 from proofs.theorem import Theorem
 
 KINDS: Mapping[str, str] = {
@@ -125,9 +125,12 @@ def _of_step(theorem: Theorem, number: int, step: Step) -> Iterator[Corruption]:
             yield changed("missing hypothesis", str(citation), left_out)
 
 
-def _changes(step: Step) -> list[tuple[str, object]]:
+def _changes(step: Step) -> list[tuple[str, Callable[[Expr], Expr]]]:
     """Changes that keep a true step true."""
-    kept = [("doubled", lambda side: 2 * side), ("one more", lambda side: side + 1)]
+    kept: list[tuple[str, Callable[[Expr], Expr]]] = [
+        ("doubled", lambda side: 2 * side),
+        ("one more", lambda side: side + 1),
+    ]
     if step.relation == "=":
         kept += [("negated", lambda side: -side), ("squared", lambda side: side**2)]
     return kept
@@ -138,26 +141,37 @@ def _swapped(side: Expr, a: Symbol, b: Symbol) -> Basic:
 
 
 def _of_hypotheses(theorem: Theorem) -> Iterator[Corruption]:
-    for field, parts in (("definitions", theorem.definitions), ("assumptions", theorem.assumptions)):
-        for number, part in enumerate(parts):
-            users = tuple(
-                n for n, step in enumerate(theorem.steps) if part.name in {citation.name for citation in step.citations}
-            )
+    """Other values in the equations of definitions and assumptions, other bodies of definitions."""
+    for place, definition in enumerate(theorem.definitions):
+        rest = theorem.definitions[:place], theorem.definitions[place + 1 :]
+        others = [(how, replace(definition, equations=found)) for how, found in _falsified(definition.equations)]
+        if definition.body is not None:
+            body = sympify(definition.body)
+            others += [
+                ("doubled", replace(definition, body=2 * body)),
+                ("one more", replace(definition, body=body + 1)),
+            ]
+        for how, other in others:
+            changed = replace(theorem, definitions=(*rest[0], other, *rest[1]))
+            users = _users(theorem, definition.name)
+            yield Corruption("hypothesis", f"{definition.name}, {how}", changed, users)
+    for place, assumption in enumerate(theorem.assumptions):
+        before, after = theorem.assumptions[:place], theorem.assumptions[place + 1 :]
+        for how, found in _falsified(assumption.equations):
+            changed = replace(theorem, assumptions=(*before, replace(assumption, equations=found), *after))
+            yield Corruption("hypothesis", f"{assumption.name}, {how}", changed, _users(theorem, assumption.name))
 
-            def changed(how: str, users: tuple[int, ...] = users, place: int = number, **parts_: object) -> Corruption:
-                all_ = getattr(theorem, field)
-                others = (*all_[:place], replace(all_[place], **parts_), *all_[place + 1 :])
-                return Corruption("hypothesis", f"{all_[place].name}, {how}", replace(theorem, **{field: others}), users)
 
-            for left, right in part.equations.items():
-                for how, other in (("doubled", 2 * right), ("one more", right + 1)):
-                    if other != right:
-                        yield changed(how, equations={**part.equations, left: other})
-            body = getattr(part, "body", None)
-            if body is not None:
-                for how, other in (("doubled", 2 * sympify(body)), ("one more", sympify(body) + 1)):
-                    if other != body:
-                        yield changed(how, body=other)
+def _falsified(equations: Equations) -> Iterator[tuple[str, Equations]]:
+    for left, right in equations.items():
+        for how, other in (("doubled", 2 * right), ("one more", right + 1)):
+            if other != right:
+                yield how, {**equations, left: other}
+
+
+def _users(theorem: Theorem, name: str) -> tuple[int, ...]:
+    """The steps that cite this name."""
+    return tuple(n for n, step in enumerate(theorem.steps) if name in {citation.name for citation in step.citations})
 
 
 def _of_statement(theorem: Theorem) -> Iterator[Corruption]:
@@ -193,5 +207,3 @@ def _of_witness(theorem: Theorem, number: int, witness: Witness) -> Iterator[Cor
 
 def _base(witness: Witness) -> str:
     return witness.dropped.partition(" (")[0]
-
-

@@ -55,9 +55,7 @@ def _sizes(expression: Expr) -> Iterator[Mapping[Symbol, Expr]]:
     starts = [_smallest(letter) for letter in integers]
     offsets = sorted(product(range(4), repeat=len(integers)), key=lambda offset: (max(offset, default=0), sum(offset)))
     for offset in islice(offsets, _POINTS):
-        yield {
-            letter: Integer(start + more) for letter, start, more in zip(integers, starts, offset, strict=True)
-        }
+        yield {letter: Integer(start + more) for letter, start, more in zip(integers, starts, offset, strict=True)}
 
 
 def _smallest(letter: Symbol) -> int:
@@ -113,7 +111,8 @@ def _is_zero(expression: Expr) -> bool:
 
 
 def _number(part: Expr) -> Expr:
-    """A number between 0 and 1 that depends on the name alone, so that a rerun does the same; of integers a small one."""
+    """A number between 0 and 1 that depends on the name alone, so that a rerun does the same; of integers a small "
+    "one."""
     if isinstance(part, AppliedUndef) and part.is_integer:
         return _counted(part)
     return Rational(1 + _hash(str(part)) % 997, 1009)

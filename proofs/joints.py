@@ -13,7 +13,7 @@ from functools import cache
 from sympy import Basic, Derivative, Expr, Lambda, Symbol, sympify
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
-from proofs.parts import Cited, Step, cited
+from proofs.parts import Cited, cited
 from proofs.signs import sign
 from proofs.theorem import Theorem, specialised
 
@@ -33,7 +33,7 @@ def faults(theorem: Theorem) -> Iterator[str]:
 
 
 def _names(theorem: Theorem) -> Iterator[str]:
-    names = [part.name for part in (*theorem.definitions, *theorem.assumptions)]
+    names = [part.name for part in theorem.definitions] + [part.name for part in theorem.assumptions]
     names += [name for step in theorem.steps for name in (step.name, step.label) if name]
     yield from (f"two parts are named {name!r}" for name in sorted({name for name in names if names.count(name) > 1}))
     letters = [part.letter for part in theorem.definitions if part.letter is not None]
@@ -112,9 +112,9 @@ def _unused(theorem: Theorem) -> Iterator[str]:
     for part in theorem.definitions:
         if part.name not in citations:
             yield f"nothing uses the definition {part.name!r}"
-    for part in theorem.assumptions:
-        if part.equations and part.name not in citations:
-            yield f"nothing uses the equation of the assumption {part.name!r}"
+    for assumption in theorem.assumptions:
+        if assumption.equations and assumption.name not in citations:
+            yield f"nothing uses the equation of the assumption {assumption.name!r}"
 
 
 def _statement(theorem: Theorem) -> Iterator[str]:
@@ -158,8 +158,3 @@ def _holds_in(difference: Expr, model: tuple[tuple[Basic, Basic], ...]) -> bool:
     if value.free_symbols or value.atoms(AppliedUndef):
         return False
     return abs(complex(value.evalf(40))) < 1e-20
-
-
-def begins_with(step: Step) -> str:
-    """Where the step begins, for a reader."""
-    return str(step.begins) if step.begins else "the step before"

@@ -4,7 +4,7 @@
 `q` stands for `1 − p`; it is a letter of its own where `p + q = 1` is not needed, and a step that needs it says so.
 """
 
-from sympy import Expr, Function, Sum, Symbol, binomial, symbols
+from sympy import Expr, Function, Symbol, binomial, symbols
 
 θ, θ_old = symbols("theta theta_old", real=True)
 p, q = symbols("p q", positive=True)

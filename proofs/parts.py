@@ -12,6 +12,7 @@ from typing import Literal
 
 from sympy import Basic, Derivative, Expr, Integral, Limit, Subs, Symbol, sympify
 
+from proofs.line import line
 from proofs.settle import carry_out, settle
 from proofs.signs import sign
 from proofs.timing import Outcome, timed
@@ -69,7 +70,9 @@ class Cited:
     put: Mapping[Basic, Basic] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        values = ", ".join(f"{letter} := {getattr(value, 'expr', value)}" for letter, value in self.put.items())
+        values = ", ".join(
+            f"{line(letter)} := {line(getattr(value, 'expr', value))}" for letter, value in self.put.items()
+        )
         return f"{self.name} at {values}" if values else self.name
 
 
@@ -110,7 +113,7 @@ class Step:
     @property
     def citations(self) -> tuple[Cited, ...]:
         """What the step begins and ends with, if that is named, and all that it uses."""
-        return tuple(map(cited, (*filter(None, (self.begins, self.ends)), *self.given, *self.where)))
+        return tuple(cited(name) for name in (self.begins, self.ends, *self.given, *self.where) if name)
 
     def difference(self, given: Equations, where: Equations) -> Expr:
         """`left - right`, carried out under the hypotheses and simplified; 0 only if the sides are equal."""

@@ -39,7 +39,7 @@ def text(report: Report) -> str:
     lines += [row for part in theorem.not_proved for row in _wrap(part, "  · ")]
     if theorem.remark:
         lines += ["", *_wrap(f"Remark. {theorem.remark}")]
-    lines += [row for fault in report.faults for line in ("", *_wrap(fault, "✗ NOT JOINED: "))]
+    lines += [row for fault in report.faults for row in ("", *_wrap(fault, "✗ NOT JOINED: "))]
     return "\n".join([*(row.rstrip() for row in lines), ""])
 
 
@@ -53,7 +53,7 @@ def failures(report: Report) -> str:
         if not outcome.verified:
             lines += [f"{theorem.id}, witness not verified: {witness.dropped}", f"      {witness.conclusion}"]
             lines += [f"      {outcome.detail}", ""]
-    lines += [row for fault in report.faults for line in (*_wrap(fault, f"{theorem.id}, not joined: "), "")]
+    lines += [row for fault in report.faults for row in (*_wrap(fault, f"{theorem.id}, not joined: "), "")]
     return "\n".join([*lines, ""]) if lines else ""
 
 

@@ -2,7 +2,8 @@
 
 SymPy's `simplify` alone does not see that two sums over a symbolic range agree when their indices are shifted, or that
 two terms with binomials differ by a rational factor. The tactics below do, each by an identity of generic terms; what
-they find is then written out at the smallest sizes, where the first and last terms of every range are (`ends`). Whatever is left when they are through is returned, and the step that asked fails with it.
+they find is then written out at the smallest sizes, where the first and last terms of every range are (`proofs.ends`).
+Whatever is left when they are through is returned, and the step that asked fails with it.
 """
 
 from collections import defaultdict

@@ -36,7 +36,9 @@ def theorem() -> Theorem:
         definitions=(
             Definition("probability of a trajectory", "tokens π and transitions T in turn", trajectory),
             Definition("return from token t", "nothing before the last token, which brings r", to_go),
-            Definition("log-probability", "of the first n tokens; W is the product of their probabilities", log(written(n, θ))),
+            Definition(
+                "log-probability", "of the first n tokens; W is the product of their probabilities", log(written(n, θ))
+            ),
             Definition(
                 "one token more",
                 "W starts at 1 and is multiplied by exp ℓ(n) = π(a_n) with token n",
@@ -49,7 +51,11 @@ def theorem() -> Theorem:
                 "J is the expected return: responses y with probability π(y) and reward r(y)",
                 Derivative(Sum(π(y, θ) * reward(y), (y, 1, N)), θ),
             ),
-            Definition("shortfall of a policy", "M is the best reward and g(y) = M − r(y)", M - Sum(π(y, θ) * (M - gap(y)), (y, 1, N))),
+            Definition(
+                "shortfall of a policy",
+                "M is the best reward and g(y) = M − r(y)",
+                M - Sum(π(y, θ) * (M - gap(y)), (y, 1, N)),
+            ),
             Definition("value of the plan", "that writes the best response without looking", Subs(M - gap(y), y, best)),
             Definition("policy", "the probabilities π(y) sum to 1", equations={total: S.One}),
             Definition("best", "the best response has no gap", equations={gap(best): S.Zero}),

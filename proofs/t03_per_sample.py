@@ -161,7 +161,8 @@ def theorem() -> Theorem:
             Witness(
                 "the advantage does not depend on θ",
                 "weight",
-                "one response of two tokens, each worth A + κ log π(a) at ρ = 1, as with a reward that holds the policy",
+                "one response of two tokens, each worth A + κ log π(a) at ρ = 1, as with a reward that holds the "
+                "policy",
                 "weight of the first token = A/L",
                 lambda share: (
                     Subs(Derivative(exp(x - x_old) * (1 + share * x) / 2, x), x_old, x).doit().subs(x, -1),

@@ -46,9 +46,7 @@ def theorem() -> Theorem:
         ),
         definitions=(
             Definition("mean of the group", "rewards 1 for the k right ones, which are numbered first, else 0", mean),
-            Definition(
-                "shares", "p̂ = k/G is that mean, q̂ = 1 − p̂", equations={p_hat: k / (k + m), q_hat: m / (k + m)}
-            ),
+            Definition("shares", "p̂ = k/G is that mean, q̂ = 1 − p̂", equations={p_hat: k / (k + m), q_hat: m / (k + m)}),
             Definition("mean square", "of the differences 1 − p̂ = q̂ and −p̂ from the mean", population),
             Definition("advantage of a right response", "its difference over the deviation", q_hat / sqrt(population)),
             Definition("advantage of a wrong response", "its difference over the deviation", -p_hat / sqrt(population)),

@@ -1,6 +1,5 @@
 """T5: with right and wrong responses only, every outcome-driven rule pushes along ∇p; the rules differ in a scalar."""
 
-from collections.abc import Callable
 from itertools import product
 
 from sympy import (
@@ -10,34 +9,31 @@ from sympy import (
     Integer,
     KroneckerDelta,
     Lambda,
-    Limit,
     Rational,
     S,
     Sum,
     exp,
     log,
-    oo,
     sqrt,
     symbols,
-    sympify,
     zeros,
 )
 
+from proofs import t05_binomial, t05_large_groups
 from proofs.instances import Tree, bandit, grpo, over_length, proportions, three_levels, uniform
 from proofs.notation import G, binomial_law, g, i, j, k, m, n, p, q, y, α, θ, π
 from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.t05_binomial import advantage, own
+from proofs.t05_large_groups import spread
 from proofs.theorem import Theorem, specialised
 
-own = symbols("o", integer=True, nonnegative=True)
 N = symbols("N", integer=True, positive=True)
 success = Function("p", positive=True)(θ)
 π_old = Function("pi_old", positive=True)(y)
-advantage = Function("A", real=True)
 expected = Function("E", real=True)
 w1 = Sum(binomial_law(G - 1, k) * advantage(1, k + 1), (k, 0, G - 1))
 w0 = Sum(binomial_law(G - 1, k) * advantage(0, k), (k, 0, G - 1))
 right, wrong = Sum(π(y, θ), (y, 1, m)), Sum(π(y, θ), (y, m + 1, N))
-spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
 OTHERS = Cited("total probability", {n: G - 1})
 ALL = Cited("total probability", {n: G})
 
@@ -84,12 +80,12 @@ def theorem() -> Theorem:
         id="T5",
         title="One direction: the expected gradient is c(p) ∇p",
         words=(
-            "Let rewards be right or wrong, let A(1, k) and A(0, k) be the advantages that a rule, any rule, gives to a "
-            "right and to a wrong response in a group with k right ones, and let the gradient be on-policy and without "
-            "1/L. Then the expected gradient of a prompt is {direction}: the gradient of the success probability times "
-            "the difference of the expected advantages. The rules differ in this scalar alone, which is given below "
-            "for nine of them at every group size; RLOO, which divides by the number of the others, needs a second "
-            "response."
+            "Let rewards be right or wrong, let A(1, k) and A(0, k) be the advantages that a rule, any rule, gives to "
+            "a right and to a wrong response in a group with k right ones, and let the gradient be on-policy and "
+            "without 1/L. Then the expected gradient of a prompt is {direction}: the gradient of the success "
+            "probability times the difference of the expected advantages. The rules differ in this scalar alone, which "
+            "is given below for nine of them at every group size; RLOO, which divides by the number of the others, "
+            "needs a second response."
         ),
         results=(
             "counting",
@@ -114,12 +110,12 @@ def theorem() -> Theorem:
             "GRPO, G → ∞",
         ),
         definitions=(
-            Definition("binomial law", "of k right ones among n responses", binomial_law(n + 1, k)),
-            Definition("mean of a function", "of the number of right ones among n + 1", _mean(n + 1, advantage(own, k))),
-            Definition("sum of the law", "over all k", _mean(n, S.One)),
-            Definition("mean of the law", "of n responses", _mean(n, k)),
-            Definition("second moment of the law", "E[K²] of n responses", _mean(n, k**2)),
-            Definition("expected advantage", "E(o, n, j): of a response with outcome o, if j + K are right, K of n others", expected(own, n, j)),
+            *t05_binomial.definitions(),
+            Definition(
+                "expected advantage",
+                "E(o, n, j): of a response with outcome o, if j + K are right, K of n others",
+                expected(own, n, j),
+            ),
             Definition(
                 "independent responses",
                 "E(o, 0, j) = A(o, j), and one more response is y with probability π(y), whatever the others are",
@@ -147,7 +143,7 @@ def theorem() -> Theorem:
             Definition("w₁", "expected advantage of a right response", w1),
             Definition("w₀", "expected advantage of a wrong response", w0),
             Definition("c(p)", "the difference of the expected advantages", w1 - w0),
-            *_bounds(),
+            *t05_large_groups.definitions(),
         ),
         assumptions=(
             Assumption("rewards are 0 or 1"),
@@ -171,7 +167,7 @@ def theorem() -> Theorem:
             θ: Rational(1, 3),
         },
         steps=(
-            *_counting(),
+            *t05_binomial.steps(),
             Step(
                 "No others: the expected advantage is that of the group so far.",
                 expected(own, 0, j),
@@ -236,7 +232,7 @@ def theorem() -> Theorem:
                 name="whole-response ratios",
             ),
             *_rules(),
-            *_large_groups(),
+            *t05_large_groups.steps(),
         ),
         witnesses=_witnesses(),
         remark=(
@@ -248,88 +244,12 @@ def theorem() -> Theorem:
     )
 
 
-def _counting() -> tuple[Step, ...]:
-    """How many of the other responses are right: the law, its sum, its mean and its second moment."""
-
-    def onward(value: Expr, claim: str, result: Expr, label: str, *known: str) -> tuple[Step, ...]:
-        """From n to n + 1 for the mean of `value`, by the recursion and p + q = 1."""
-        put = {advantage: Lambda((own, k), value)}
-        shifted = _split(lambda count: sympify(value).subs(k, count))
-        return (
-            Step(
-                claim,
-                _mean(n + 1, value),
-                shifted,
-                "One response more.",
-                begins=Cited("mean of a function", put),
-                given=(Cited("one response more", put),),
-            ),
-            Step("Together.", shifted, result, "p + q = 1.", given=("p = 1 − q", *known), label=label),
-        )
-
-    def induction(value: Expr, claim: str, definition: str, result: Expr, steps: tuple[str, str], name: str = "") -> Step:
-        label = "" if name else definition + " for all n"
-        return Step(claim, _mean(n, value), result, "Induction on n.", begins=definition, given=steps, over=n, name=name, label=label)
-
-    def start(value: Expr, claim: str, definition: str, result: Expr, label: str) -> Step:
-        return Step(claim, _mean(S.Zero, value), result, "The one term.", begins=Cited(definition, {n: S.Zero}), label=label)
-
-    return (
-        Step(
-            "Of n + 1 responses k are right if the last is right and k − 1 before it, or wrong and k before it.",
-            binomial_law(n + 1, k),
-            p * binomial_law(n, k - 1) + q * binomial_law(n, k),
-            "Pascal's rule.",
-            begins="binomial law",
-            name="counting",
-        ),
-        Step(
-            "So a mean over n + 1 responses consists of two, over the first n.",
-            _mean(n + 1, advantage(own, k)),
-            _split(lambda count: advantage(own, count)),
-            "Pascal's rule; C(n, −1) = C(n, n + 1) = 0.",
-            begins="mean of a function",
-            label="one response more",
-        ),
-        start(S.One, "No responses, none right.", "sum of the law", S.One, "sum at 0"),
-        *onward(S.One, "The sum for n + 1 responses …", _mean(n, S.One), "sum at n + 1"),
-        induction(S.One, "The probabilities sum to 1 for every n.", "sum of the law", S.One, ("sum at 0", "sum at n + 1"), "total probability"),
-        start(k, "The mean for no responses.", "mean of the law", S.Zero, "mean at 0"),
-        *onward(k, "The mean for n + 1 responses …", _mean(n, k) + p, "mean at n + 1", "total probability"),
-        induction(k, "The mean is n p.", "mean of the law", n * p, ("mean at 0", "mean at n + 1")),
-        start(k**2, "The second moment for no responses.", "second moment of the law", S.Zero, "second at 0"),
-        *onward(
-            k**2,
-            "The second moment for n + 1 responses …",
-            _mean(n, k**2) + 2 * n * p**2 + p,
-            "second at n + 1",
-            "mean of the law for all n",
-            "total probability",
-        ),
-        induction(
-            k**2,
-            "The second moment is n p + n (n − 1) p².",
-            "second moment of the law",
-            n * p + n * (n - 1) * p**2,
-            ("second at 0", "second at n + 1"),
-        ),
-    )
-
-
-def _mean(size: Expr, value: Expr) -> Sum:
-    """E[value] over the number k of right ones among `size` responses."""
-    return Sum(binomial_law(size, k) * value, (k, 0, size))
-
-
-def _split(value: Callable[[Expr], Expr]) -> Expr:
-    """The mean of value(k) over n + 1 responses by that of the last."""
-    return p * _mean(n, value(k + 1)) + q * _mean(n, value(k))
-
-
 def _rules() -> tuple[Step, ...]:
     """c(p) of each rule: w₁ − w₀ with its advantages."""
 
-    def coefficient(name: str, advantages: str, value: Expr, how: str, known: Cited = OTHERS, last: bool = True) -> Step:
+    def coefficient(
+        name: str, advantages: str, value: Expr, how: str, known: Cited = OTHERS, last: bool = True
+    ) -> Step:
         return Step(
             f"{name}: A = {advantages}.",
             weights(name),
@@ -430,72 +350,6 @@ def _rules() -> tuple[Step, ...]:
     )
 
 
-def _bounds() -> tuple[Definition, ...]:
-    """What the bounds of GRPO's c(p) begin with."""
-    above, below = 1 / sqrt(p * q), (1 - 1 / (2 * G * p * q)) / sqrt(p * q)
-    return (
-        Definition("distance to the limit", "of GRPO's c(p), which is below it", above - spread / (G * p * q)),
-        Definition("distance to the lower bound", "of GRPO's c(p), which is above it", spread / (G * p * q) - below),
-        Definition("limit of the lower bound", "for large groups", Limit(below, G, oo)),
-    )
-
-
-def _large_groups() -> tuple[Step, ...]:
-    """GRPO's c(p) tends to 1/√(pq): √(x(1−x)) lies below its tangent at p by a square, and that by the variance."""
-    bend = (sqrt(k) * sqrt(q) - sqrt(G - k) * sqrt(p)) ** 2
-    rest = k * q**2 + (G - k) * p**2 + 2 * sqrt(k) * sqrt(G - k) * sqrt(p) * sqrt(q)
-    above, below = 1 / sqrt(p * q), (1 - 1 / (2 * G * p * q)) / sqrt(p * q)
-    missing = _mean(G, bend) / (2 * G * (p * q) ** Rational(3, 2))
-    excess = _mean(G, bend * rest) / (2 * G**2 * (p * q) ** Rational(5, 2))
-    moments = (
-        Cited("total probability", {n: G}),
-        Cited("mean of the law for all n", {n: G}),
-        Cited("second moment of the law for all n", {n: G}),
-    )
-    return (
-        Step(
-            "√(x(1−x)), x = K/G, lies below its tangent at p, whose mean is √(pq), by a square …",
-            above - spread / (G * p * q),
-            missing,
-            "Complete the square under the mean.",
-            begins="distance to the limit",
-            given=(*moments[:2], "q = 1 − p"),
-        ),
-        Step(
-            "… so GRPO's c(p) is at most 1/√(pq).",
-            missing,
-            S.Zero,
-            "Mean of squares.",
-            relation="≥",
-            name="GRPO, upper bound",
-        ),
-        Step(
-            "That square is at most (x − p)²/(pq), whose mean is 1/G: above the lower bound there are …",
-            spread / (G * p * q) - below,
-            excess,
-            "(x − p)² is the square times (√(xq) + √((1−x)p))², which exceeds pq.",
-            begins="distance to the lower bound",
-            given=(*moments, "q = 1 − p"),
-        ),
-        Step(
-            "… products of squares and positive numbers.",
-            excess,
-            S.Zero,
-            "Sum of such terms, 0 ≤ k ≤ G.",
-            relation="≥",
-            name="GRPO, lower bound",
-        ),
-        Step(
-            "As G grows the lower bound tends to the upper one, and c(p) between them.",
-            Limit(below, G, oo),
-            above,
-            "Limit.",
-            begins="limit of the lower bound",
-            name="GRPO, G → ∞",
-        ),
-    )
-
-
 def _witnesses() -> tuple[Witness, ...]:
     conclusion = "E[gradient] / ∇p in the coordinate where it is smallest = where it is largest"
 
@@ -522,8 +376,8 @@ def _witnesses() -> tuple[Witness, ...]:
         for pair in product(tree.reward, repeat=2):
             chance = tree.probability(pair[0]) * tree.probability(pair[1])
             chance *= 1 + strength * height[pair[0]] * height[pair[1]]
-            for y, a in zip(pair, grpo([tree.reward[y] for y in pair]), strict=True):
-                total += chance * a * tree.score(y) / 2
+            for response, a in zip(pair, grpo([tree.reward[u] for u in pair]), strict=True):
+                total += chance * a * tree.score(response) / 2
         return proportions(total, tree.gradient(tree.reward.__getitem__))
 
     def favourite(bonus: Expr) -> tuple[Expr, Expr]:

@@ -122,9 +122,11 @@ def theorem() -> Theorem:
             ),
         ),
         not_proved=(
-            "Monotonicity of the integral and the fundamental theorem of calculus: by them 2 arcsin √p − Φ_G(p) lies "
-            "between 0 and 2 arcsin √a + (B(p) − B(a))/G for all 0 < a < p, from the bounds on c(p) in T5; the limit "
-            "of this bound is what is proved.",
+            (
+                "Monotonicity of the integral and the fundamental theorem of calculus: by them 2 arcsin √p − Φ_G(p) "
+                "lies between 0 and 2 arcsin √a + (B(p) − B(a))/G for all 0 < a < p, from the bounds on c(p) in T5; "
+                "the limit of this bound is what is proved."
+            ),
         ),
         remark=(
             "With several prompts the climbed function is the mean of Φ(p_x) over prompts. The witness says more than "
@@ -156,7 +158,9 @@ def _functions() -> tuple[Definition, ...]:
         Definition("Φ′ of GRPO", "Φ is the sum over k of P(Bin(G−1, p) ≥ k)/√(k(G−k))", climbed_by_grpo),
         Definition("Φ′ of GRPO in the limit", "", Derivative(2 * asin(sqrt(p)), p)),
         Definition("distance of the bounds of c(p)", "the upper less the lower one of T5", bounds),
-        Definition("largest distance", "2 arcsin √a up to a, from there on 1/G times an integral", Limit(_distance(), G, oo)),
+        Definition(
+            "largest distance", "2 arcsin √a up to a, from there on 1/G times an integral", Limit(_distance(), G, oo)
+        ),
         Definition("what is left of it", "for small a", Limit(2 * asin(sqrt(a)), a, 0, "+")),
     )
 

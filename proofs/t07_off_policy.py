@@ -81,8 +81,10 @@ def theorem() -> Theorem:
         steps=(*_weights(), *_structure(), *_cosine()),
         witnesses=_witnesses(),
         not_proved=(
-            "That the index is positive, and the fall strict, if two ratios or drifts differ: what is proved is that "
-            "they are sums of squares of the differences, divided by positive numbers.",
+            (
+                "That the index is positive, and the fall strict, if two ratios or drifts differ: what is proved is "
+                "that they are sums of squares of the differences, divided by positive numbers."
+            ),
         ),
     )
 
@@ -111,9 +113,7 @@ def _definitions() -> tuple[Definition, ...]:
         Definition("S₁", "sum of the ratios", over_tokens(ratio), S1),
         Definition("S₂", "sum of their squares", over_tokens(ratio**2), S2),
         Definition("spread of the ratios", "squared differences from their mean", over_tokens((ratio - S1 / L) ** 2)),
-        Definition(
-            "η", "the credit-structure index: Σ (w − w̄)²/Σ w² of a response, w = ρ A/L", _index(ratio, S1 / L)
-        ),
+        Definition("η", "the credit-structure index: Σ (w − w̄)²/Σ w² of a response, w = ρ A/L", _index(ratio, S1 / L)),
         Definition("η at ρ = 1", "the same where all ratios are 1", _index(S.One, S.One)),
     )
 
@@ -221,7 +221,11 @@ def _sums() -> tuple[Definition, ...]:
     falling = -Derivative(2 * log_sum(δ) - log_sum(2 * δ) - log_sum(S.Zero), δ)
     curvature = Subs(Derivative(_squared_cosine(), δ, 2), δ, 0) / 2
     return (
-        Definition("bend of K", "K(x) = log Σ n exp(x d), n the squared norms of scores, d the drifts", Derivative(log(_tilted(x)), (x, 2))),
+        Definition(
+            "bend of K",
+            "K(x) = log Σ n exp(x d), n the squared norms of scores, d the drifts",
+            Derivative(log(_tilted(x)), (x, 2)),
+        ),
         Definition(
             "minus the slope of log cos²",
             "cos² = (Σ n ρ)²/(Σ n Σ n ρ²) for orthogonal scores and ρ = exp(δ d), so log cos² = 2K(δ) − K(2δ) − K(0)",

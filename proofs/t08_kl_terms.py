@@ -55,23 +55,28 @@ def theorem() -> Theorem:
         id="T8",
         title="KL terms as weights",
         words=(
-            "At a state where tokens are sampled from the policy, let q be the reference probability over the policy's. "
-            "As a loss, k1 has an expected gradient of 0; k2 weighs the score with minus the logarithm of q and its "
-            "mean is the gradient of the reverse divergence; k3 weighs it with one less q and its mean is the gradient "
-            "of the forward divergence. k1 inside the reward gives the gradient of the reverse divergence. With the "
-            "wrong sign, loss less k3, training climbs the forward divergence."
+            "At a state where tokens are sampled from the policy, let q be the reference probability over the "
+            "policy's. As a loss, k1 has an expected gradient of 0; k2 weighs the score with minus the logarithm of q "
+            "and its mean is the gradient of the reverse divergence; k3 weighs it with one less q and its mean is the "
+            "gradient of the forward divergence. k1 inside the reward gives the gradient of the reverse divergence. "
+            "With the wrong sign, loss less k3, training climbs the forward divergence."
         ),
         results=("mean score", *RULES, "k1 in the loss", "reverse", "forward", "k1 in the reward", "wrong sign"),
         definitions=(
             Definition("sum of the slopes", "of the probabilities of the tokens", certain),
             Definition("policy", "the probabilities π(j) sum to 1", equations={over_tokens(chance): S.One}),
             Definition("mean of the scores", "of tokens sampled from π", mean_score),
-            *(Definition(f"slope of {name}", "q = π_ref/π; π_ref does not depend on θ", Derivative(value, θ)) for name, (value, _) in RULES.items()),
+            *(
+                Definition(f"slope of {name}", "q = π_ref/π; π_ref does not depend on θ", Derivative(value, θ))
+                for name, (value, _) in RULES.items()
+            ),
             Definition("mean slope of k1", "over tokens sampled from π", k1_mean),
             Definition("gradient of the reverse divergence", "KL(π‖π_ref)", Derivative(reverse, θ)),
             Definition("gradient of the forward divergence", "KL(π_ref‖π)", Derivative(forward, θ)),
             Definition("policy gradient of r − β k1", "with the reward held constant", in_reward),
-            Definition("growth of D", "the forward divergence along the training of θ", Derivative(divergence(path), time)),
+            Definition(
+                "growth of D", "the forward divergence along the training of θ", Derivative(divergence(path), time)
+            ),
             Definition("D′", "its slope, a letter", Derivative(divergence(path), path), slope),
             Definition(
                 "descent of −β k3",

@@ -20,7 +20,7 @@ from sympy import (
 
 from proofs import t05_one_direction as t05
 from proofs.instances import Rule, Tree, grpo, over_length, three_levels
-from proofs.notation import G, N, i, k, m, n, p, q, y, θ, π
+from proofs.notation import G, N, i, k, m, p, q, y, θ, π
 from proofs.parts import Assumption, Definition, Step, Witness
 from proofs.t05_one_direction import RULES, advantage, spread
 from proofs.theorem import Theorem, specialised
@@ -82,10 +82,14 @@ def theorem() -> Theorem:
         steps=(*_bandit(), *_hazard(), *_drifts()),
         witnesses=_witnesses(),
         not_proved=(
-            "That the weights and f are put together as they are: the drift of a logit is the sum over right and "
-            "wrong responses of their chance, their weight and the rate, which is linearity in words.",
-            "Strictness for the two hazards: their drifts are products of f > 0 and a mean of √(K(G−K)), which is "
-            "positive for G > 1.",
+            (
+                "That the weights and f are put together as they are: the drift of a logit is the sum over right and "
+                "wrong responses of their chance, their weight and the rate, which is linearity in words."
+            ),
+            (
+                "Strictness for the two hazards: their drifts are products of f > 0 and a mean of √(K(G−K)), which is "
+                "positive for G > 1."
+            ),
         ),
         remark=(
             "The model has one mechanism only. It says that 1/L lengthens wrong responses exactly where the policy can "
@@ -326,9 +330,7 @@ def _drifts() -> tuple[Step, ...]:
 
 
 def _witnesses() -> tuple[Witness, ...]:
-    def drift(
-        weight_power: Expr, right: Expr, wrong: Expr, rule: Rule = grpo, *, by_length: Expr | int = 0
-    ) -> Expr:
+    def drift(weight_power: Expr, right: Expr, wrong: Expr, rule: Rule = grpo, *, by_length: Expr | int = 0) -> Expr:
         """Drift of the logit that all hazards share; the first token decides what is right, or the length does."""
         policy = {"": {"r": Rational(1, 2), "w": Rational(1, 2)}}
         rewards = {}
@@ -351,7 +353,7 @@ def _witnesses() -> tuple[Witness, ...]:
         if inverse == 0:
             return Sum(half**tokens * (1 / tokens - half), (tokens, 1, oo)).doit(), formula
         last = 1 / inverse
-        ended = sum(half**n * (Rational(1, n) - half) for n in range(1, int(last) + 1))
+        ended = sum(half**size * (Rational(1, size) - half) for size in range(1, int(last) + 1))
         return ended - half**last * half, formula
 
     third = Rational(1, 3)

@@ -28,8 +28,8 @@ def theorem() -> Theorem:
         words=(
             "Let rewards be 0, c (a format credit between 0 and 1) or 1, each with a positive probability. In a group "
             "of g zeros and one c, the c is above the mean, by {above the mean}: the advantage form of F-ISFT gives "
-            "this wrong answer its full positive weight. The expected gradient of a rule with different mean weights of "
-            "the lower two levels moves two probabilities, so it is not along that of success where their gradients "
+            "this wrong answer its full positive weight. The expected gradient of a rule with different mean weights "
+            "of the lower two levels moves two probabilities, so it is not along that of success where their gradients "
             "are not parallel. GRPO's advantage too grows with a response's own reward, at every group size."
         ),
         results=(
@@ -122,10 +122,12 @@ def theorem() -> Theorem:
         ),
         witnesses=_witnesses(),
         not_proved=(
-            "From one group to the mean weights: under F-ISFT⁺ w₁ is a mean of terms that are not negative, of which "
-            "p₀^g is one, and w₀ = 0; under GRPO w₁ > w₀ because each term of the mean grows.",
+            (
+                "From one group to the mean weights: under F-ISFT⁺ w₁ is a mean of terms that are not negative, of "
+                "which p₀^g is one, and w₀ = 0; under GRPO w₁ > w₀ because each term of the mean grows."
+            ),
         ),
-        remark="The other side of each witness is the binary reward (c = 0), for which the conclusions of T5 come back.",
+        remark="The other side of the first witnesses is the binary reward (c = 0), where T5 holds.",
     )
 
 

@@ -28,10 +28,10 @@ def theorem() -> Theorem:
         words=(
             "With tabular logits the expected gradient of the bandit view in the logit of action a in state s is "
             "{estimator}, the chance of the state and action times the true advantage of the action, as if each token "
-            "had been judged. Within a group whose advantages sum to zero, tokens of a prefix that all share get weight "
-            "{shared prefix}, and tokens of a prefix that b of the G share get in sum b times what their branch is "
-            "better than the group. The degeneracy is in the estimator, one number for a response, not in the expected "
-            "direction."
+            "had been judged. Within a group whose advantages sum to zero, tokens of a prefix that all share get "
+            "weight {shared prefix}, and tokens of a prefix that b of the G share get in sum b times what their branch "
+            "is better than the group. The degeneracy is in the estimator, one number for a response, not in the "
+            "expected direction."
         ),
         results=("probability", "value", "gradient", "estimator", "shared prefix", "branch"),
         definitions=(
@@ -55,9 +55,7 @@ def theorem() -> Theorem:
                 "the score is 1 − π_a if a is taken and −π_a if not; other actions contribute V − π_a Q to the value",
                 estimate,
             ),
-            Definition(
-                "weights of a shared prefix", "of all responses of the group", Sum(reward(i) - mean, (i, 1, G))
-            ),
+            Definition("weights of a shared prefix", "of all responses of the group", Sum(reward(i) - mean, (i, 1, G))),
             Definition("weights of a branch", "that responses 1 … b share", Sum(reward(i) - mean, (i, 1, b))),
         ),
         assumptions=(

@@ -39,8 +39,8 @@ def theorem() -> Theorem:
             "of the first plus {excess}, where w is the chance of an action times its squared score and ν the variance "
             "of the reward after it: never less. If the reward is the share of right ones among fair tokens, or if all "
             "tokens have to be right, the ratio is given below; the first grows linearly with the length, the second "
-            "exponentially. Against plain R the order reverses in a coordinate exactly where the last formula but two "
-            "is positive: where success is likely."
+            "exponentially. Plain R has the smaller second moment in a coordinate exactly where {against plain} is "
+            "positive: where success is likely."
         ),
         results=(
             "mean of the weight",
@@ -82,14 +82,16 @@ def theorem() -> Theorem:
         steps=(*_rao_blackwell(), *_growth(), *_plain()),
         witnesses=_witnesses(),
         not_proved=(
-            "That the variances of different coordinates add up to the totals of the first example, and that d, A² and "
-            "Var(R|s, a) have there the values that the definitions name.",
+            (
+                "That the variances of different coordinates add up to the totals of the first example, and that d, A² "
+                "and Var(R|s, a) have there the values that the definitions name."
+            ),
         ),
         remark=(
             "The comparison is with exact advantages, which no trainer has; a critic shared by histories learns V from "
-            "more samples, at the price of a bias. Against plain R the baseline V(s) can hurt because the best constant "
-            "baseline of a coordinate is b, which weighs the actions by the squared score: of two actions it takes the "
-            "value of the other one."
+            "more samples, at the price of a bias. Against plain R the baseline V(s) can hurt because the best "
+            "constant baseline of a coordinate is b, which weighs the actions by the squared score: of two actions it "
+            "takes the value of the other one."
         ),
     )
 
@@ -200,7 +202,9 @@ def _needle() -> tuple[Expr, Expr, Expr]:
 def _of_examples() -> tuple[Definition, ...]:
     direct, _, excess = _needle()
     return (
-        Definition("variance of the tokens to come", "after token t; each is worth 1/L", Sum(1 / (4 * L**2), (u, t + 1, L))),
+        Definition(
+            "variance of the tokens to come", "after token t; each is worth 1/L", Sum(1 / (4 * L**2), (u, t + 1, L))
+        ),
         Definition(
             "total variance with A",
             "L = g + 1: 2^t coordinates at depth t, each visited with 2^(1−t), A² = 1/(4L²), Σw = 1/4, mean ± d/(4L)",

@@ -36,10 +36,10 @@ def theorem() -> Theorem:
         id="T13",
         title="Equivalences",
         words=(
-            "On its own samples the gradient of GSPO is that of GRPO, on each batch. The mean over positives climbs the "
-            "log-likelihood of success, expanded up to order G, which is MaxRL's objective. Reinforce-Rej with signed "
-            "rewards is twice F-ISFT± in the advantage form (half and half), and with rewards 0 and 1 it is F-ISFT⁺ in "
-            "that form. RAFT is F-ISFT⁺ in the cross-entropy form."
+            "On its own samples the gradient of GSPO is that of GRPO, on each batch. The mean over positives climbs "
+            "the log-likelihood of success, expanded up to order G, which is MaxRL's objective. Reinforce-Rej with "
+            "signed rewards is twice F-ISFT± in the advantage form (half and half), and with rewards 0 and 1 it is "
+            "F-ISFT⁺ in that form. RAFT is F-ISFT⁺ in the cross-entropy form."
         ),
         results=("GSPO", "GSPO weight", "MaxRL objective", *REJECTING, "RAFT"),
         definitions=(
@@ -94,8 +94,8 @@ def theorem() -> Theorem:
                 name="MaxRL objective",
             ),
             Step(
-                "Reinforce-Rej, rewards ±1: half its c(p) is that of F-ISFT±, for the groups that are all right (k = G) "
-                "or all wrong (k = 0) are left out by both.",
+                "Reinforce-Rej, rewards ±1: half its c(p) is that of F-ISFT±, for the groups that are all right (k = "
+                "G) or all wrong (k = 0) are left out by both.",
                 specialised((w1 - w0) / 2, signed),
                 advantage_form.subs(α, S.Half),
                 "Sum of the law without its last or first term.",

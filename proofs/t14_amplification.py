@@ -1,7 +1,5 @@
 """T14: GRPO with a KL term, each iteration solved exactly, multiplies the odds over the reference (2503.06639)."""
 
-from collections.abc import Sequence
-
 from sympy import (
     Derivative,
     Expr,
@@ -22,8 +20,10 @@ from sympy import (
     symbols,
 )
 
+from proofs import t14_witnesses
 from proofs.notation import N, j, p, β, ε, π
-from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.parts import Assumption, Cited, Definition, Step
+from proofs.t14_witnesses import gain, logit
 from proofs.theorem import Theorem
 
 chance = π(j)
@@ -34,15 +34,6 @@ p_ref, q_ref = symbols("p_ref q_ref", positive=True)
 odds, above = symbols("o s", positive=True)
 v = symbols("v", real=True)
 part = symbols("t", nonnegative=True)
-
-
-def gain(p: Expr, β: Expr, ε: Expr) -> Expr:
-    """What an iteration adds to the logit of p_ref."""
-    return 1 / (β * sqrt(p * (1 - p) + ε))
-
-
-def logit(p: Expr) -> Expr:
-    return log(p) - log(1 - p)
 
 
 def over_responses(term: Expr) -> Sum:
@@ -105,12 +96,16 @@ def theorem() -> Theorem:
             above: 2,
         },
         steps=(*_best_policy(), *_odds(), *_fixed_points()),
-        witnesses=_witnesses(),
+        witnesses=t14_witnesses.witnesses(),
         not_proved=(
-            "Convergence for p_ref ≥ 1/2: the growth of the right side is proved; that a growing, bounded sequence "
-            "converges, and that a continuous map has its limit as a fixed point, is taken from analysis.",
-            "Existence of a fixed point for ε > 0: that the odds are below the right side at p_ref and outgrow it near 1 "
-            "is proved; the intermediate value theorem is taken from analysis.",
+            (
+                "Convergence for p_ref ≥ 1/2: the growth of the right side is proved; that a growing, bounded sequence "
+                "converges, and that a continuous map has its limit as a fixed point, is taken from analysis."
+            ),
+            (
+                "Existence of a fixed point for ε > 0: that the odds are below the right side at p_ref and outgrow it "
+                "near 1 is proved; the intermediate value theorem is taken from analysis."
+            ),
             "That a fixed point with a slope below −1 repels, for which only the slope is proved.",
             "That the policy of the objective is the only maximum: the divergence is proved to be at least 0.",
         ),
@@ -140,9 +135,7 @@ def _of_policies() -> tuple[Definition, ...]:
         Definition(
             "divergence from the best", "KL(π‖π_best), where π_best = π exp(v) is any other policy", _divergence()
         ),
-        Definition(
-            "best policy", "π exp(v) sums to 1", equations={over_responses(chance * exp(lead)): S.One}
-        ),
+        Definition("best policy", "π exp(v) sums to 1", equations={over_responses(chance * exp(lead)): S.One}),
     )
 
 
@@ -278,13 +271,17 @@ def _of_fixed_points() -> tuple[Definition, ...]:
         Definition("right side over the odds", "as p tends to 1, ε > 0", Limit(bound * (1 - p) / p, p, 1, "-")),
         Definition("odds over the right side", "as p tends to 1, ε = 0", Limit(p / (1 - p) / bare, p, 1, "-")),
         Definition(
-            "distance of the logits", "ε = 0, β = 1, p_ref = 1/2: right side less p = e^(2v)/(1 + e^(2v))", _without_floor()
+            "distance of the logits",
+            "ε = 0, β = 1, p_ref = 1/2: right side less p = e^(2v)/(1 + e^(2v))",
+            _without_floor(),
         ),
         Definition("slope of the gain", "in p", Derivative(gain(p, β, ε), p)),
         Definition("1/2 < p < 1", "p = (1 + s)/(2 + s) with s > 0", equations={p: (1 + above) / (2 + above)}),
         Definition("slope of the logistic function", "p in its logit s", Derivative(1 / (1 + exp(-above)), above)),
         Definition(
-            "slope of the map at a fixed point", "slope of p in its logit, p(1 − p), times that of the gain in p", nearby
+            "slope of the map at a fixed point",
+            "slope of p in its logit, p(1 − p), times that of the gain in p",
+            nearby,
         ),
     )
 
@@ -366,112 +363,5 @@ def _fixed_points() -> tuple[Step, ...]:
             "D = 1/(β√(p(1−p) + ε)). Below −1 the fixed point repels.",
             begins="slope of the map at a fixed point",
             name="map slope",
-        ),
-    )
-
-
-def _witnesses() -> tuple[Witness, ...]:
-    def iterate(start: Expr, inverse_β: Expr, steps: int) -> Expr:
-        """p after this many iterations from p_ref = start, at ε = 1/100."""
-        p_now = start
-        for _ in range(steps):
-            ratio = start / (1 - start) * exp(inverse_β / sqrt(p_now * (1 - p_now) + Rational(1, 100)))
-            p_now = ratio / (1 + ratio)
-        return p_now
-
-    def repelling(distance: Expr) -> tuple[Expr, Expr]:
-        """1 and |slope of the map| at the fixed point 1/10, ε = 0, whose logit is `distance` above p_ref's."""
-        fixed = Rational(1, 10)
-        β_there = 1 / (distance * sqrt(fixed * (1 - fixed)))
-        step = 1 / (1 + exp(-(logit(fixed) - distance + gain(p, β_there, Integer(0)))))
-        return Integer(1), abs(step.diff(p).subs(p, fixed))
-
-    def best_odds(chances: Sequence[Expr], rewards: Sequence[Expr], share: Expr | int = 1) -> Expr:
-        """Odds of reward 1 of π_ref exp(κ A/β)/Z at β = 1, ε = 0, with A from π_ref itself."""
-        mean = sum(c * r for c, r in zip(chances, rewards, strict=True))
-        deviation = sqrt(sum(c * (r - mean) ** 2 for c, r in zip(chances, rewards, strict=True)))
-        masses = [c * exp(share * (r - mean) / deviation) for c, r in zip(chances, rewards, strict=True)]
-        right = sum(mass for mass, r in zip(masses, rewards, strict=True) if r == 1)
-        return right / (sum(masses) - right)
-
-    near, quarter = 1 - Rational(1, 10**6), Rational(1, 4)
-    three = (quarter, quarter, S.Half)
-    of_quarter = Rational(1, 3) * exp(gain(quarter, Integer(1), Integer(0)))
-    growing = "p_ref ≥ 1/2, for growth and convergence"
-    return (
-        Witness(
-            "the maximum over all policies is reached in each iteration",
-            "odds",
-            "p = p_ref = 1/4, β = 1, ε = 0; the policy is π_ref exp(κ A/β)/Z",
-            "odds = 1/3 × exp(1/√(p(1−p)))",
-            lambda share: (best_odds((quarter, 1 - quarter), (S.One, S.Zero), share), of_quarter),
-            "κ",
-            1,
-            S.Half,
-        ),
-        Witness(
-            "rewards are 0 or 1; population mean and deviation",
-            "odds",
-            "three responses with chances 1/4, 1/4, 1/2 and rewards 1, c, 0; β = 1, ε = 0",
-            "odds of reward 1 = 1/3 × exp(1/√(p(1−p))), p = 1/4",
-            lambda middle: (best_odds(three, (S.One, middle, S.Zero)), of_quarter),
-            "c",
-            0,
-            S.Half,
-        ),
-        Witness(
-            "β is finite",
-            "above the reference",
-            "p_ref = 1/2, ε = 1/100; the coefficient is given as 1/β",
-            "p₁ > p_ref",
-            lambda inverse: (iterate(Rational(1, 2), inverse, 1), Rational(1, 2)),
-            "1/β",
-            1,
-            0,
-            relation=">",
-        ),
-        Witness(
-            "0 < p_ref < 1",
-            "above the reference",
-            "β = 1, ε = 1/100",
-            "p₁ > p_ref",
-            lambda start: (iterate(start, Integer(1), 1), start),
-            "p_ref",
-            Rational(1, 2),
-            0,
-            relation=">",
-        ),
-        Witness(
-            "ε > 0, for a fixed point",
-            "existence",
-            "p_ref = 1/2, β = 1, p = 1 − 10⁻⁶",
-            "log odds(p) ≥ log of the right side",
-            lambda floor: (logit(near), gain(near, Integer(1), floor)),
-            "ε",
-            Rational(1, 100),
-            0,
-            relation="≥",
-        ),
-        Witness(
-            f"{growing} (growth)",
-            "growth",
-            "β = 1, ε = 1/100",
-            "p₂ ≥ p₁",
-            lambda start: (iterate(start, Integer(1), 2), iterate(start, Integer(1), 1)),
-            "p_ref",
-            Rational(1, 2),
-            Rational(1, 100),
-            relation="≥",
-        ),
-        Witness(
-            f"{growing} (convergence)",
-            "map slope",
-            "fixed point p = 1/10 at ε = 0, β such that its logit is D above that of p_ref",
-            "1 ≥ |slope of the map at the fixed point|",
-            repelling,
-            "D",
-            2,
-            4,
-            relation="≥",
         ),
     )

@@ -32,7 +32,11 @@ _PREAMBLE = r"""\documentclass[11pt]{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
 \usepackage[margin=25mm]{geometry}
-\usepackage{amsmath,amssymb,amsthm}
+\usepackage{amsmath,amssymb,amsthm,graphicx}
+% A formula as it is, or made as narrow as the line.
+\newsavebox{\formula}
+\newcommand{\fit}[1]{\sbox{\formula}{$\displaystyle #1$}%
+  \ifdim\wd\formula>.96\linewidth\resizebox{.96\linewidth}{!}{\usebox{\formula}}\else\usebox{\formula}\fi}
 LETTERS
 \allowdisplaybreaks
 \sloppy
@@ -58,7 +62,11 @@ def theorem_file(report: Report) -> str:
         rf"\section*{{{theorem.id}. {_prose(theorem.title)}}}",
         r"\begin{theorem}",
         _prose(theorem.statement),
-        *(row for name in theorem.results for row in (rf"\par\noindent {_prose(name)}:", *_equation(*theorem.equation(name)))),
+        *(
+            row
+            for name in theorem.results
+            for row in (rf"\par\noindent {_prose(name)}:", *_equation(*theorem.equation(name)))
+        ),
         r"\end{theorem}",
         r"\begin{assumptions}",
         *(rf"\item {_prose(assumption.name)}" for assumption in theorem.assumptions),
@@ -71,7 +79,11 @@ def theorem_file(report: Report) -> str:
         cited = "; ".join(map(str, (*step.given, *step.where)))
         given = rf" \emph{{Given:}} {_prose(cited)}." if cited else ""
         failed = "" if outcome.verified else r" \textbf{Not verified.}"
-        lines += [rf"\item {_prose(step.claim)}", *_equation(step.left, step.relation, step.right), rf"\emph{{By:}} {_prose(step.rule)}{given}{failed}"]
+        lines += [
+            rf"\item {_prose(step.claim)}",
+            *_equation(step.left, step.relation, step.right),
+            rf"\emph{{By:}} {_prose(step.rule)}{given}{failed}",
+        ]
     lines += [r"\qedhere", r"\end{enumerate}", r"\end{proof}", r"\begin{witnesses}"]
     for witness, outcome in zip(theorem.witnesses, report.witnesses, strict=True):
         failed = "" if outcome.verified else r" \textbf{Not verified.}"
@@ -103,7 +115,7 @@ def _equation(left: Expr, relation: Relation, right: Expr) -> list[str]:
     sign = {"=": "=", "≥": r"\geq", ">": ">"}[relation]
     if len(re.sub(r"\\[a-zA-Z]+|[\s{}^_]", "", "".join(sides))) < _WIDTH:
         return [r"\[", f"{sides[0]} {sign} {sides[1]}", r"\]"]
-    return [r"\begin{multline*}", rf"{sides[0]} \\", f"{sign} {sides[1]}", r"\end{multline*}"]
+    return [r"\begin{multline*}", rf"\fit{{{sides[0]}}} \\", rf"\fit{{{{}} {sign} {sides[1]}}}", r"\end{multline*}"]
 
 
 def _prose(words: str) -> str:

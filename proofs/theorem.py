@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from sympy import Basic, Expr, Lambda, Number, Symbol, Wild, sympify
 from sympy.core.function import AppliedUndef
@@ -103,7 +103,8 @@ class Theorem:
 
     def hypotheses(self) -> Mapping[str, Equations]:
         """The equations of each definition and assumption."""
-        return {part.name: part.equations for part in (*self.definitions, *self.assumptions)}
+        parts: tuple[Definition | Assumption, ...] = (*self.definitions, *self.assumptions)
+        return {part.name: part.equations for part in parts}
 
     def meaning(self, citation: str | Cited, before: int) -> Expr:
         """What a chain that begins with this citation begins with; KeyError if step number `before` cannot cite it."""
@@ -126,7 +127,7 @@ class Theorem:
         return {specialised(left, put): specialised(sympify(right), put) for left, right in equations.items()}
 
     def step(self, name: str, before: int) -> Step:
-        """The step of this name or label before number `before`, or of an earlier theorem; KeyError if there is none."""
+        """The step of this name or label before number `before`, or of an earlier theorem; else KeyError."""
         return self.find(name, before)[1]
 
     def find(self, name: str, before: int) -> tuple["Theorem", Step]:
@@ -144,7 +145,8 @@ class Theorem:
         number = next((n for n, step in enumerate(self.steps) if name in (step.name, step.label)), None)
         if number is None:
             return frozenset([name]) if self.hypotheses().get(name) else frozenset()
-        step, found = self.steps[number], set()
+        step = self.steps[number]
+        found: set[str] = set()
         for citation in step.citations:
             found |= self.rests_on(citation.name)
         while not step.begins:
@@ -161,7 +163,8 @@ class Theorem:
             equations = [pair for citation in step.given for pair in self.equations(citation, number).items()]
             # What is known of letters is put into what is known of sums.
             letters = {left: right for left, right in equations if left.is_Symbol}
-            given = letters | {left.subs(letters): right.subs(letters) for left, right in equations if left not in letters}
+            others = {left: right for left, right in equations if left not in letters}
+            given = letters | {left.subs(letters): right.subs(letters) for left, right in others.items()}
             bodies = {d.name: {sympify(d.body): d.letter} for d in self.definitions if d.letter is not None}
             where = {body: letter for name in step.where for body, letter in bodies[name].items()}
         except KeyError as missing:
@@ -181,7 +184,7 @@ class Theorem:
             done()
             return outcome
 
-        steps = tuple(run(lambda number=number: self.check_step(number)) for number in range(len(self.steps)))
+        steps = tuple(run(partial(self.check_step, number)) for number in range(len(self.steps)))
         witnesses = tuple(run(witness.check) for witness in self.witnesses)
         return Report(self, steps, witnesses, tuple(faults(self)), time.perf_counter() - start)
 
@@ -212,7 +215,9 @@ def specialised(expression: Basic, put: Mapping[Basic, Basic]) -> Basic:
 
 def _induction(theorem: Theorem, number: int) -> Outcome:
     """f(0) = c(0) and f(n+1) = h, where h under the hypothesis f(n) = c(n) is c(n+1): so f = c."""
-    step, n = theorem.steps[number], theorem.steps[number].over
+    step = theorem.steps[number]
+    n = step.over
+    assert n is not None
     base, onward = (theorem.equation(cited(name).name) for name in step.given)
     left, right = sympify(step.left), sympify(step.right)
     smallest = 1 if n.is_positive else 0

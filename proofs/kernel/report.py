@@ -62,7 +62,7 @@ def latex(source: Source, report: KernelReport | None) -> str:
     for claim in source.claims:
         verdict = verdicts.get(claim.name)
         statement = f"{claim.name} :\n{verdict.statement}" if verdict else claim.text
-        lines += [r"{\footnotesize\begin{verbatim}", statement, r"\end{verbatim}}"]
+        lines += [r"{\scriptsize\begin{verbatim}", statement, r"\end{verbatim}}"]
         if verdict:
             words = "Accepted by Coq in the same run; axioms: " + _axioms(verdict)
             lines.append(rf"\noindent {_escape(words if not verdict.refused else 'Refused: ' + verdict.refused)}.")

@@ -5,12 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import Function, Integer, Rational, Sum, binomial, symbols
 
-from proofs.notation import binomial_law, certain
+from proofs.ends import refuted_at
+from proofs.notation import binomial_law
 from proofs.settle import carry_out, settle
 
 p, q = symbols("p q", positive=True)
 G = symbols("G", integer=True, positive=True)
 k, j = symbols("k j", integer=True)
+n = symbols("n", integer=True, nonnegative=True)
 f = Function("f")
 
 
@@ -44,9 +46,41 @@ def test_what_is_not_zero_is_not_called_zero(other):
 
 def test_hypotheses_reach_multiples_and_parts_of_sums():
     law = binomial_law(G, k)
-    assert settle(Sum(3 * law, (k, 1, G)) - 3 + 3 * q**G, certain(G)) == 0
-    assert settle(Sum(3 * law, (k, 1, G)) - 3, certain(G)) != 0
+    certain = {Sum(law, (k, 0, G)): Integer(1)}
+    assert settle(Sum(3 * law, (k, 1, G)) - 3 + 3 * q**G, certain) == 0
+    assert settle(Sum(3 * law, (k, 1, G)) - 3, certain) != 0
     assert settle(Sum(3 * law, (k, 1, G)) - 3 + 3 * q**G) != 0
+
+
+BERNOULLI = binomial(n, k) * p**k * (1 - p) ** (n - k)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "given"),
+    [
+        # C(k−1, k−2) is k − 1, but 0 and not −1 at k = 0: the two of the issue, and others like them.
+        (Sum(binomial(k - 1, k - 2) * p**k, (k, 0, n)) - Sum((k - 1) * p**k, (k, 0, n)), {}),
+        (
+            Sum(n * binomial(n - 1, k - 1) / k * p**k * (1 - p) ** (n - k), (k, 0, n)) - 1,
+            {Sum(BERNOULLI, (k, 0, n)): 1},
+        ),
+        (Sum(binomial(k - 2, k - 3) * p**k, (k, 0, n)) - Sum((k - 2) * p**k, (k, 0, n)), {}),
+        (Sum(k / k * f(k) * binomial(k, k - 1) / k, (k, 0, G)) - Sum(f(k), (k, 0, G)), {}),
+        (Sum(binomial(G, k) / binomial(G - 1, k), (k, 0, G - 1)) - Sum(G / (G - k), (k, 0, G)), {}),
+        (Sum(binomial(G, k + 1) * (k + 1), (k, -1, G)) - G * Sum(binomial(G - 1, k), (k, 0, G)) - 1, {}),
+        (Sum((n - k) / (n - k) * binomial(n - 1, k) * n / (n - k), (k, 0, n)) - Sum(binomial(n, k), (k, 0, n)), {}),
+        (binomial(k - 1, k - 2) - (k - 1), {}),
+        (binomial(n, k) * k / n - binomial(n - 1, k - 1), {}),
+    ],
+)
+def test_identities_that_fail_at_an_end_are_refused(wrong, given):
+    assert settle(wrong, given) != 0
+
+
+def test_the_end_at_which_an_identity_fails_is_named():
+    assert refuted_at(binomial(n - 1, n - 2) - (n - 1)) == {n: 0}
+    assert refuted_at(Sum(k / (n - 1), (k, 0, n)) - n * (n + 1) / 2 / (n - 1)) == {n: 1}
+    assert refuted_at(binomial(n + 1, k) - binomial(n, k) - binomial(n, k - 1)) is None
 
 
 @settings(deadline=None, max_examples=15)
