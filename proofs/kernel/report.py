@@ -8,6 +8,7 @@ from proofs.kernel.source import Source
 
 NOT_THERE = "not stated in the kernel's language yet"
 _WIDTH = 110
+_PAGE = 88  # Letters on a line of the LaTeX page.
 
 
 def text(report: KernelReport) -> str:
@@ -62,7 +63,10 @@ def latex(source: Source, report: KernelReport | None) -> str:
     for claim in source.claims:
         verdict = verdicts.get(claim.name)
         statement = f"{claim.name} :\n{verdict.statement}" if verdict else claim.text
-        lines += [r"{\scriptsize\begin{verbatim}", statement, r"\end{verbatim}}"]
+        printed = [
+            row for line in statement.splitlines() for row in textwrap.wrap(line, _PAGE, subsequent_indent="    ")
+        ]
+        lines += [r"{\footnotesize\begin{verbatim}", *printed, r"\end{verbatim}}"]
         if verdict:
             words = "Accepted by Coq in the same run; axioms: " + _axioms(verdict)
             lines.append(rf"\noindent {_escape(words if not verdict.refused else 'Refused: ' + verdict.refused)}.")
