@@ -21,9 +21,9 @@ from scipy import stats
 from llm_exps.config import RunConfig
 from llm_exps.experiment import Setup, train
 from llm_exps.options import RunOptions, changed_flags
-from llm_exps.run_directory import RunDirectory, complete_lines
+from llm_exps.run_directory import RunDirectory
 from mdp_theory.methods.catalogue import get
-from rino_base.files import write_json
+from rino_base.files import complete_lines, write_json
 from rino_base.messages import InputError
 
 _RESAMPLES = 4000
@@ -242,11 +242,11 @@ def _config(
 
 
 def _last(file: Path) -> dict[str, Any]:
-    return json.loads(list(complete_lines(file))[-1])
+    return json.loads(complete_lines(file)[-1])
 
 
 def _first(file: Path) -> dict[str, Any]:
-    return json.loads(next(iter(complete_lines(file))))
+    return json.loads(complete_lines(file)[0])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -23,6 +23,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from llm_exps.checkpoints import Checkpoints
 from llm_exps.config import RunConfig, validate
 from llm_exps.distribution import make_mesh, parameter_placement
 from llm_exps.evaluation import evaluate
@@ -30,10 +31,13 @@ from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
 from llm_exps.options import RunOptions
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
-from llm_exps.run_directory import Checkpoints, RunDirectory, complete_lines
+from llm_exps.run_directory import RunDirectory
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.task import Problems, Task
 from llm_exps.tracking import Tracker, tracker
+from rino_base.files import complete_lines
+from rino_base.lock import locked
+from rino_base.messages import CheckFailed
 from rino_base.progress import facts, progress_bar
 
 EMBEDDED_MODEL = Path(__file__).parent / "default_model"
@@ -93,9 +97,11 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
     """
     run = RunDirectory(out)
     setup = setup or prepare(config.model, config.task, config.options)
-    run.begin(config.to_json(), provenance=provenance())
     experiment = Experiment(config, setup, run)
-    with setup.on_devices(), progress_bar() as bar:
+    # Processes of one job write the same directory; the first holds it for all.
+    alone = locked(out) if jax.process_index() == 0 else nullcontext()
+    with alone, setup.on_devices(), progress_bar() as bar:
+        run.begin(config.to_json(), provenance=provenance())
         task = bar.add_task(description, total=config.options.steps)
         if run.finished:
             bar.update(task, completed=config.options.steps)
@@ -167,16 +173,14 @@ class Experiment:
 
     def last_evaluation(self) -> dict[str, Any]:
         """The last line of `eval.jsonl`."""
-        return json.loads(list(complete_lines(self.run.path / "eval.jsonl"))[-1])
+        return json.loads(complete_lines(self.run.path / "eval.jsonl")[-1])
 
     def _resume(self, checkpoints: Checkpoints) -> tuple[int, Progress]:
         # The learner donates its buffers; those of the setup are shared and stay.
         params = jax.tree.map(jnp.copy, self.setup.params)
         stale = self.config.refresh_every != 1
         fresh = Progress(self.learner.init(params), self.setup.params if stale else None)
-        step = checkpoints.latest or 0
-        self.run.truncate(step if step else -1)
-        return step, checkpoints.restore(step, fresh) if step else fresh
+        return checkpoints.resume(fresh) or (0, fresh)
 
     def _step(self, step: int, progress: Progress, tracking: Tracker) -> tuple[Progress, dict[str, float]]:
         options, refresh = self.config.options, self.config.refresh_every
@@ -198,6 +202,7 @@ class Experiment:
         learner, measured = self.learner.update(progress.learner, rollout, evidence, step=step, probe=probe)
         jax.block_until_ready(learner)
         clock.lap("update")
+        self._check_finite(step + 1, learner)
         tokens = int(completions.lengths.sum())
         metrics = {
             **rollout_metrics(rollout, completions),
@@ -215,6 +220,13 @@ class Experiment:
             "tokens/s": timing["perf/tokens_per_s"],
         }
         return Progress(learner, progress.sampler), seen
+
+    def _check_finite(self, step: int, learner: LearnerState) -> None:
+        if not _all_finite(learner.weights):
+            raise CheckFailed(
+                f"step {step} made parameters that are NaN or infinite; nothing of it is kept in {self.run.path}",
+                mend="lower --learning-rate, or look at --max-grad-norm and the Adam options, in another --out",
+            )
 
     def _evidence(self, state: LearnerState, sampler: nnx.State, rollout: Rollout) -> Evidence:
         objective, optimiser = self.learner.objective, self.config.options.optimiser
@@ -272,8 +284,13 @@ class Experiment:
 
     def _tokens_so_far(self) -> int:
         file = self.run.path / "metrics.jsonl"
-        lines = list(complete_lines(file)) if file.exists() else []
+        lines = complete_lines(file) if file.exists() else []
         return json.loads(lines[-1])["num_tokens"] if lines else 0
+
+
+@jax.jit
+def _all_finite(weights: Any) -> jax.Array:
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)]))
 
 
 @dataclass

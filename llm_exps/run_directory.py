@@ -1,24 +1,24 @@
 """The run directory: `config.json`, append-only JSONL, and checkpoints from which a killed run resumes bit for bit.
 
-Every line carries the number of updates done so far as `step`. Resuming at a checkpoint drops the lines after it, and a
-last line that a kill cut short; the steps that follow write them again, equal.
+A checkpoint remembers how long every log was and its checksum. Resuming cuts the logs to that length; the steps that
+follow write the rest again, equal. A finished run holds sizes and checksums of its files in `finished.json`.
 """
 
 import json
-import math
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import orbax.checkpoint as ocp
-
-from rino_base.files import write_json, write_text
+from llm_exps.manifest import departures, take_manifest
+from rino_base.files import append_line, is_temporary, read_object, remove_temporaries, sha256, write_json
+from rino_base.lock import LOCK
 from rino_base.messages import InputError
 
 _LOGS = ("metrics", "timing", "eval", "samples")
+_FINISHED = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,29 @@ class RunDirectory:
         return self.path / "model"
 
     @property
+    def checkpoints(self) -> Path:
+        """Training state; gone once the run is finished."""
+        return self.path / "checkpoints"
+
+    @property
     def finished(self) -> bool:
         """True if the run has come to its end."""
-        return (self.path / "finished.json").exists()
+        return (self.path / _FINISHED).exists()
 
     def begin(self, config: Mapping[str, Any], *, provenance: Mapping[str, Any]) -> None:
-        """Write `config.json`, or check that the one that is there describes the same run.
+        """Write `config.json`, or check that the one that is there describes the same run. The caller holds the lock.
 
         Raises:
-            InputError: the directory holds another run, or something that is no run.
+            InputError: the directory holds another run, something that is no run, or a finished run that is damaged.
         """
         file = self.path / "config.json"
         if not file.exists():
-            if self.path.exists() and any(self.path.iterdir()):
+            if any(path.name != LOCK and not is_temporary(path) for path in self.path.iterdir()):
                 raise InputError(f"{self.path} is not empty and holds no run", mend="choose another --out")
+            remove_temporaries(self.path)
             write_json(file, {**config, **provenance})
             return
-        there = json.loads(file.read_text(encoding="utf-8"))
+        there = read_object(file)
         wanted = json.loads(json.dumps(config))
         different = sorted(name for name, value in wanted.items() if there.get(name) != value)
         if different:
@@ -58,59 +64,87 @@ class RunDirectory:
                 f"{self.path} holds another run: {name} is {there.get(name)!r} there and {wanted[name]!r} here",
                 mend="choose another --out, or give the same options to resume it",
             )
+        remove_temporaries(self.path)
+        if self.finished:
+            self._check_finished()
+            self._remove_checkpoints()
 
     def append(self, log: str, record: Mapping[str, Any]) -> None:
         """Add one object to a log; numbers that are not finite become null."""
-        line = json.dumps({name: _plain(value) for name, value in record.items()}, allow_nan=False, ensure_ascii=False)
-        with (self.path / f"{log}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append_line(self.path / f"{log}.jsonl", record)
 
-    def truncate(self, step: int) -> None:
-        """Drop every line written after `step` updates."""
+    def log_ends(self) -> dict[str, dict[str, Any]]:
+        """How long every log is now, and the checksum of what it holds."""
+        files = {log: self.path / f"{log}.jsonl" for log in _LOGS}
+        return {
+            log: {"bytes": file.stat().st_size, "sha256": sha256(file)} for log, file in files.items() if file.exists()
+        }
+
+    def lost_from_logs(self, ends: Mapping[str, Any]) -> str | None:
+        """What the logs lack of what they held at `ends`; None if nothing."""
+        for log, end in ends.items():
+            file = self.path / f"{log}.jsonl"
+            if not file.is_file():
+                return f"{file.name} is missing"
+            if file.stat().st_size < end["bytes"]:
+                return f"{file.name} has {file.stat().st_size} bytes, and had {end['bytes']}"
+            if sha256(file, size=end["bytes"]) != end["sha256"]:
+                return f"{file.name} was changed"
+        return None
+
+    def cut_logs(self, ends: Mapping[str, Any]) -> None:
+        """Drop from every log what was written after `ends`."""
         for log in _LOGS:
             file = self.path / f"{log}.jsonl"
-            if file.exists():
-                kept = [line for line in complete_lines(file) if json.loads(line)["step"] <= step]
-                write_text(file, "".join(kept))
+            if log in ends:
+                os.truncate(file, ends[log]["bytes"])
+            else:
+                file.unlink(missing_ok=True)
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Mark the run as finished; its checkpoints have served their purpose."""
-        write_json(self.path / "finished.json", dict(record))
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        files = take_manifest(self.path, leave_out=lambda name: name in (LOCK, _FINISHED, self.checkpoints.name))
+        write_json(self.path / _FINISHED, {**record, "files": files})
+        self._remove_checkpoints()
+
+    def departures(self) -> dict[str, str | None]:
+        """What is wrong with each file that the finished run held; None where nothing is.
+
+        Raises:
+            InputError: the run is not finished, or it was finished before sizes and checksums were kept.
+        """
+        if not self.finished:
+            raise InputError(
+                f"{self.path} holds no finished run",
+                mend="name a run directory; an unfinished run goes on with its command",
+            )
+        try:
+            files = read_object(self.path / _FINISHED).get("files")
+        except InputError:
+            return {_FINISHED: "not readable"}
+        if not isinstance(files, dict):
+            raise InputError(
+                f"{self.path} was finished before checksums were kept: there is nothing to compare with",
+                mend="train it again to have them",
+            )
+        return departures(self.path, files)
+
+    def _check_finished(self) -> None:
+        if "files" not in read_object(self.path / _FINISHED):
+            return
+        wrong = {name: what for name, what in self.departures().items() if what}
+        if wrong:
+            name, what = next(iter(wrong.items()))
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise InputError(
+                f"{self.path} is finished and damaged: {name} {_said(what)}{more}",
+                mend=f"rino verify {self.path} lists all; put the files back, or train again in another --out",
+            )
+
+    def _remove_checkpoints(self) -> None:
+        if self.checkpoints.exists():
+            shutil.rmtree(self.checkpoints)
 
 
-class Checkpoints:
-    """Training state on disk, written by orbax under a temporary name and renamed when whole."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager((run.path / "checkpoints").absolute(), options=options)
-
-    @property
-    def latest(self) -> int | None:
-        """The step of the newest whole checkpoint."""
-        return self._manager.latest_step()
-
-    def save(self, step: int, state: Any) -> None:
-        """Write a pytree of arrays."""
-        self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
-
-    def restore(self, step: int, like: Any) -> Any:
-        """Read a pytree of the structure, types and sharding of `like`."""
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(target))
-
-    def close(self) -> None:
-        """Release the directory."""
-        self._manager.close()
-
-
-def complete_lines(file: Path) -> Iterable[str]:
-    """The lines of a file that end in a newline; a kill may have cut the last one short."""
-    return [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _said(what: str) -> str:
+    return f"is {what}" if what in ("missing", "not readable") else f"was {what}" if what == "changed" else what

@@ -32,6 +32,7 @@ COMMANDS = {
         "llm_exps.models.import_command:import_model",
         "Turn packaged real models into model directories.",
     ),
+    "verify": ("llm_exps.verify:verify", "Say whether a finished run still holds all that it held."),
     "figures": ("figures.command:figures", "Draw every figure and table from run directories."),
     "bench": ("rino.bench.command:bench", "Time this project against the peers that are installed."),
     "list": ("rino.listing:list_what", "What there is: methods, tasks, problems, theorems, models."),
@@ -67,14 +68,14 @@ def run(arguments: Sequence[str]) -> int:
             result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except InputError as error:
         report_error(error)
-        return 2
+        return error.exit_code
     except CycloptsError as error:
         report_error(InputError(" ".join(str(error).split()), mend=f"rino {' '.join(words[:1])} --help"))
         return 2
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        report_error(InputError(f"no space left on disk: {error}", mend="free some and give the same command again"))
+        report_error(_of_the_system(error))
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -93,6 +94,17 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
+
+
+def _of_the_system(error: OSError) -> InputError:
+    """What the operating system refused, whatever it was: no traceback helps against a full disk."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno == errno.ENOSPC:
+        return InputError(f"no space left on disk: {error}", mend="free some and give the same command again")
+    return InputError(
+        f"{where}{error.strerror or error or type(error).__name__}",
+        mend="see that the path exists, is of the right kind and may be read or written; then give the command again",
+    )
 
 
 def _known(arguments: Sequence[str]) -> None:

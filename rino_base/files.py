@@ -1,11 +1,18 @@
-"""Files that are written whole or not at all: a reader never sees half of one."""
+"""Files that are written whole or not at all, lines that are complete or not read, and what tells that one changed."""
 
+import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from rino_base.messages import InputError
+
+_TEMPORARY = ".tmp"
 
 
 def write_json(path: Path, value: object) -> None:
@@ -23,7 +30,7 @@ def write_text(path: Path, text: str) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,3 +41,60 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is what `atomic_path` writes to: a kill leaves it behind."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+
+
+def remove_temporaries(directory: Path) -> None:
+    """Remove what killed writers left anywhere under `directory`; the caller knows that none is at work."""
+    for path in directory.rglob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: it is not JSON ({error})", mend="put the file back as it was") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is damaged: it holds no JSON object", mend="put the file back as it was")
+    return value
+
+
+def append_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Add an object to a file of JSON lines; numbers that are not finite become null."""
+    line = json.dumps({name: _plain(value) for name, value in record.items()}, allow_nan=False, ensure_ascii=False)
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(line + "\n")
+
+
+def complete_lines(path: Path) -> list[str]:
+    """The lines of a file that end in a newline; a kill may have cut the last one short.
+
+    Only a line feed ends a line: texts of models hold U+2028, U+0085 and others that `str.splitlines` takes for one.
+    """
+    return path.read_bytes().decode("utf-8").split("\n")[:-1]
+
+
+def sha256(path: Path, *, size: int | None = None) -> str:
+    """The SHA-256 of a file, or of its first `size` bytes, in hexadecimal digits."""
+    digest, left = hashlib.sha256(), math.inf if size is None else size
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(int(min(left, 2**20)))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

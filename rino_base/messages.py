@@ -17,6 +17,8 @@ class InputError(Exception):
     `problem` names the value and the rule it breaks; `mend` says what to do about it.
     """
 
+    exit_code = 2
+
     def __init__(self, problem: str, *, mend: str) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -24,6 +26,17 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}\n{self.mend}"
+
+
+class CheckFailed(InputError):
+    """What was computed broke a rule, though the input kept all of them; the exit code is 1."""
+
+    exit_code = 1
+
+
+def report_warning(text: str) -> None:
+    """Print to stderr what a person should know though the work goes on."""
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def report_error(error: InputError) -> None:

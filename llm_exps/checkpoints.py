@@ -1,0 +1,109 @@
+"""Training state on disk. A checkpoint counts once its seal is there: checksums of its files and of the logs.
+
+orbax writes under a temporary name and renames; the seal is written last and removed first. So whatever has no seal is
+half of something, and whatever differs from its seal is damaged and never loaded.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from llm_exps.manifest import departures, take_manifest
+from llm_exps.run_directory import RunDirectory
+from rino_base.files import read_object, write_json
+from rino_base.messages import InputError, report_warning
+
+_KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of a run; the caller holds the run's lock."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._disk = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+    def save(self, step: int, state: Any) -> None:
+        """Write a pytree of arrays, and remove the oldest of more than two checkpoints."""
+        self._remove(step)
+        self._disk.save(self._place(step).absolute(), args=ocp.args.StandardSave(state), force=True)
+        if jax.process_index() == 0:
+            files = take_manifest(self._place(step))
+            write_json(self._seal(step), {"files": files, "logs": self._run.log_ends()})
+            for old in self._steps()[_KEPT:]:
+                self._remove(old)
+
+    def resume(self, like: Any) -> tuple[int, Any] | None:
+        """The newest whole checkpoint as (step, state), the logs cut to where they were; None if there is none.
+
+        like: a pytree of the structure, types and sharding of the state.
+
+        Raises:
+            InputError: there are checkpoints and all are damaged, or the logs have lost what all of them build on.
+        """
+        self._remove_unsealed()
+        bad: dict[int, str] = {}
+        for step in self._steps():
+            wrong = self._wrong(step)
+            if wrong is None:
+                for worse, why in bad.items():
+                    report_warning(f"checkpoint {worse} of {self._run.path} is damaged ({why}); going on from {step}")
+                    self._remove(worse)
+                self._run.cut_logs(read_object(self._seal(step))["logs"])
+                target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+                return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
+            bad[step] = wrong
+        if bad:
+            step, why = next(iter(bad.items()))
+            raise InputError(
+                f"no checkpoint of {self._run.path} can be used: {step} is damaged ({why})"
+                + "".join(f", and {other} ({reason})" for other, reason in list(bad.items())[1:]),
+                mend=f"put the files back, or remove {self._run.checkpoints} to begin again at step 0",
+            )
+        self._run.cut_logs({})
+        return None
+
+    def close(self) -> None:
+        """Release what orbax holds."""
+        self._disk.close()
+
+    def _wrong(self, step: int) -> str | None:
+        try:
+            seal = read_object(self._seal(step))
+            found = departures(self._place(step), seal["files"])
+            extra = set(take_manifest(self._place(step))) - set(found)
+            lost = self._run.lost_from_logs(seal["logs"])
+        except (InputError, KeyError, TypeError, AttributeError):
+            return "its checksums are not readable"
+        wrong = [f"{name} {what}" for name, what in found.items() if what]
+        wrong += [f"{name} does not belong" for name in sorted(extra)]
+        return wrong[0] if wrong else lost
+
+    def _steps(self) -> list[int]:
+        """Of sealed checkpoints, the newest first."""
+        seals = self._run.checkpoints.glob("*.json")
+        return sorted((int(path.stem) for path in seals if path.stem.isdecimal()), reverse=True)
+
+    def _remove_unsealed(self) -> None:
+        for path in self._run.checkpoints.glob("*"):
+            if path.is_dir() and not self._seal_of(path).exists():
+                shutil.rmtree(path)
+
+    def _remove(self, step: int) -> None:
+        if jax.process_index() == 0:
+            self._seal(step).unlink(missing_ok=True)
+            if self._place(step).exists():
+                shutil.rmtree(self._place(step))
+
+    def _place(self, step: int) -> Path:
+        return self._run.checkpoints / str(step)
+
+    def _seal(self, step: int) -> Path:
+        return self._seal_of(self._place(step))
+
+    @staticmethod
+    def _seal_of(place: Path) -> Path:
+        return place.with_name(f"{place.name}.json")
