@@ -42,9 +42,17 @@ def evaluate(
     rest: Any = {"seed": seed, "rows": rows, "watch": watch}
     greedy, strict, flexible = _graded(actor, params, task, problems, copies=1, greedy=True, **rest)
     reward = strict if task.scheme == "three-level" else strict >= CORRECT
+    texts = [text for part in greedy for text in part.texts]
+    deviating = {
+        f"eval/accuracy_{name}": float(
+            (np.asarray(grade(problems.prompts, texts, **problems.columns)) >= CORRECT).mean()
+        )
+        for name, grade in task.deviations.items()
+    }
     metrics: dict[str, Any] = {
         "eval/accuracy_strict": float((strict >= CORRECT).mean()),
         "eval/accuracy_flexible": float((flexible >= CORRECT).mean()),
+        **deviating,
         "eval/reward": float(reward.mean()),
         "eval/greedy_mean_length": float(np.concatenate([part.lengths for part in greedy]).mean()),
         "eval/greedy_correct": (strict >= CORRECT).astype(int).tolist(),

@@ -5,11 +5,11 @@ paper, Jiayi-Pan/Countdown-Tasks-3to4, or
 a local file with `nums` and `target`; `generate` makes problems of the same shape without a network; `small` is the
 task of the embedded model.
 
-The strict grade follows the scorer of the paper's experiments: the last `<answer>…</answer>` on the last line, 0
-without one, 1 if it holds an expression that uses every
-number exactly once and comes to the target, else 0.1. Two departures: values are compared exactly (there: within 1e-5,
-in floating point, by
-evaluating the text as code), and blank lines at the end are no last line.
+The strict grade follows the scorer of the paper's experiments (Jiayi-Pan/TinyZero): the last `<answer>…</answer>` on
+the last line, 0 without one, 1 if it holds an expression that uses every number exactly once and comes to the target,
+else 0.1. That scorer evaluates the text as Python, and this one departs where it is unsafe or unsound: values are exact
+(there: within 1e-5), `**`, `//` and decimals such as `2.5` (there: the numbers 2 and 5) are wrong, an expression has at
+most 256 characters, and blank lines at the end are no last line. `DEVIATIONS` are more lenient in one thing each.
 """
 
 import itertools
@@ -17,6 +17,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy as np
 from llm_exps.tasks import answers
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.expression import ExpressionError, parse
-from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Table, Task, lift
+from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, RewardFunction, Table, Task, lift
 from llm_exps.tasks.templates import template
 from rino_base.messages import InputError
 
@@ -136,24 +137,42 @@ def _combined(numbers: Sequence[int], rng: random.Random) -> int:
     return terms[0]
 
 
-def _grade(answer: str | None, nums: Sequence[int], target: int) -> float:
+def _grade(answer: str | None, nums: Sequence[int], target: int, *, synonyms: bool) -> float:
     if answer is None:
         return NO_ANSWER
     try:
-        expression = parse(answer)
+        expression = parse(answer, synonyms=synonyms)
     except ExpressionError:
         return WRONG
     return CORRECT if expression.value == target and sorted(expression.numbers) == sorted(nums) else WRONG
 
 
+def _grader(*, last_line_only: bool = True, innermost: bool = False, synonyms: bool = False) -> RewardFunction:
+    def grade(completion: str, *, nums: Sequence[int], target: int, **_: Any) -> float:
+        found = answers.tagged(completion, last_line_only=last_line_only, innermost=innermost)
+        return _grade(found, nums, target, synonyms=synonyms)
+
+    return lift(grade)
+
+
+DEVIATIONS = MappingProxyType(
+    {
+        "any-line": _grader(last_line_only=False),
+        "nested-tags": _grader(innermost=True),
+        "synonyms": _grader(synonyms=True),
+    }
+)
+
+
 def grade_strict(completion: str, *, nums: Sequence[int], target: int, **_: Any) -> float:
     """1 correct, 0.1 answered, 0 no `<answer>…</answer>` on the last line."""
-    return _grade(answers.tagged(completion, last_line_only=True), nums, target)
+    found = answers.tagged(completion, last_line_only=True, innermost=False)
+    return _grade(found, nums, target, synonyms=False)
 
 
 def grade_flexible(completion: str, *, nums: Sequence[int], target: int, **_: Any) -> float:
-    """Like strict, but the answer may stand on any line, end in `= value`, or, without tags, be the last expression
-    with an operator.
+    """Like strict with every deviation, and the answer may end in `= value`, a full stop, or, without tags, be the last
+    expression with an operator.
     """
     answer = answers.tagged(completion, last_line_only=False)
     if answer is None:
@@ -161,7 +180,7 @@ def grade_flexible(completion: str, *, nums: Sequence[int], target: int, **_: An
         answer = next(
             (text for text in reversed(list(candidates)) if any(sign in text[1:] for sign in "+-*/×÷·−")), None
         )
-    return _grade(answer and answer.partition("=")[0], nums, target)
+    return _grade(answer and answer.partition("=")[0].rstrip(" ."), nums, target, synonyms=True)
 
 
 def _task(name: str, train: Table, evaluation: Table, prompt_template: str) -> Task:
@@ -174,6 +193,7 @@ def _task(name: str, train: Table, evaluation: Table, prompt_template: str) -> T
         template=prompt_template,
         strict=lift(grade_strict),
         flexible=lift(grade_flexible),
+        deviations=DEVIATIONS,
         required=("target",),
     )
 

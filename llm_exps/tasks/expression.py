@@ -6,7 +6,8 @@ code.
     signed  := ("+" | "-")* atom
     atom    := integer | "(" sum ")"
 
-`×`, `·` and `÷` mean `*` and `/`, and the minus sign `−` means `-`. What a model writes is hostile until shown
+With `synonyms`, `×`, `·` and `÷` mean `*` and `/`, the minus sign `−` means `-`, and an integer may begin with zeros.
+Without, a full stop may end an integer, as in Python: `(3 + 4.) * 2.`. What a model writes is hostile until shown
 otherwise: the length of the text, the
 depth of nesting and the digits of a number are limited, so that neither time nor memory depends on what it wrote.
 Integers are ASCII digits only
@@ -23,6 +24,8 @@ MAX_DIGITS = 12
 
 _SYNONYMS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-"})
 _TOKEN = re.compile(r"[0-9]+|[-+*/()]")
+_STOP = re.compile(r"(?<=[0-9])\.(?![0-9.])")
+_ZEROS = re.compile(r"(?<![0-9])0+[1-9](?![0-9]*\.)")  # Python refuses `03`, but reads `03.` and `00`
 _STRAY = re.compile(r"[^-+*/()0-9\s]")
 
 
@@ -37,8 +40,8 @@ class Expression(NamedTuple):
     numbers: tuple[int, ...]
 
 
-def parse(text: str) -> Expression:
-    """Parse `text` and value it exactly.
+def parse(text: str, *, synonyms: bool = True) -> Expression:
+    """Parse `text` and value it exactly; `synonyms` reads what people write, else only what Python reads.
 
     Raises:
         ExpressionError: not in the grammar, longer than `MAX_LENGTH` characters, nested deeper than `MAX_DEPTH` signs
@@ -47,10 +50,12 @@ def parse(text: str) -> Expression:
     """
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"{len(text)} characters; at most {MAX_LENGTH} are read")
-    parser = _Parser(_tokens(text.translate(_SYNONYMS)))
+    parser = _Parser(_tokens(text.translate(_SYNONYMS) if synonyms else _STOP.sub("", text)))
     value = parser.sum(0)
     if parser.next is not None:
         raise ExpressionError(f"unexpected {parser.next!r}")
+    if not synonyms and _ZEROS.search(text):
+        raise ExpressionError("an integer begins with a zero")
     return Expression(value, tuple(parser.numbers))
 
 

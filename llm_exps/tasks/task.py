@@ -116,7 +116,7 @@ class Problems:
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A task. `strict` and `flexible` grade completions (>= 1 is correct); `required` names the fields that no template
-    may leave out.
+    may leave out. `deviations` are other rules by name, each strict but for one thing: an evaluation reports them all.
 
     Raises (when made):
         InputError: the template names a column that the problems lack or leaves out a required one; an evaluation
@@ -131,6 +131,7 @@ class Task:
     flexible: RewardFunction
     scheme: Scheme = "binary"
     required: tuple[str, ...] = field(default=())
+    deviations: Mapping[str, RewardFunction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for split, table in (("training", self.train), ("evaluation", self.evaluation)):

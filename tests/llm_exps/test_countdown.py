@@ -25,10 +25,16 @@ def small():
     ("completion", "strict", "flexible"),
     [
         ("<answer> 3 * 5 + 7 </answer>", CORRECT, CORRECT),
-        ("so\n<answer>7 + (5 × 3)</answer>\n \n", CORRECT, CORRECT),
+        ("so\n<answer>7 + (5 * 3)</answer>\n \n", CORRECT, CORRECT),
+        ("<answer> 7 + (5 × 3) </answer>", WRONG, CORRECT),
+        ("<answer> 03 * 5 + 7 </answer>", WRONG, CORRECT),
+        ("<answer> 3 * 5 + 7. </answer>", CORRECT, CORRECT),
+        ("<answer> 3. * 5. + 7 </answer>", CORRECT, WRONG),
+        ("<answer> 3 * 5 + 7.. </answer>", WRONG, CORRECT),
+        ("<answer> 3.5 + 7 </answer>", WRONG, WRONG),
         ("<answer> 3 + 5 + 7 </answer> no: <answer> 3 * 5 + 7 </answer>", CORRECT, CORRECT),
         ("<answer> 3 * 5 + 7 </answer> <answer> 3 + 5 + 7 </answer>", WRONG, WRONG),
-        ("<answer> 3 <answer> 3 * 5 + 7 </answer>", CORRECT, CORRECT),
+        ("<answer> 3 <answer> 3 * 5 + 7 </answer>", WRONG, CORRECT),
         ("<answer> 3 * 5 + 7 = 22 </answer>", WRONG, CORRECT),
         ("<answer> 3 * 5 + 7 </answer>\nDone.", NO_ANSWER, CORRECT),
         ("3 + 5 + 7 = 15, 3 * 5 + 7 = 22", NO_ANSWER, CORRECT),
@@ -47,6 +53,20 @@ def small():
 def test_grades(completion, strict, flexible):
     assert room.grade_strict(completion, **ROW) == strict
     assert room.grade_flexible(completion, **ROW) == flexible
+
+
+@pytest.mark.parametrize(
+    ("completion", "correct"),
+    [
+        ("<answer> 3 * 5 + 7 </answer>", {"any-line", "nested-tags", "synonyms"}),
+        ("<answer> 3 * 5 + 7 </answer>\nDone.", {"any-line"}),
+        ("<answer> 3 <answer> 3 * 5 + 7 </answer>", {"nested-tags"}),
+        ("<answer> 03 × 5 + 7 </answer>", {"synonyms"}),
+    ],
+)
+def test_each_deviation_is_lenient_in_one_thing(completion, correct):
+    columns = {"nums": [ROW["nums"]], "target": [ROW["target"]]}
+    assert {name for name, grade in room.DEVIATIONS.items() if grade(["p"], [completion], **columns)[0] >= 1} == correct
 
 
 def test_numbers_count_with_multiplicity():

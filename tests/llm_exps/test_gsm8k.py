@@ -3,12 +3,13 @@
 import json
 import re
 import zipfile
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, load_task
+from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, answers, load_task
 from llm_exps.tasks import gsm8k as room
 from llm_exps.tasks.expression import parse
 from llm_exps.tasks.gsm8k_shaped import FAMILIES, generate
@@ -21,22 +22,52 @@ ANSWER = "He pays 700 + 500 = <<700+500=1200>>1200 dollars.\n#### 1,200"
     ("completion", "strict", "flexible"),
     [
         ("so\n#### 1200", CORRECT, CORRECT),
-        ("#### $1,200.00", CORRECT, CORRECT),
+        ("#### $1,200.00", NO_ANSWER, CORRECT),
+        ("#### 1,200.", CORRECT, CORRECT),
+        ("#### 1200.00", WRONG, CORRECT),
+        ("#### Answer: 1200", NO_ANSWER, CORRECT),
+        ("#### **1200**", NO_ANSWER, CORRECT),
+        ("####\n\n1200", NO_ANSWER, CORRECT),
+        ("#### −1200", NO_ANSWER, WRONG),
+        ("it is 2400/2", NO_ANSWER, CORRECT),
         ("#### 1200 dollars", CORRECT, CORRECT),
-        ("#### 7\n#### 1200", CORRECT, CORRECT),
+        ("#### 7\n#### 1200", WRONG, CORRECT),
         ("#### 1200\nQuestion: what are 3 apples?", CORRECT, WRONG),
         ("The answer is 1200.", NO_ANSWER, CORRECT),
         ("#### 1200.5", WRONG, WRONG),
         ("#### -1200", WRONG, WRONG),
         ("#### twelve hundred", NO_ANSWER, NO_ANSWER),
         ("#### ٣", NO_ANSWER, NO_ANSWER),
-        ("#### " + "9" * 10**5, NO_ANSWER, NO_ANSWER),
+        ("#### " + "9" * 10**5, WRONG, NO_ANSWER),
         ("", NO_ANSWER, NO_ANSWER),
     ],
 )
 def test_grades(completion, strict, flexible):
     assert room.grade_strict(completion, answer=ANSWER) == strict
     assert room.grade_flexible(completion, answer=ANSWER) == flexible
+
+
+@pytest.mark.parametrize(
+    ("completion", "correct"),
+    [
+        ("#### 1200", {"last-hashes", "number-after-hashes"}),
+        ("#### 7\n#### 1200", {"last-hashes", "number-after-hashes"}),
+        ("#### 1200\n#### 7", set()),
+        ("#### $1,200.00", {"number-after-hashes"}),
+        ("#### Answer: 1200", set()),
+    ],
+)
+def test_deviations(completion, correct):
+    found = {name for name, grade in room.DEVIATIONS.items() if grade(["p"], [completion], answer=[ANSWER])[0] >= 1}
+    assert found == correct
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("−5", "-5"), ("-$5", "-5"), ("$-5", "-5"), ("1/2", "1/2"), ("1/0", None), ("$1,000.5", "1000.5")],
+)
+def test_numbers_as_people_write_them(text, value):
+    assert answers.number(text) == answers.last_number(f"so {text}") == (None if value is None else Fraction(value))
 
 
 @given(st.text(alphabet="#0123456789.,-$% \n", max_size=120))

@@ -1,0 +1,70 @@
+"""Verifiers against hostile completions: a grade for every text, in time that is linear in its length."""
+
+import re
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, addition, answers, countdown, gsm8k
+
+BOUND = 0.05  # seconds of CPU time, at 10^5 characters
+
+_TEMPLATE = {"nums": [3, 5, 7], "target": 22, "a": 3, "b": 4, "answer": "#### 22"}
+_VERIFIERS = {
+    f"{room.__name__.rpartition('.')[2]} {grade.__name__}": grade
+    for room in (addition, countdown, gsm8k)
+    for grade in (room.grade_strict, room.grade_flexible)
+} | {"gsm8k last": gsm8k.grade_last_hashes, "gsm8k number": gsm8k.grade_number_after_hashes}
+
+PIECES = (
+    *("<answer>", "</answer>", "#### ", "####", "\n", " ", "(", ")", "-", "−", "×", "+", "*", "/", ".", ",", "$", "="),
+    *(
+        "3",
+        "5",
+        "7",
+        "22",
+        "03",
+        "9" * 20,
+        "٣",
+        "²",
+        "\u2028",
+        "\x00",
+        "\ud800",
+        "é",
+        "<answer",
+        "Question:",
+        "[/x]",
+        "e9",
+    ),
+)
+hostile = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=40).map("".join)
+
+
+def graded(name, text):
+    """The grade and the CPU seconds that it took."""
+    start = time.process_time()
+    grade = _VERIFIERS[name](text, **_TEMPLATE)
+    return grade, time.process_time() - start
+
+
+@pytest.mark.parametrize("name", _VERIFIERS)
+@pytest.mark.parametrize("piece", [*PIECES, "<answer>3</answer>", "<answer>(", "#### 3", "1,", "3+", "\n\n"])
+def test_time_is_linear(name, piece):
+    text = (piece * 10**5)[: 10**5]
+    # The best of three: another process may take the cache away, none can make the work less.
+    assert min(graded(name, text)[1] for _ in range(3)) < BOUND
+
+
+@pytest.mark.parametrize("name", _VERIFIERS)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=2000)
+@given(text=hostile, times=st.integers(1, 50))
+def test_every_text_has_a_grade(name, text, times):
+    assert graded(name, text * times)[0] in (NO_ANSWER, WRONG, CORRECT)
+
+
+@given(hostile)
+def test_the_last_tag_is_what_the_regular_expression_finds(text):
+    found = re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL)
+    assert answers.tagged(text, last_line_only=False, innermost=False) == (found[-1].strip() if found else None)
