@@ -13,7 +13,7 @@ from functools import cache
 from sympy import Basic, Derivative, Expr, Lambda, Symbol, sympify
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
-from proofs.parts import Cited, cited
+from proofs.parts import Cited, cited, put_in
 from proofs.signs import sign
 from proofs.theorem import Theorem, specialised
 
@@ -68,6 +68,7 @@ def _step(theorem: Theorem, number: int) -> Iterator[str]:
             yield f"it uses {citation.name!r}, which is no assumption, definition or earlier step"
     for citation in step.citations:
         yield from _specialisation(theorem, citation)
+        yield from _foreign(theorem, citation)
 
 
 def _specialisation(theorem: Theorem, citation: Cited) -> Iterator[str]:
@@ -88,6 +89,18 @@ def _specialisation(theorem: Theorem, citation: Cited) -> Iterator[str]:
             put = specialised(left - right, citation.put)
             if put not in (0, left - right) and put.expand() != 0:
                 yield f"{name!r} is about a letter that {citation} replaces"
+
+
+def _foreign(theorem: Theorem, citation: Cited) -> Iterator[str]:
+    """A step of another theorem rests on that one's hypotheses: they have to hold here."""
+    for other in theorem.after:
+        prefix = f"{other.id}: "
+        if not citation.name.startswith(prefix):
+            continue
+        for name in other.rests_on(citation.name.removeprefix(prefix)):
+            for left, right in other.hypotheses()[name].items():
+                if not any(put_in(left - right, own).expand() == 0 for own in theorem.hypotheses().values()):
+                    yield f"{citation} rests on {name!r}, which is not known here"
 
 
 def _admits(letter: Basic, value: Expr) -> bool:
@@ -154,7 +167,10 @@ def _hashable(model: Mapping[Basic, Basic]) -> tuple[tuple[Basic, Basic], ...]:
 
 @cache
 def _holds_in(difference: Expr, model: tuple[tuple[Basic, Basic], ...]) -> bool:
-    value = specialised(difference, dict(model)).doit()
+    functions = {key: value for key, value in model if isinstance(value, Lambda)}
+    letters = {key: value for key, value in model if not isinstance(value, Lambda)}
+    # Derivatives are taken before their letters become numbers.
+    value = specialised(specialised(difference, functions).doit(), letters).doit()
     if value.free_symbols or value.atoms(AppliedUndef):
         return False
     return abs(complex(value.evalf(40))) < 1e-20

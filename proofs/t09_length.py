@@ -1,13 +1,11 @@
 """T9: what dividing by the length does: a bandit with reward r/L, and a drift of length that zero sums cancel."""
 
-from collections.abc import Sequence
-
 from sympy import (
     Derivative,
     Expr,
     Function,
-    Integer,
     Integral,
+    Lambda,
     Limit,
     Rational,
     S,
@@ -19,9 +17,9 @@ from sympy import (
 )
 
 from proofs import t05_one_direction as t05
-from proofs.instances import Rule, Tree, grpo, over_length, three_levels
+from proofs import t09_witnesses
 from proofs.notation import G, N, i, k, m, p, q, y, θ, π
-from proofs.parts import Assumption, Definition, Step, Witness
+from proofs.parts import Assumption, Definition, Step
 from proofs.t05_one_direction import RULES, advantage, spread
 from proofs.theorem import Theorem, specialised
 
@@ -29,6 +27,7 @@ h, against, v = symbols("h u v", positive=True)
 tokens = symbols("n", integer=True, positive=True)
 η, f, w1, w0 = symbols("eta f w_1 w_0", real=True)
 f1, f0 = symbols("f_1 f_0", positive=True)
+score = Function("S", real=True)
 length = Function("L", integer=True, positive=True)(y)
 W1, W0 = (specialised(weight, {advantage: RULES["GRPO"]}) for weight in (t05.w1, t05.w0))
 logistic = 1 / (1 + exp(-η))
@@ -77,10 +76,16 @@ def theorem() -> Theorem:
             Assumption("advantages sum to zero, for the cancellation"),
             Assumption("one hazard for right and wrong responses, for the cancellation"),
         ),
-        model={h: Rational(1, 3), against: 2},
+        model={
+            score: Lambda(tokens, 1 - tokens / 3),
+            h: Rational(1, 3),
+            against: 2,
+            η: -log(2),
+            tokens: 2,
+        },
         after=(t05.theorem(),),
         steps=(*_bandit(), *_hazard(), *_drifts()),
-        witnesses=_witnesses(),
+        witnesses=t09_witnesses.witnesses(),
         not_proved=(
             (
                 "That the weights and f are put together as they are: the drift of a logit is the sum over right and "
@@ -101,9 +106,9 @@ def theorem() -> Theorem:
 
 
 def _group() -> Expr:
-    score = Derivative(log(π(y, θ)), θ)
-    right = Sum(π(y, θ) * w1 / length * score, (y, 1, m))
-    wrong = Sum(π(y, θ) * w0 / length * score, (y, m + 1, N))
+    slope = Derivative(log(π(y, θ)), θ)
+    right = Sum(π(y, θ) * w1 / length * slope, (y, 1, m))
+    wrong = Sum(π(y, θ) * w0 / length * slope, (y, m + 1, N))
     return Sum(right + wrong, (i, 1, G)) / G
 
 
@@ -124,17 +129,19 @@ def _of_bandit() -> tuple[Definition, ...]:
 
 
 def _of_hazard() -> tuple[Definition, ...]:
-    ends = _law(1 / tokens) - h * _law(S.One)
+    one_by_one = Sum(Derivative(log(1 - logistic), η), (k, 1, tokens - 1)) + Derivative(log(logistic), η)
     return (
         Definition("slope of ending", "in the logit η of h = σ(η)", Derivative(log(logistic), η)),
         Definition("slope of going on", "in the same logit", Derivative(log(1 - logistic), η)),
-        Definition("score of n tokens", "gone on n − 1 times, ended once", Sum(-h, (k, 1, tokens - 1)) + (1 - h)),
+        Definition("S(n)", "gone on n − 1 times, ended once", equations={score(tokens): one_by_one}, every=(tokens,)),
+        Definition("score of n tokens", "in the logit η", score(tokens)),
+        Definition("h", "the hazard", logistic, h),
         Definition("0 < h < 1", "h = 1/(1 + u) with the odds u > 0 against ending", equations={h: 1 / (1 + against)}),
         Definition("sum of the law", "h (1−h)^(n−1) over all lengths n", _law(S.One)),
         Definition("mean of 1/L", "under that law", _law(1 / tokens)),
-        Definition("drift with 1/L, A = 1", "the mean of the score (1 − L h)/L = 1/L − h", ends),
+        Definition("drift with 1/L, A = 1", "the mean of the score over the length", _law(score(tokens) / tokens)),
         Definition("mean of L", "under that law", _law(tokens)),
-        Definition("drift without 1/L, A = 1", "the mean of the score 1 − L h", _law(S.One) - h * _law(tokens)),
+        Definition("drift without 1/L, A = 1", "the mean of the score", _law(score(tokens))),
         Definition("drift of one hazard", "for right and wrong responses, f = f(h)", p * W1 * f + q * W0 * f),
         Definition("rise of the hazard of right responses", "at f₁ = f(h₁)", p * W1 * f1),
         Definition("fall of the hazard of wrong responses", "at f₀ = f(h₀)", -q * W0 * f0),
@@ -188,11 +195,19 @@ def _hazard() -> tuple[Step, ...]:
             name="score of going on",
         ),
         Step(
-            "A response of n tokens has gone on n − 1 times and ended once.",
-            Sum(-h, (k, 1, tokens - 1)) + (1 - h),
-            1 - tokens * h,
+            "A response of n tokens has gone on n − 1 times and ended once …",
+            score(tokens),
+            1 - tokens * logistic,
             "Sum of the scores.",
             begins="score of n tokens",
+            given=("S(n)",),
+        ),
+        Step(
+            "… so its score is 1 − n h.",
+            1 - tokens * logistic,
+            1 - tokens * h,
+            "h = σ(η).",
+            where=("h",),
             name="score of a response",
         ),
         Step(
@@ -214,11 +229,18 @@ def _hazard() -> tuple[Step, ...]:
             name="mean inverse length",
         ),
         Step(
-            "With 1/L, an advantage A moves η at A times the mean of (1 − L h)/L = 1/L − h.",
-            _law(1 / tokens) - h * _law(S.One),
-            rate,
-            "The two sums above.",
+            "With 1/L, an advantage A moves η at A times the mean of (1 − L h)/L …",
+            _law(score(tokens) / tokens),
+            _law((1 - tokens * h) / tokens),
+            "The score of a response.",
             begins="drift with 1/L, A = 1",
+            given=("score of a response",),
+        ),
+        Step(
+            "… which is the mean of 1/L less h.",
+            _law((1 - tokens * h) / tokens),
+            rate,
+            "The two series above.",
             given=inside,
             name="rate",
         ),
@@ -247,11 +269,18 @@ def _hazard() -> tuple[Step, ...]:
             name="mean length",
         ),
         Step(
-            "Without 1/L the hazard does not move at all: the mean of 1 − L h is 0.",
-            _law(S.One) - h * _law(tokens),
-            S.Zero,
-            "The two sums above.",
+            "Without 1/L the drift is the mean of 1 − L h …",
+            _law(score(tokens)),
+            _law(1 - tokens * h),
+            "The score of a response.",
             begins="drift without 1/L, A = 1",
+            given=("score of a response",),
+        ),
+        Step(
+            "… which is 0: the hazard does not move at all.",
+            _law(1 - tokens * h),
+            S.Zero,
+            "The mean length is 1/h.",
             given=inside,
             name="rate without length",
         ),
@@ -325,99 +354,5 @@ def _drifts() -> tuple[Step, ...]:
             "Limit; −ln h = (1−h) + (1−h)²/2 + …",
             begins="quotient near 1",
             name="rate near 1",
-        ),
-    )
-
-
-def _witnesses() -> tuple[Witness, ...]:
-    def drift(weight_power: Expr, right: Expr, wrong: Expr, rule: Rule = grpo, *, by_length: Expr | int = 0) -> Expr:
-        """Drift of the logit that all hazards share; the first token decides what is right, or the length does."""
-        policy = {"": {"r": Rational(1, 2), "w": Rational(1, 2)}}
-        rewards = {}
-        for kind, hazard in (("r", right), ("w", wrong)):
-            for tail in ("", "a"):
-                policy[kind + tail] = {".": hazard, "a": 1 - hazard}
-            for tail in (".", "a.", "aa"):
-                rewards[kind + tail] = Integer(tail == "." if by_length else kind == "r")
-        tree = Tree(policy, rewards)
-        gradient = tree.group_gradient(rule, 2, over_length(weight_power))
-        ending = [token == "." for actions in policy.values() for token in actions]
-        return sum((g for g, ends in zip(gradient, ending, strict=True) if ends), S.Zero)
-
-    def negatives(rewards: Sequence[Expr]) -> list[Expr]:
-        return [r - 1 for r in rewards]
-
-    def horizon(inverse: Expr) -> tuple[Expr, Expr]:
-        """The mean of score/L at h = 1/2, if responses are cut after T tokens, and f(1/2)."""
-        half, formula = S.Half, log(2) - S.Half
-        if inverse == 0:
-            return Sum(half**tokens * (1 / tokens - half), (tokens, 1, oo)).doit(), formula
-        last = 1 / inverse
-        ended = sum(half**size * (Rational(1, size) - half) for size in range(1, int(last) + 1))
-        return ended - half**last * half, formula
-
-    third = Rational(1, 3)
-    instance = "token r (right) or w (wrong), each 1/2, then a hazard of ending at each of two more tokens; GRPO, G = 2"
-    return (
-        Witness(
-            "rewards are 0 or 1, for the gradient",
-            "gradient",
-            "three responses of one token with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; GRPO, G = 3",
-            "E[gradient] / ∇E[r/L], r = 1 for success, in the coordinate where it is smallest = where it is largest",
-            lambda middle: three_levels(grpo, middle),
-            "c",
-            0,
-            Rational(1, 10),
-        ),
-        Witness(
-            "hazard model: constant hazard, no horizon",
-            "rate",
-            "h = 1/2, A = 1, responses cut after T tokens",
-            "mean of score/L = f(1/2)",
-            horizon,
-            "1/T",
-            0,
-            S.Half,
-        ),
-        Witness(
-            "hazard model: correctness is independent of the length",
-            "shared hazard",
-            f"{instance}; hazard 1/3 for both; at κ = 1 instead, a response is right if it ends at once",
-            "drift of the logit shared by all hazards = 0",
-            lambda other: (drift(S.One, third, third, by_length=other), S.Zero),
-            "κ",
-            0,
-            1,
-        ),
-        Witness(
-            "one hazard for right and wrong responses, for the cancellation",
-            "shared hazard",
-            f"{instance}; hazard 1/3 if right, 1/3 − δ if wrong",
-            "drift of the logit shared by all hazards = 0",
-            lambda less: (drift(S.One, third, third - less), S.Zero),
-            "δ",
-            0,
-            Rational(1, 6),
-        ),
-        Witness(
-            "advantages sum to zero, for the cancellation",
-            "shared hazard",
-            f"{instance.replace('GRPO', 'GRPO less b as advantage')}; hazard 1/3 for both",
-            "drift of the logit shared by all hazards = 0",
-            lambda offset: (drift(S.One, third, third, lambda rewards: [a - offset for a in grpo(rewards)]), S.Zero),
-            "b",
-            0,
-            Rational(1, 2),
-        ),
-        Witness(
-            "the weight of a token is A/L",
-            "sign of the rate",
-            f"{instance.replace('GRPO', 'negatives alone, A = −(1 − r)')}; hazard 1/3 for both; weights A/L^λ",
-            "0 > drift of the logit shared by all hazards (longer responses)",
-            lambda power: (S.Zero, drift(power, third, third, negatives)),
-            "λ",
-            1,
-            0,
-            relation=">",
         ),
     )

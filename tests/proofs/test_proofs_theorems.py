@@ -1,6 +1,7 @@
 """All theorems hold as wholes, and nothing in them can be changed unnoticed."""
 
 import re
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from sympy import sympify
 from proofs.command import MODULES, load
 from proofs.corrupt import KINDS, attack, corruptions
 from proofs.joints import faults
+from proofs.notation import j, p, q, α
 from proofs.tex import LETTERS
 from proofs.theorem import Theorem
 
@@ -113,3 +115,59 @@ def test_exact_integers_only():
         for step in theorem.steps:
             for side in (sympify(step.left), sympify(step.right)):
                 assert not any(atom.is_Float for atom in side.atoms()), step.claim
+
+
+def changed_step(theorem: Theorem, name: str, change) -> Theorem:
+    """The step of this name with `change` of its two sides."""
+    steps = []
+    for step in theorem.steps:
+        sides = change(step.left, step.right) if name in (step.name, step.label) else (step.left, step.right)
+        steps.append(replace(step, left=sides[0], right=sides[1]))
+    return replace(theorem, steps=tuple(steps))
+
+
+@pytest.mark.parametrize(
+    ("theorem", "step", "change"),
+    [
+        ("T5", "direction", lambda left, right: (left, -right)),
+        ("T5", "conditioning", lambda left, right: (left, right.subs(j, j + 1))),
+        ("T5", "GRPO w0", lambda left, right: (-left, -right)),
+        ("T6", "mean over positives", lambda left, right: (2 * left, 2 * right)),
+        ("T6", "F-ISFT, advantage form", lambda left, right: (left.xreplace({α: 1 - α}), right.xreplace({α: 1 - α}))),
+        ("T8", "reverse", lambda left, right: (-left, -right)),
+        ("T8", "wrong sign", lambda left, right: (-left, right)),
+        ("T9", "score of a response", lambda left, right: (left - p, right - p)),
+        ("T9", "rate", lambda left, right: (2 * left, 2 * right)),
+        ("T12", "excess", lambda left, right: (2 * left, 2 * right)),
+        ("T12", "against plain", lambda left, right: (-left, -right)),
+        ("T14", "odds", lambda left, right: (1 / left, 1 / right)),
+    ],
+)
+def test_changes_that_a_referee_would_try(theorem, step, change):
+    """Most of them keep the step true; none keeps the theorem whole."""
+    assert not changed_step(THEOREMS[theorem], step, change).check().verified
+
+
+def test_a_rule_that_both_sides_misstate_does_not_join_t5():
+    """T6 with another Φ *and* another c, in the definition and in the step: true, but not the c(p) of T5."""
+    theorem = THEOREMS["T6"]
+    definitions = tuple(
+        replace(part, body=2 * part.body) if part.name == "Φ′ of mean over positives" else part
+        for part in theorem.definitions
+    )
+    doubled = changed_step(
+        replace(theorem, definitions=definitions), "mean over positives", lambda left, right: (2 * left, 2 * right)
+    )
+    report = doubled.check()
+    assert all(outcome.verified for outcome in report.steps)
+    assert len(report.faults) == 1
+    assert "does not end with T5: mean over positives" in report.faults[0]
+
+
+def test_what_a_cited_theorem_rests_on_is_known_where_it_is_cited():
+    theorem = THEOREMS["T13"]
+    definitions = tuple(
+        replace(part, equations={q: 1 - 2 * p}) if part.name == "q = 1 − p" else part for part in theorem.definitions
+    )
+    found = list(faults(replace(theorem, definitions=definitions)))
+    assert any("T5: total probability at n := G − 1 rests on 'p = 1 − q', which is not known here" in f for f in found)
