@@ -1,6 +1,10 @@
 """The report: one Markdown text with a verdict for everything shown, and the same as one self-contained HTML file.
 
 The Markdown points at the pictures beside it; the HTML carries them inside, and shows token weights as coloured text.
+
+Names, titles and numbers come from files that anybody may have written. So the only HTML in the page is what this
+module wrote (`_Html`); every other block is rendered with HTML switched off, pictures are those that were drawn, and
+the page forbids itself scripts and everything from elsewhere.
 """
 
 import base64
@@ -34,17 +38,28 @@ summary { cursor: pointer; color: #555; }
 """
 
 
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # how HTML begins in Markdown
+
+
+class _Html(str):
+    """A block of HTML of our own making; all other blocks are Markdown."""
+
+
 def write_report(results: Results, rendering: Rendering, out: Path) -> tuple[Path, Path]:
     """Write `out`/report.md and `out`/report.html; returns both paths."""
-    markdown = compose(results, rendering, out)
+    blocks = compose(results, rendering, out)
     pages = out / "report.md", out / "report.html"
-    write_text(pages[0], markdown)
-    write_text(pages[1], to_html(markdown, rendering, out))
+    plain = (block if isinstance(block, _Html) else _TAG.sub("&lt;", block) for block in blocks)
+    write_text(pages[0], "\n\n".join(block.strip() for block in plain) + "\n")
+    write_text(pages[1], to_html(blocks, rendering, out))
     return pages
 
 
-def compose(results: Results, rendering: Rendering, out: Path) -> str:
-    """The report in Markdown; pictures are named relative to `out`."""
+def compose(results: Results, rendering: Rendering, out: Path) -> list[str]:
+    """The blocks of the report in Markdown; pictures are named relative to `out`."""
     parts = ["# Is it RL in name only?", _inputs(results), "## In short", *_summary(rendering), _READING]
     if results.proof is not None:
         parts += ["## Proofs", *_proofs(results.proof["theorems"])]
@@ -57,28 +72,29 @@ def compose(results: Results, rendering: Rendering, out: Path) -> str:
         parts += _figures(rendering, TRAINING, out)
         parts.append("## Settings")
         for table in tables["hyperparameters"]:
-            parts += [f"<details><summary>{table.title}</summary>", table.to_markdown(), "</details>"]
+            parts += _folded(table.title, table.to_markdown())
     if rendering.skipped:
         rows = tuple(rendering.skipped.items())
         parts += ["## Not shown", Table("", ("figure or table", "why"), rows).to_markdown()]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return parts
 
 
-def to_html(markdown: str, rendering: Rendering, out: Path) -> str:
+def to_html(blocks: Sequence[str], rendering: Rendering, out: Path) -> str:
     """The report as one file that needs no other: pictures inside, token weights as coloured text."""
-    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
-
-    def embed(match: re.Match[str]) -> str:
-        content = base64.b64encode((out / html.unescape(match["path"])).read_bytes()).decode()
-        return f'src="data:image/png;base64,{content}"'
-
-    body = re.sub(r'src="(?P<path>[^":]+\.png)"', embed, body)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
+    ours: dict[str, str] = {}
     for item in rendering.drawn:
-        if isinstance(item.data, Pair):
-            body = body.replace(_place(item), weights_html(item.data))
+        picture = base64.b64encode(_png(item).read_bytes()).decode()
+        shown = f'<p><img src="data:image/png;base64,{picture}" alt="{html.escape(_name(item))}"></p>'
+        ours[_picture(item, out)] = shown + (weights_html(item.data) if isinstance(item.data, Pair) else "")
+    body = "\n".join(
+        ours[block] if block in ours else block if isinstance(block, _Html) else markdown.render(block)
+        for block in blocks
+    )
     title = "Is it RL in name only?"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
@@ -145,9 +161,10 @@ def _proofs(theorems: Sequence[Row]) -> list[str]:
     return [
         Table("Proofs", columns, rows).to_markdown(),
         "\n".join(f"- **{theorem['id']}.** {theorem['statement']}" for theorem in theorems),
-        "<details><summary>What happens without each assumption</summary>",
-        Table("Witnesses", ("theorem", "assumption", "with it; without it"), witnesses).to_markdown(),
-        "</details>",
+        *_folded(
+            "What happens without each assumption",
+            Table("Witnesses", ("theorem", "assumption", "with it; without it"), witnesses).to_markdown(),
+        ),
     ]
 
 
@@ -169,7 +186,7 @@ def _exact(results: Results, rendering: Rendering) -> list[str]:
     parts += _lines(rendering.verdicts.get("identities", ()))
     for item in rendering.written:
         if item.entry.id == "exact":
-            parts += [f"<details><summary>{item.table.title}</summary>", item.table.to_markdown(), "</details>"]
+            parts += _folded(item.table.title, item.table.to_markdown())
     return parts
 
 
@@ -206,29 +223,33 @@ def _figures(rendering: Rendering, section: str, out: Path) -> list[str]:
         pictures = [_picture(item, out) for item in rendering.drawn if item.plot is plot]
         parts.append(pictures[0])
         if pictures[1:]:
-            parts += [f"<details><summary>{len(pictures) - 1} more</summary>", *pictures[1:], "</details>"]
+            parts += _folded(f"{len(pictures) - 1} more", *pictures[1:])
         parts += _lines(rendering.verdicts.get(plot.id, ()))
     return parts
 
 
 def _picture(item: Drawn, out: Path) -> str:
-    name = f"{item.plot.title}: {item.suffix}" if item.suffix else item.plot.title
-    picture = next(path for path in item.files if path.suffix == ".png")
-    shown = f"![{name}]({picture.relative_to(out).as_posix()})"
-    return f"{shown}\n\n{_place(item)}" if isinstance(item.data, Pair) else shown
+    sign = "".join(f"\\{letter}" if letter in "[]\\`*_<>&!" else letter for letter in " ".join(_name(item).split()))
+    return f"![{sign}]({_png(item).relative_to(out).as_posix()})"
 
 
-def _place(item: Drawn) -> str:
-    """Where the HTML report shows token weights as text; no reader of the Markdown sees it."""
-    return f"<!-- {item.plot.id} {item.suffix} -->"
+def _png(item: Drawn) -> Path:
+    return next(path for path in item.files if path.suffix == ".png")
+
+
+def _name(item: Drawn) -> str:
+    return f"{item.plot.title}: {item.suffix}" if item.suffix else item.plot.title
+
+
+def _folded(title: str, *blocks: str) -> list[str]:
+    return [_Html(f"<details><summary>{html.escape(title)}</summary>"), *blocks, _Html("</details>")]
 
 
 def _lines(verdicts: Sequence[Verdict]) -> list[str]:
     shown, folded = verdicts[:_SHOWN], verdicts[_SHOWN:]
     parts = ["\n".join(map(_line, shown))] if shown else []
     if folded:
-        parts.append(f"<details><summary>{len(folded)} more</summary>")
-        parts += ["\n".join(map(_line, folded)), "</details>"]
+        parts += _folded(f"{len(folded)} more", "\n".join(map(_line, folded)))
     return parts
 
 

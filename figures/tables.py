@@ -39,7 +39,9 @@ class Table:
     def to_markdown(self) -> str:
         """A pipe table; the note below it."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
-        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        # A line break or a bar would end the cell.
+        safe = ((" ".join(cell.split()).replace("|", "\\|") for cell in line) for line in lines)
+        table = "\n".join("| " + " | ".join(line) + " |" for line in safe)
         return f"{table}\n\n{self.note}\n" if self.note else f"{table}\n"
 
     def to_latex(self) -> str:

@@ -1,5 +1,6 @@
 """`rino figures` end to end: files, reasons, the report, and that it needs no jax."""
 
+import base64
 import json
 import re
 import subprocess
@@ -7,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_files import make_check, make_proof, make_run
+from run_files import make_check, make_proof, make_results, make_run
 
 from figures.command import figures
 from figures.curves import draw_panels
@@ -132,3 +133,28 @@ def test_no_jax_is_imported() -> None:
     code = "import sys, figures.command; print('jax' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == ["False", "False"]
+
+
+def test_nothing_that_a_file_says_is_interpreted(tmp_path: Path) -> None:
+    attack = (
+        "<script>alert(1)</script><img src=x onerror=alert(1)> ![p](figures/secret.png) [red]a[/red] | b\n</details>"
+    )
+    make_results(tmp_path, seeds=2, finals={"grpo": 0.5, "f-isft-pm": 0.4})
+    for path in tmp_path.rglob("config.json"):
+        config = json.loads(path.read_text())
+        path.write_text(
+            json.dumps(config | {"title": config["method"] + attack, "model": attack, "task": attack, attack: attack})
+        )
+    check = make_check(tmp_path)
+    check.write_text(json.dumps({**json.loads(check.read_text()), "problem": attack}))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "secret.png").write_bytes(b"secret")
+    assert figures(tmp_path, formats=("png",)) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert 'http-equiv="Content-Security-Policy" content="default-src \'none\'' in page
+    tags = set(re.findall(r"<\s*([A-Za-z!/][^\s>]*)", page))
+    assert not {tag for tag in tags if tag.lower().startswith(("script", "iframe", "a"))}
+    assert len(re.findall(r"<img", page)) == len(re.findall(r'<img src="data:image/png;base64,', page)) > 0
+    assert base64.b64encode(b"secret").decode() not in page
+    assert page.count("<details>") == page.count("</details>")
+    assert not re.search(r"<(script|img)", (tmp_path / "report.md").read_text())
