@@ -13,6 +13,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 
 from rino import __version__
+from rino.compilation_cache import keep_compilations
 from rino.config_file import provider, take_config
 from rino.rooms import claim_for
 from rino_base.messages import InputError, report_error
@@ -87,6 +88,7 @@ def main() -> None:
     """Entry point of the `rino` script."""
     # transformers serves as tokenizer and configuration here; that it finds no PyTorch is no news to anybody.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    keep_compilations(os.environ)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

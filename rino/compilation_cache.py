@@ -1,0 +1,56 @@
+"""Compiled programs are kept in the user's cache folder, so that only the first start of a command waits for XLA.
+
+jax does the keeping and reads its settings from the environment when it is first imported; here they get their
+defaults. A variable that the user has set wins: JAX_COMPILATION_CACHE_DIR for another folder,
+JAX_ENABLE_COMPILATION_CACHE=false for none.
+"""
+
+import hashlib
+import platform
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+
+_SETTINGS = {
+    # A small model has dozens of programs that compile in less than jax's default of a second.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    # In bytes. With a bound jax also takes a file lock, so that concurrent processes never read half an entry.
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 << 30),
+}
+
+
+def keep_compilations(environment: MutableMapping[str, str]) -> None:
+    """Set the defaults in `environment`, before jax is imported; do nothing where the folder cannot be made."""
+    if "JAX_COMPILATION_CACHE_DIR" in environment or environment.get("JAX_ENABLE_COMPILATION_CACHE"):
+        return
+    try:
+        folder = cache_folder(environment) / _processor()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    for name, value in _SETTINGS.items():
+        environment.setdefault(name, value)
+
+
+def cache_folder(environment: MutableMapping[str, str]) -> Path:
+    """`rino/compiled` in the user's cache folder: $XDG_CACHE_HOME, or the system's custom.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    if base := environment.get("XDG_CACHE_HOME"):
+        return Path(base) / "rino" / "compiled"
+    custom = Path("Library") / "Caches" if sys.platform == "darwin" else Path(".cache")
+    return Path.home() / custom / "rino" / "compiled"
+
+
+def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    # XLA compiles for the instructions of the processor at hand, and jax's key does not name them: on a home folder
+    # shared by unlike machines a program would be loaded that the processor cannot run.
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return f"{platform.machine() or 'machine'}-{hashlib.sha256(flags.encode()).hexdigest()[:12]}"
