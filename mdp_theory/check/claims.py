@@ -17,6 +17,7 @@ from mdp_theory.exact.rules import outcome_table, rule_of
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
+from mdp_theory.problems.environment import speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
@@ -86,7 +87,7 @@ def shared_parameters(mdp: TokenMDP, keys: Iterable[str], *, num_generations: in
     """
     policy = SharedPolicy()
     params = policy.init(mdp, seed)
-    logits = policy.logits(params, mdp)
+    logits = speak(mdp, policy.logits(params, mdp))
     pull = pull_back_to(policy, params, mdp)
     probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
     samples = batch(probe, logits, logits)
@@ -162,6 +163,34 @@ def identities(
         {"name": name, "error": float(error), "tolerance": IDENTITY, "holds": bool(error <= IDENTITY)}
         for name, error in found
     ]
+
+
+def two_claims(
+    bandit: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], spread: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """Apart, for one does not imply the other: *the loss is weighted SFT* (T3) and *the problem is a bandit* (T1).
+
+    The first is about losses: the largest relative error of the on-policy gradient against the supervised one, over the
+    methods without a critic and without a KL term. The second is about the problem: what the best policy gains over
+    the best fixed plan, for each prompt. `holds` is None where there is no method to test. `credit_cost` is the
+    variance of one sample's gradient with uniform credit over that with credit by state advantages.
+    """
+    errors = [
+        max(record["relative_error"], record["credit_structure_index"])
+        for key, record in methods.items()
+        if METHODS[key].objective.kl is None
+        and METHODS[key].objective.advantage.estimator == "outcome"
+        and record["cosine"] is not None
+    ]
+    closed, opened = np.array(bandit["closed_loop_value"]), np.array(bandit["open_loop_value"])
+    worst = max(errors) if errors else None
+    loss: dict[str, Any] = {"holds": None if worst is None else worst <= IDENTITY, "relative_error": worst}
+    gap = closed - opened
+    problem: dict[str, Any] = {"holds": bool((gap <= IDENTITY).all()), "gap": gap.tolist()}
+    if spread is not None:
+        pairs = zip(spread["baseline"], spread["state_advantage"], strict=True)
+        problem["credit_cost"] = [uniform / state if state > 0 else None for uniform, state in pairs]
+    return {"the_loss_is_weighted_sft": loss, "the_problem_is_a_bandit": problem}
 
 
 def fitted(objective: Objective, mdp: TokenMDP) -> Objective:

@@ -82,6 +82,12 @@ def _show(found: dict[str, Any]) -> None:
     print_table("Assumptions", ["assumption", "holds", "evidence"], rows)
     if found["methods"]:
         _show_methods(found)
+    loss, bandit = found["claims"].values()
+    claims = [
+        ("the loss is weighted SFT", loss["holds"], f"relative error {_shown(loss['relative_error'])}"),
+        ("the problem is a bandit", bandit["holds"], f"best policy - best plan: {_numbers(bandit['gap'])}"),
+    ]
+    print_table("Two claims, kept apart", ["claim", "holds", "evidence"], claims)
     checks = found["checks"]
     failed = [(check["name"], check["error"], check["tolerance"]) for check in checks if not check["holds"]]
     if failed:
@@ -123,6 +129,10 @@ def _show_methods(found: dict[str, Any]) -> None:
         ["r", "r - V(prompt)", "r - V(state)", "A(state, token)"],
         [[sum(values) / len(values) for values in spread.values()]],
     )
+
+
+def _shown(value: float | None) -> str:
+    return "not tested" if value is None else f"{value:.1e}"
 
 
 def _numbers(values: list[float | None]) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from mdp_theory.problems import tree
 from mdp_theory.problems.controls import Control, closed_loop_values, open_loop_values, unroll
+from mdp_theory.problems.environment import best_plan, best_policy, learned, own_lengths, own_positions, speak
 from mdp_theory.problems.mdp import TokenMDP, flatten
 from mdp_theory.problems.tree import EdgeLevels
 
@@ -19,7 +20,7 @@ def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
     if isinstance(problem, TokenMDP):
         histories = states = problem.num_prefixes
         inside = max(float(np.abs(r[..., ~problem.ends(d)]).max(initial=0.0)) for d, r in enumerate(problem.rewards))
-        discount, chance = 1.0, 1.0
+        discount, chance = 1.0, 1.0 if problem.environment is None else problem.environment.least_certain
     else:
         reached = problem.reachable()
         states = int(reached.sum())
@@ -49,35 +50,40 @@ def bandit_reduction(problem: TokenMDP | Control, logits: EdgeLevels | None) -> 
     alone, of the best response (open loop) and of the best policy (closed loop).
     """
     if isinstance(problem, TokenMDP):
-        views = {} if logits is None else _two_views(problem.rewards, 1.0, logits)
-        return views | _optima_of_tree(problem)
-    views = {} if logits is None else _two_views(unroll(problem).step_reward, problem.discount, logits)
+        views = {} if logits is None else _two_views(problem, problem.rewards, 1.0, speak(problem, logits))
+        closed, opened = best_policy(problem), best_plan(problem)
+        return views | {"closed_loop_value": closed.tolist(), "open_loop_value": opened.tolist()}
+    views = {}
+    if logits is not None:
+        unrolled = unroll(problem)
+        views = _two_views(unrolled.mdp, unrolled.step_reward, problem.discount, logits)
     closed, opened = closed_loop_values(problem), open_loop_values(problem)
     return views | {"closed_loop_value": closed.tolist(), "open_loop_value": opened.tolist()}
 
 
-def _two_views(step_reward: EdgeLevels, discount: float, logits: EdgeLevels) -> dict[str, Any]:
+def _two_views(mdp: TokenMDP, step_reward: EdgeLevels, discount: float, logits: EdgeLevels) -> dict[str, Any]:
     probability = tree.policy(logits)
     chance = tree.response_probability(probability)
     total = tree.returns(step_reward, discount=discount)
     arms = tuple(c * r for c, r in zip(chance, total, strict=True))
-    as_bandit = _score_sum(probability, arms)
+    as_bandit = learned(mdp, _score_sum(probability, arms))
     action, state = tree.expectation(probability, step_reward, discount=discount)
-    to_go = tree.logit_gradient(probability, action)
+    to_go = learned(mdp, tree.logit_gradient(probability, action))
     return {
         "value_sequential": state[0][:, 0].tolist(),
         "value_bandit": flatten(arms).sum(axis=1).tolist(),
         "gradient_relative_error": _relative(to_go, as_bandit).tolist(),
         "return_to_go_gap": _return_to_go_gap(step_reward, total, discount),
-        "reward_to_go_split_error": _relative(_split_to_go(probability, total), as_bandit).tolist(),
+        "reward_to_go_split_error": _relative(_split_to_go(mdp, probability, total), as_bandit).tolist(),
     }
 
 
-def _split_to_go(probability: EdgeLevels, total: EdgeLevels) -> EdgeLevels:
+def _split_to_go(mdp: TokenMDP, probability: EdgeLevels, total: EdgeLevels) -> EdgeLevels:
     """The gradient when each token gets r / L and is credited with what is still to come: (L - t) / L of the reward."""
-    share = tuple(level / (depth + 1) for depth, level in enumerate(total))
+    share = tuple(level / length for level, length in zip(total, own_lengths(mdp), strict=True))
     whole, part = tree.expectation(probability, total)[0], tree.expectation(probability, share)[0]
-    return tree.logit_gradient(probability, tuple(q - t * s for t, (q, s) in enumerate(zip(whole, part, strict=True))))
+    left = tuple(q - t * s for t, q, s in zip(own_positions(mdp), whole, part, strict=True))
+    return learned(mdp, tree.logit_gradient(probability, left))
 
 
 def _score_sum(probability: EdgeLevels, arms: EdgeLevels) -> EdgeLevels:
@@ -105,17 +111,6 @@ def _return_to_go_gap(step_reward: EdgeLevels, total: EdgeLevels, discount: floa
         gap = max([gap, *(float(np.abs(now - whole).max()) for now, whole in here)])
         to_go = here
     return gap / max(largest, 1.0)
-
-
-def _optima_of_tree(mdp: TokenMDP) -> dict[str, list[float]]:
-    """The best policy by backward induction, the best response by looking at all."""
-    value: Any = None
-    for reward in reversed(mdp.rewards):
-        action = reward
-        if value is not None:
-            action = np.concatenate([value.reshape(*reward.shape[:2], -1), reward[..., -1:]], axis=-1)
-        value = action.max(axis=-1)
-    return {"closed_loop_value": value[:, 0].tolist(), "open_loop_value": mdp.response_rewards.max(axis=1).tolist()}
 
 
 def _relative(left: EdgeLevels, right: EdgeLevels) -> Float[np.ndarray, " prompts"]:

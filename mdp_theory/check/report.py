@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mdp_theory.check.claims import fitted, identities, method_report, shared_parameters
+from mdp_theory.check.claims import fitted, identities, method_report, shared_parameters, two_claims
 from mdp_theory.check.curves import coefficient_curves, drawing, staleness_curves, training_curves
 from mdp_theory.check.problem import assumptions, bandit_reduction
 from mdp_theory.check.sampled import Estimator, draw_probe, drift_curve, inner_step_curve, penalty_curve
@@ -14,6 +14,7 @@ from mdp_theory.exact.variance import variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems.controls import Control, unroll
+from mdp_theory.problems.environment import speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
@@ -45,10 +46,12 @@ def report(
     if isinstance(problem, Control) and not problem.deterministic:
         prompts = _prompts(problem, [None] * len(problem.prompts))
         bandit = bandit_reduction(problem, None)
-        return head | {"prompts": prompts, "assumptions": facts, "bandit": bandit, "methods": {}} | _verdict([])
+        claims = two_claims(bandit, {}, None)
+        start = head | {"prompts": prompts, "assumptions": facts, "bandit": bandit, "claims": claims}
+        return start | {"methods": {}} | _verdict([])
     mdp = unroll(problem).mdp if isinstance(problem, Control) else problem
     family, policy_seed = parse(policy)
-    logits = family.logits(family.init(mdp, policy_seed), mdp)
+    logits = speak(mdp, family.logits(family.init(mdp, policy_seed), mdp))
     bandit = bandit_reduction(problem, logits)
     probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
     size = num_generations
@@ -95,6 +98,7 @@ def report(
         "prompts": _prompts(mdp, population.success_probability(mdp, logits).tolist()),
         "assumptions": facts,
         "bandit": bandit,
+        "claims": two_claims(bandit, found["methods"], found["variance"]),
         **found,
         **_verdict(checks),
     }

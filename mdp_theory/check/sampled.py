@@ -21,6 +21,7 @@ from mdp_theory.methods.objectives import KL, Objective
 from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems import tree
+from mdp_theory.problems.environment import own_tokens, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels, Sample, StateLevels
 
@@ -70,10 +71,11 @@ def draw_probe(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, seed:
         forced = tree.sample(rng.random((len(rows), mdp.horizon)), conditioned, first[rows])
         for whole, part in zip(drawn, forced, strict=True):
             whole[rows * num_generations + place] = part
-    ref = tuple(level + 0.5 * rng.standard_normal(level.shape) for level in logits)
+    ref = speak(mdp, tuple(level + 0.5 * rng.standard_normal(level.shape) for level in logits))
     value = tree.expectation(probability, mdp.rewards)[1]
+    # The last token of a transcript may be the environment's: the reward is read before its tokens are masked.
     reward = tree.along(mdp.rewards, drawn).sum(axis=1)
-    return Probe(drawn, np.repeat(np.arange(len(first)), num_generations), reward, ref, value)
+    return Probe(own_tokens(mdp, drawn), np.repeat(np.arange(len(first)), num_generations), reward, ref, value)
 
 
 def batch(probe: Probe, logits: EdgeLevels, old_logits: EdgeLevels, ref_logits: EdgeLevels | None = None) -> Batch:

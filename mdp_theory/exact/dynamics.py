@@ -26,6 +26,7 @@ from mdp_theory.methods.loss import loss
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree
+from mdp_theory.problems.environment import learned, own_tokens, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels, Sample
 from rino_base.messages import InputError
@@ -57,6 +58,7 @@ class Run:
 def measure(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Metrics:
     """The metrics of one policy."""
     xp = logits[0].__array_namespace__()
+    logits = speak(mdp, logits)
     probability, log_pi = tree.policy(logits), tree.log_policy(logits)
     joint = mdp.prompt_probability @ outcome_joint(mdp, probability).reshape(len(mdp.prompts), -1)
     joint = joint.reshape(len(mdp.reward_levels), mdp.horizon)
@@ -67,7 +69,8 @@ def measure(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Metric
         mass = chance.sum()
         return xp.where(mass > 0, (chance @ lengths) / xp.where(mass > 0, mass, 1.0), 0.0)
 
-    local = [-(pi * xp.where(pi > 0, log, 0.0)).sum(axis=-1) for pi, log in zip(probability, log_pi, strict=True)]
+    surprise = tuple(-pi * xp.where(pi > 0, log, 0.0) for pi, log in zip(probability, log_pi, strict=True))
+    local = [level.sum(axis=-1) for level in learned(mdp, surprise)]
     entropy = mdp.prompt_probability @ tree.inner(tree.visits(probability), local)
     correct, wrong = joint[right].sum(axis=0), joint[~right].sum(axis=0)
     return Metrics(correct.sum(), entropy, mean_length(joint.sum(axis=0)), mean_length(correct), mean_length(wrong))
@@ -163,19 +166,21 @@ def sampled_runs(
     """
     policy = TabularPolicy() if policy is None else policy
     start = jax.tree.map(jnp.asarray, policy.init(mdp, None) if params is None else params)
-    reference = tree.log_policy(policy.logits(start, mdp))
+    reference = tree.log_policy(speak(mdp, policy.logits(start, mdp)))
     rewards = tuple(jnp.asarray(level) for level in mdp.rewards)
     group = jnp.repeat(jnp.arange(groups), num_generations)
     states = None if critic is None else tuple(jnp.asarray(level) for level in critic.state)
 
-    def draw(key: Array, now: Any) -> tuple[Sample, Array]:
+    def draw(key: Array, now: Any) -> tuple[Sample, Array, Array]:
         # One call for all randomness of a step: XLA takes longer to compile a generator than all the rest.
         uniform = jax.random.uniform(key, (groups, 1 + num_generations * mdp.horizon), dtype=jnp.float64)
         prompt = (uniform[:, :1] >= np.cumsum(mdp.prompt_probability)[:-1]).sum(axis=1)
-        logits = policy.logits(now, mdp)
+        logits = speak(mdp, policy.logits(now, mdp))
         tokens = uniform[:, 1:].reshape(groups * num_generations, mdp.horizon)
         drawn = tree.sample(tokens, tree.policy(logits), jnp.repeat(prompt, num_generations))
-        return drawn, tree.along(tree.log_policy(logits), drawn)
+        # The last token of a transcript may be the environment's: the reward is read before its tokens are masked.
+        reward, drawn = tree.along(rewards, drawn).sum(axis=1), own_tokens(mdp, drawn)
+        return drawn, tree.along(tree.log_policy(logits), drawn), reward
 
     @jax.vmap
     def train(key: Array) -> Metrics:
@@ -183,21 +188,20 @@ def sampled_runs(
             now, held, table = carry
             number, step_key = inputs
             fresh = number % run.refresh_every == 0
-            drawn, old = jax.tree.map(lambda a, b: jnp.where(fresh, a, b), draw(step_key, now), held)
-            reward = tree.along(rewards, drawn).sum(axis=1)
+            drawn, old, reward = jax.tree.map(lambda a, b: jnp.where(fresh, a, b), draw(step_key, now), held)
             visited = None if states is None else tree.along_states(states, drawn).astype(jnp.int32)
             value = None if visited is None else table[visited]
             ref = tree.along(reference, drawn)
 
             def objective_of(q: Any) -> Array:
-                logp = tree.along(tree.log_policy(policy.logits(q, mdp)), drawn)
+                logp = tree.along(tree.log_policy(speak(mdp, policy.logits(q, mdp))), drawn)
                 return loss(run.objective, Batch(logp, old, ref, drawn.mask, reward, group, value))
 
             slope = jax.grad(objective_of)(now)
             moved = jax.tree.map(lambda level, part: level - run.learning_rate * part, now, slope)
             if critic is not None and visited is not None:
                 table = _learn(table, visited, drawn.mask, reward, critic.learning_rate)
-            return (moved, (drawn, old), table), measure(mdp, policy.logits(now, mdp))
+            return (moved, (drawn, old, reward), table), measure(mdp, policy.logits(now, mdp))
 
         table = jnp.zeros(1 if critic is None else critic.size)
         keys = jax.random.split(key, steps)

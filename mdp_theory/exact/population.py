@@ -6,6 +6,7 @@ their arguments, as those of `problems.tree` do: numpy arrays are computed by nu
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from mdp_theory.methods.kl import penalty_slope
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.methods.ratio import ratio_factor
 from mdp_theory.problems import tree
+from mdp_theory.problems.environment import learned, own_lengths, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels, StateLevels
 from rino_base.messages import InputError
@@ -42,6 +44,7 @@ def expected_gradient(
         InputError: the weights depend on more than outcomes and lengths, there are too many compositions of a group, or
             a critic is used off-policy (the sign of a sampled advantage decides what is clipped).
     """
+    logits, old_logits, ref_logits = _spoken(mdp, logits, old_logits, ref_logits)
     rule = rule_of(objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations, groups=groups)
     options = {"num_generations": num_generations, "groups": groups}
     if objective.advantage.estimator == "outcome":
@@ -53,8 +56,10 @@ def expected_gradient(
     value = tree.expectation(sampled, mdp.rewards)[1] if value is None else value
     share = tree.expectation(sampled, _spread(mdp, table.share))[0]
     decay, discount = objective.advantage.gae_lambda, objective.advantage.discount
-    credit = tree.generalised_advantage(sampled, mdp.rewards, share, value, decay=decay, discount=discount)
-    return tree.logit_gradient(sampled, credit, current=tree.policy(logits))
+    speaks = None if mdp.environment is None else mdp.environment.speaks
+    terminal = (sampled, mdp.rewards, share, value)
+    credit = tree.generalised_advantage(*terminal, decay=decay, discount=discount, speaks=speaks)
+    return learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits)))
 
 
 def rule_gradient(
@@ -68,6 +73,7 @@ def rule_gradient(
     ref_logits: EdgeLevels | None = None,
 ) -> EdgeLevels:
     """`expected_gradient` of an outcome rule that is already made; traceable, also in the rule."""
+    logits, old_logits, ref_logits = _spoken(mdp, logits, old_logits, ref_logits)
     sampled = tree.policy(logits if old_logits is None else old_logits)
     joint = outcome_joint(mdp, sampled)
     table = outcome_table(
@@ -88,12 +94,14 @@ def rule_gradient(
             u - penalty_slope(rule.penalty, ref - now) * part
             for u, now, ref, part in zip(credit, log_pi, log_ref, share, strict=True)
         )
-    return tree.logit_gradient(sampled, credit, current=tree.policy(logits))
+    return learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits)))
 
 
 def outcome_joint(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "prompts levels lengths"]:
-    """P(reward level, length | prompt) of a response."""
+    """P(reward level, length | prompt) of a response; a length counts the learner's tokens."""
     xp = probability[0].__array_namespace__()
+    if mdp.environment is not None:
+        return _joint_by_own_length(mdp, probability)
     columns = [
         xp.stack([xp.where(outcome == k, chance, 0.0).sum((1, 2)) for k in range(len(mdp.reward_levels))], axis=1)
         for chance, outcome in zip(tree.response_probability(probability), mdp.outcome, strict=True)
@@ -108,13 +116,13 @@ def success(mdp: TokenMDP, threshold: float = 1.0) -> EdgeLevels:
 
 def success_probability(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Float[Array, " prompts"]:
     """p, the probability of a reward of at least `threshold`, for each prompt."""
-    return tree.expectation(tree.policy(logits), success(mdp, threshold))[1][0][:, 0]
+    return tree.expectation(tree.policy(speak(mdp, logits)), success(mdp, threshold))[1][0][:, 0]
 
 
 def success_gradient(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> EdgeLevels:
     """∇p in the logits, for each prompt."""
-    probability = tree.policy(logits)
-    return tree.logit_gradient(probability, tree.expectation(probability, success(mdp, threshold))[0])
+    probability = tree.policy(speak(mdp, logits))
+    return learned(mdp, tree.logit_gradient(probability, tree.expectation(probability, success(mdp, threshold))[0]))
 
 
 @dataclass(frozen=True)
@@ -175,8 +183,8 @@ def _off_policy_credit(
     credit: list[Array] = [0.0] * len(log_pi)
     for above, part in ((True, table.positive), (False, table.negative)):
         weighted = []
-        for depth, (base, whole) in enumerate(zip(_spread(mdp, part), total, strict=True)):
-            sequence = xp.exp(xp.where(rule.ratio.mean > 0, whole / (depth + 1), whole))
+        for base, whole, length in zip(_spread(mdp, part), total, own_lengths(mdp), strict=True):
+            sequence = xp.exp(xp.where(rule.ratio.mean > 0, whole / length, whole))
             factor = ratio_factor(rule.ratio, sequence, above=above)
             weighted.append(base * xp.where(rule.ratio.sequence > 0, factor, 1.0))
         expected = tree.expectation(sampled, tuple(weighted))[0]
@@ -203,4 +211,21 @@ def _without_commonest(
 def _spread(mdp: TokenMDP, table: Float[Array, "prompts levels lengths"]) -> EdgeLevels:
     """The table's entry of each complete response."""
     prompt = np.arange(len(mdp.prompts))[:, None, None]
-    return tree.on_endings(tuple(table[prompt, outcome, depth] for depth, outcome in enumerate(mdp.outcome)))
+    parts = zip(mdp.outcome, own_lengths(mdp), strict=True)
+    return tree.on_endings(tuple(table[prompt, outcome, length - 1] for outcome, length in parts))
+
+
+def _spoken(mdp: TokenMDP, *policies: EdgeLevels | None) -> tuple[Any, ...]:
+    """Every policy with the environment's logits where it speaks, so that ratios and penalties are nought there."""
+    return tuple(None if logits is None else speak(mdp, logits) for logits in policies)
+
+
+def _joint_by_own_length(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "prompts levels lengths"]:
+    xp = probability[0].__array_namespace__()
+    cells = np.arange(len(mdp.reward_levels) * mdp.horizon)
+    total: Array = 0.0
+    parts = zip(tree.response_probability(probability), mdp.outcome, own_lengths(mdp), strict=True)
+    for chance, outcome, length in parts:
+        cell = (outcome * mdp.horizon + length - 1)[..., None] == cells
+        total = total + xp.where(cell, chance[..., None], 0.0).sum((1, 2))
+    return total.reshape(len(mdp.prompts), len(mdp.reward_levels), mdp.horizon)

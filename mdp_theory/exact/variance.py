@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdp_theory.problems import tree
+from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
@@ -40,7 +41,7 @@ class Variances(NamedTuple):
 
 def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
     """Exact variances of one sample's gradient, given the prompt."""
-    probability = tree.policy(logits)
+    probability = tree.policy(speak(mdp, logits))
     action, state = tree.expectation(probability, mdp.rewards)
     square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards))[0]
     mean = tree.logit_gradient(probability, action)
@@ -52,7 +53,7 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
 
     def spread(second: EdgeLevels) -> EdgeLevels:
         """Variance in every logit, from E[X² | s, a]."""
-        return tuple(m - g**2 for m, g in zip(_second_moment(probability, second), mean, strict=True))
+        return learned(mdp, tuple(m - g**2 for m, g in zip(_second_moment(probability, second), mean, strict=True)))
 
     values = tuple(v[..., None] for v in state)
     return Variances(
@@ -65,11 +66,12 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
 
 def squared_error(mdp: TokenMDP, logits: EdgeLevels, credit: EdgeLevels) -> Float[np.ndarray, " prompts"]:
     """E‖Σ_t X(s_t, a_t) ∇ log π(a_t | s_t) - ∇J‖² for any credit X, bias included, given the prompt."""
-    probability = tree.policy(logits)
+    probability = tree.policy(speak(mdp, logits))
     truth = tree.logit_gradient(probability, tree.expectation(probability, mdp.rewards)[0])
     expected = tree.logit_gradient(probability, credit)
     second = _second_moment(probability, tuple(x**2 for x in credit))
-    return sum((m - 2 * e * g + g**2).sum(axis=(1, 2)) for m, e, g in zip(second, expected, truth, strict=True))
+    error = tuple(m - 2 * e * g + g**2 for m, e, g in zip(second, expected, truth, strict=True))
+    return sum(level.sum(axis=(1, 2)) for level in learned(mdp, error))
 
 
 def _second_moment(probability: EdgeLevels, square: EdgeLevels) -> EdgeLevels:

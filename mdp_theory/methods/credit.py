@@ -101,17 +101,17 @@ def _generalised_advantage(rule: Advantage, reward: ResponseArray, batch: Batch)
     if batch.value is None:
         raise ValueError("the advantage estimator 'gae' needs batch.value, a critic's estimates")
     value = jnp.where(batch.mask > 0, batch.value, 0.0)
-    following = jnp.concatenate([batch.mask[:, 1:], jnp.zeros_like(batch.mask[:, :1])], axis=1)
-    last = (batch.mask > 0) & (following == 0)
-    next_value = jnp.concatenate([value[:, 1:], jnp.zeros_like(value[:, :1])], axis=1)
-    error = jnp.where(last, reward[:, None], rule.discount * next_value) - value
 
-    def backward(carry: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        delta, inside = step
-        carry = jnp.where(inside > 0, delta + rule.discount * rule.gae_lambda * carry, 0.0)
-        return carry, carry
+    # The mask may have holes, where an environment spoke: what a token led to is carried over them.
+    def backward(carry: tuple[Array, Array], step: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        target, later = carry
+        now, inside = step
+        credit = target - now + rule.discount * rule.gae_lambda * later
+        carry = (jnp.where(inside > 0, rule.discount * now, target), jnp.where(inside > 0, credit, later))
+        return carry, jnp.where(inside > 0, credit, 0.0)
 
-    _, advantage = jax.lax.scan(backward, jnp.zeros_like(reward), (error.T, batch.mask.T), reverse=True)
+    start = (reward, jnp.zeros_like(reward))
+    _, advantage = jax.lax.scan(backward, start, (value.T, batch.mask.T), reverse=True)
     return advantage.T
 
 

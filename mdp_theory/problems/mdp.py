@@ -22,6 +22,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
+from mdp_theory.problems.checks import check_fields, check_prompts, check_type, check_vocabulary
+from mdp_theory.problems.environment import Environment, Says, environment_of, parse_environment
 from rino_base.messages import InputError
 from rino_base.progress import track
 
@@ -40,7 +42,8 @@ class TokenMDP:
     """A token MDP with terminal reward. States are prompts and prefixes: assumptions A1 and A2 hold by construction.
 
     `rewards[d][x, j, a]` is the reward of the response that token `a` after prefix `j` of prompt `x` completes, zero
-    where the response goes on. Raises `InputError` when shapes disagree or a number is not finite.
+    where the response goes on. Where there is an `environment`, a response is a whole transcript, and the environment
+    chooses some of its tokens. Raises `InputError` when shapes disagree or a number is not finite.
     """
 
     name: str
@@ -48,10 +51,11 @@ class TokenMDP:
     prompt_probability: Float[np.ndarray, " prompts"]
     vocabulary: tuple[str, ...]
     rewards: Levels
+    environment: Environment | None = None
 
     def __post_init__(self) -> None:
-        _check_prompts(self.prompts, self.prompt_probability)
-        _check_vocabulary(self.vocabulary, self.eos)
+        check_prompts(self.prompts, self.prompt_probability)
+        check_vocabulary(self.vocabulary, self.eos)
         for depth, reward in enumerate(self.rewards):
             shape = (len(self.prompts), self.continuing**depth, len(self.vocabulary))
             if reward.shape != shape:
@@ -158,6 +162,7 @@ class TokenMDP:
         rewards: Mapping[str, Mapping[str, float]],
         default_reward: float | Mapping[str, float] = 0.0,
         probability: Mapping[str, float] | None = None,
+        environment: Says | None = None,
         max_responses: int = MAX_RESPONSES,
     ) -> "TokenMDP":
         """From `{prompt: {response: reward}}`, a response being its tokens separated by spaces.
@@ -182,7 +187,8 @@ class TokenMDP:
                 seen.add(place)
                 depth, prefix, token = place
                 levels[depth][x, prefix, token] = reward
-        return cls(name, prompts, _prompt_probability(prompts, probability), tokens, levels)
+        speech = environment_of(environment, tokens, horizon, where=name) if environment else None
+        return cls(name, prompts, _prompt_probability(prompts, probability), tokens, levels, speech)
 
     @classmethod
     def from_function(
@@ -195,6 +201,7 @@ class TokenMDP:
         horizon: int,
         reward: Callable[[str, tuple[str, ...]], float],
         probability: Mapping[str, float] | None = None,
+        environment: Says | None = None,
         max_responses: int = MAX_RESPONSES,
     ) -> "TokenMDP":
         """From `reward(prompt, tokens)`, called once for every complete response (the end token included, if any)."""
@@ -210,7 +217,8 @@ class TokenMDP:
                 levels[depth][x][:, ends] = values
             if depth + 1 < horizon:
                 prefixes = [(*prefix, token) for prefix in prefixes for token in tokens[:-1]]
-        return cls(name, tuple(prompts), _prompt_probability(prompts, probability), tokens, levels)
+        speech = environment_of(environment, tokens, horizon, where=name) if environment else None
+        return cls(name, tuple(prompts), _prompt_probability(prompts, probability), tokens, levels, speech)
 
     @classmethod
     def from_toml(cls, path: Path, *, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
@@ -229,20 +237,20 @@ class TokenMDP:
     def from_dict(cls, data: Mapping[str, Any], *, where: str, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
         """From the contents of a problem file (`where` names it in errors)."""
         fields = {"name": str, "vocabulary": list, "eos": str, "horizon": int, "prompt": list}
-        _check_fields(data, fields, required=fields.keys(), where=where)
+        check_fields(data, fields | {"environment": list}, required=fields.keys(), where=where)
         rewards, default, probability = {}, {}, {}
         optional = {"text": str, "probability": (int, float), "default_reward": (int, float), "rewards": dict}
         if not all(isinstance(entry, dict) for entry in data["prompt"]):
             raise InputError(f"{where}: 'prompt' is not a list of tables", mend="write each prompt under [[prompt]]")
         for number, prompt in enumerate(data["prompt"], start=1):
             place = f"{where}, prompt {number}"
-            _check_fields(prompt, optional, required=["text"], where=place)
+            check_fields(prompt, optional, required=["text"], where=place)
             text = prompt["text"]
             if text in rewards:
                 raise InputError(f"{place}: the text {text!r} is used twice", mend="give every prompt its own text")
             table = prompt.get("rewards", {})
             for response, reward in table.items():
-                _check_type(reward, (int, float), f"{place}, reward of {response!r}")
+                check_type(reward, (int, float), f"{place}, reward of {response!r}")
             rewards[text] = {response: float(reward) for response, reward in table.items()}
             default[text] = float(prompt.get("default_reward", 0.0))
             if "probability" in prompt:
@@ -252,9 +260,9 @@ class TokenMDP:
             raise InputError(
                 f"{where}: prompt {missing!r} has no probability", mend="give it to all prompts or to none"
             )
-        _check_type(data["horizon"], int, f"{where}, horizon")
+        check_type(data["horizon"], int, f"{where}, horizon")
         for token in data["vocabulary"]:
-            _check_type(token, str, f"{where}, vocabulary")
+            check_type(token, str, f"{where}, vocabulary")
         return cls.from_table(
             data["name"],
             vocabulary=data["vocabulary"],
@@ -263,6 +271,7 @@ class TokenMDP:
             rewards=rewards,
             default_reward=default,
             probability=probability or None,
+            environment=parse_environment(data.get("environment", []), where=where),
             max_responses=max_responses,
         )
 
@@ -309,40 +318,8 @@ def flatten(levels: Levels) -> Float[np.ndarray, "prompts responses"]:
 
 def _normalise(vocabulary: Sequence[str], eos: str) -> tuple[str, ...]:
     """The vocabulary with the end token moved to the last place."""
-    _check_vocabulary(vocabulary, eos)
+    check_vocabulary(vocabulary, eos)
     return (*(token for token in vocabulary if token != eos), eos)
-
-
-def _check_vocabulary(vocabulary: Sequence[str], eos: str) -> None:
-    if eos not in vocabulary:
-        raise InputError(f"the end token {eos!r} is not in the vocabulary", mend=f"add it to {list(vocabulary)}")
-    if len(vocabulary) < 2:
-        raise InputError("the vocabulary has no token besides the end token", mend="add at least one")
-    if len(set(vocabulary)) < len(vocabulary):
-        twice = next(token for token in vocabulary if list(vocabulary).count(token) > 1)
-        raise InputError(f"the vocabulary lists {twice!r} twice", mend="list every token once")
-    for token in vocabulary:
-        if not token or token.split() != [token]:
-            raise InputError(f"the token {token!r} is empty or holds a space", mend="spaces separate tokens: use none")
-
-
-def _check_prompts(prompts: Sequence[str], probability: Float[np.ndarray, " prompts"]) -> None:
-    if not prompts:
-        raise InputError("the problem has no prompt", mend="give at least one")
-    if probability.shape != (len(prompts),):
-        raise InputError(
-            f"{len(prompts)} prompts and {probability.size} probabilities", mend="give one probability a prompt"
-        )
-    # Written so that NaN fails too.
-    if not (probability >= 0).all():
-        index = int(np.flatnonzero(~(probability >= 0))[0])
-        raise InputError(
-            f"prompt {prompts[index]!r} has probability {probability[index]}", mend="a probability is not negative"
-        )
-    if not abs(probability.sum() - 1) <= 1e-9:
-        raise InputError(
-            f"the prompt probabilities sum to {probability.sum():.12g}, not to 1", mend="make them sum to 1"
-        )
 
 
 def _prompt_probability(prompts: Sequence[str], given: Mapping[str, float] | None) -> Float[np.ndarray, " prompts"]:
@@ -379,20 +356,3 @@ def _locate(response: str, tokens: tuple[str, ...], horizon: int, *, where: str)
     for word in words[:-1]:
         prefix = prefix * m + tokens.index(word)
     return len(words) - 1, prefix, tokens.index(words[-1])
-
-
-def _check_fields(data: Mapping[str, Any], types: Mapping[str, Any], *, required: Any, where: str) -> None:
-    for key in required:
-        if key not in data:
-            raise InputError(f"{where}: the field {key!r} is missing", mend=f"the fields are {', '.join(types)}")
-    for key, value in data.items():
-        if key not in types:
-            raise InputError(f"{where}: the field {key!r} is unknown", mend=f"the fields are {', '.join(types)}")
-        _check_type(value, types[key], f"{where}, {key}")
-
-
-def _check_type(value: object, kind: Any, where: str) -> None:
-    # bool is an int to Python, never a number to a person.
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise InputError(f"{where}: {value!r} is a {type(value).__name__}", mend=f"it must be a {wanted}")

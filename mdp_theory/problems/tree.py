@@ -66,7 +66,12 @@ def response_probability(probability: EdgeLevels) -> EdgeLevels:
 
 def on_endings(levels: EdgeLevels) -> EdgeLevels:
     """The same levels with zeros on the edges where a response goes on."""
-    return tuple(level * ending_tokens(d, len(levels), level.shape[-1]) for d, level in enumerate(levels))
+    return tuple(on_ending(levels, depth) for depth in range(len(levels)))
+
+
+def on_ending(levels: EdgeLevels, depth: int) -> Float[Array, "prompts prefixes tokens"]:
+    """One of these levels."""
+    return levels[depth] * ending_tokens(depth, len(levels), levels[depth].shape[-1])
 
 
 def expectation(
@@ -103,22 +108,32 @@ def generalised_advantage(
     *,
     decay: float,
     discount: float,
+    speaks: Sequence[Array] | None = None,
 ) -> EdgeLevels:
     """E[f(y) Σ_l (γλ)^l δ_{t+l} | s, a] with δ = r + γ V' - V: what a critic's `value` credits to a token.
 
     `terminal` holds the rewards r(y), `share` the factor E[f(y) | s, a], and `decay` is λ (1506.02438 eq. 16).
+    Where an environment `speaks`, no time passes for the critic: the next state is the learner's next one.
     """
     xp = _library(probability)
     credit: list[Array] = [None] * len(terminal)
+    said: Array = None  # E[f(y) · what the learner's next state is worth], where the environment is to speak
+    after: Array = None  # E[f(y) · the credit of all that follows]
     for depth in reversed(range(len(terminal))):
-        ends = ending_tokens(depth, len(terminal), terminal[depth].shape[-1])
-        target, later = terminal[depth], 0.0
+        target = share[depth] * on_ending(terminal, depth)
+        later = xp.zeros_like(target)
         if depth + 1 < len(terminal):
-            after = (probability[depth + 1] * credit[depth + 1]).sum(axis=-1)
             stop = xp.zeros_like(target[..., -1:])
             later = xp.concatenate([_children(after, target), stop], axis=-1)
-            target = target * ends + xp.concatenate([discount * _children(value[depth + 1], target), stop], axis=-1)
-        credit[depth] = share[depth] * (target - value[depth][..., None]) + discount * decay * later
+            promised = discount * share[depth][..., :-1] * _children(value[depth + 1], target)
+            if speaks is not None:
+                promised = xp.where(_children(speaks[depth + 1].T, target[:1]), _children(said, target), promised)
+            target = target + xp.concatenate([promised, stop], axis=-1)
+        credit[depth] = target - share[depth] * value[depth][..., None] + discount * decay * later
+        after = (probability[depth] * credit[depth]).sum(axis=-1)
+        if speaks is not None:
+            said = (probability[depth] * target).sum(axis=-1)
+            after = xp.where(speaks[depth][:, 0], (probability[depth] * later).sum(axis=-1), after)
     return tuple(credit)
 
 

@@ -171,6 +171,68 @@ def discounted_words() -> Control:
     return from_tree(two_letter_words(), name="discounted-words", discount=0.9)
 
 
+def retry_after_failure() -> TokenMDP:
+    """A tool that fails two times in five: calling again after `fail` beats every fixed number of calls."""
+    return TokenMDP.from_function(
+        "retry-after-failure",
+        prompts=["call until it works"],
+        vocabulary=["<call>", "ok", "fail", EOS],
+        eos=EOS,
+        horizon=7,
+        reward=lambda prompt, tokens: float(tokens[-3:] == ("<call>", "ok", EOS)),
+        environment={"<call>": [(["ok"], 0.6), (["fail"], 0.4)]},
+    )
+
+
+def ask_before_answering() -> TokenMDP:
+    """The user alone knows which of two is meant: whoever asks and listens is always right."""
+    return TokenMDP.from_function(
+        "ask-before-answering",
+        prompts=["which one?"],
+        vocabulary=["<ask>", "x", "y", EOS],
+        eos=EOS,
+        horizon=5,
+        reward=lambda prompt, tokens: float(tokens in (("<ask>", "x", "x", EOS), ("<ask>", "y", "y", EOS))),
+        environment={"<ask>": [(["x"], 0.5), (["y"], 0.5)]},
+    )
+
+
+def noisy_tool() -> TokenMDP:
+    """A noisy reading: right is the word that was read at least twice, so how often to read depends on what came."""
+
+    def reward(prompt: str, tokens: tuple[str, ...]) -> float:
+        said = tokens[:-1] if tokens[-1] == EOS else tokens
+        if len(said) % 2 == 0 or set(said[:-1:2]) != {"<read>"} or said[-1] == "<read>":
+            return 0.0
+        return float(said[1:-1:2].count(said[-1]) >= 2)
+
+    return TokenMDP.from_function(
+        "noisy-tool",
+        prompts=["read, then answer"],
+        vocabulary=["<read>", "high", "low", EOS],
+        eos=EOS,
+        horizon=7,
+        reward=reward,
+        environment={"<read>": [(["high"], 0.7), (["low"], 0.3)]},
+    )
+
+
+def dead_ends() -> TokenMDP:
+    """A search that dead ends cut short: both ways may lead on, to the goal, or to the end of the transcript."""
+    return TokenMDP.from_function(
+        "dead-ends",
+        prompts=["find the goal and stop"],
+        vocabulary=["left", "right", "open", "goal", EOS],
+        eos=EOS,
+        horizon=6,
+        reward=lambda prompt, tokens: float(tokens[-3:] in (("left", "goal", EOS), ("right", "goal", EOS))),
+        environment={
+            "left": [(["open"], 0.7), (["goal"], 0.2), ([EOS], 0.1)],
+            "right": [(["open"], 0.2), (["goal"], 0.4), ([EOS], 0.4)],
+        },
+    )
+
+
 def _countdown(name: str, *, format_credit: float) -> TokenMDP:
     def reward(prompt: str, tokens: tuple[str, ...]) -> float:
         numbers, target = prompt.split(" = ")
@@ -220,5 +282,9 @@ ZOO: Mapping[str, Callable[[], TokenMDP | Control]] = MappingProxyType(
         "slippery-sum": slippery_sum,
         "letter-bonus": letter_bonus,
         "discounted-words": discounted_words,
+        "retry-after-failure": retry_after_failure,
+        "ask-before-answering": ask_before_answering,
+        "noisy-tool": noisy_tool,
+        "dead-ends": dead_ends,
     }
 )
