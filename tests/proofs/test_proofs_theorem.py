@@ -63,18 +63,25 @@ def test_abbreviations_are_put_in_after_derivatives():
     assert check(Derivative(f(x) * x, x), f(x) + x * Derivative(f(x), x), where={f(x): y}).verified
 
 
+def compute(seconds):
+    """Keep the processor busy, for so many seconds of its time."""
+    start = time.process_time()
+    while time.process_time() - start < seconds:
+        pass
+
+
 def test_a_step_that_takes_too_long_fails(monkeypatch):
     monkeypatch.setattr(timing, "TIME_LIMIT", 0.2)
 
     def wait(*_):
-        time.sleep(30)
+        compute(30)
 
     monkeypatch.setattr(parts, "settle", wait)
-    start = time.perf_counter()
+    start = time.process_time()
     outcome = check(x, y)
     assert not outcome.verified
-    assert outcome.detail == "no answer within 0.2 s"
-    assert time.perf_counter() - start < 5
+    assert outcome.detail == "no answer within 0.2 s of processor time"
+    assert time.process_time() - start < 5
 
 
 def test_a_step_that_sympy_cannot_decide_fails(monkeypatch):
@@ -94,7 +101,7 @@ def test_the_limit_passes_through_handlers_of_exceptions():
         with time_limit(0.1):
             for _ in range(20):
                 with suppress(Exception):
-                    time.sleep(1)
+                    compute(1)
 
     with pytest.raises(OutOfTime):
         stubborn()
@@ -106,7 +113,7 @@ def test_outside_the_main_thread_an_overlong_block_still_fails():
     def run():
         try:
             with time_limit(0.05):
-                time.sleep(0.2)
+                compute(0.2)
         except OutOfTime as error:
             caught.append(error)
 
