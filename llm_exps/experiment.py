@@ -142,6 +142,7 @@ class Experiment:
             options=self.config.options.optimiser,
             temperature=self.config.options.sampling.temperature,
             chunk=self.config.options.logprob_chunk,
+            steps=self.config.options.steps,
         )
 
     def execute(self, report: Callable[[int, dict[str, float]], None]) -> None:

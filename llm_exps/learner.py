@@ -1,4 +1,4 @@
-"""One update from a batch of completions: the loss of `mdp_theory`, gradients in micro-batches, AdamW.
+"""One update from a batch of completions: the loss of `mdp_theory`, gradients in micro-batches, an optimiser of optax.
 
 Advantages and denominators are computed for the whole minibatch before any gradient (`assign_credit`), so micro-batches
 add up exactly. Completions are sorted by length into micro-batches and each is cut to a length bin: padding is bounded
@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.distribution import split_rows
 from llm_exps.logprobs import token_logprobs
+from llm_exps.optimiser import Settings, learning_rate, transformation
 from llm_exps.options import OptimiserOptions
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
@@ -177,6 +178,7 @@ class Learner:
     options: OptimiserOptions
     temperature: float
     chunk: int
+    steps: int = 1
 
     @property
     def _program(self) -> _Program:
@@ -194,7 +196,9 @@ class Learner:
             width = nnx.merge(self.graph, params).config.hidden_size
             critic = {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}
         weights = Weights(params, critic)
-        return LearnerState(weights, _optimiser(self._adam, 0.0).init(weights), jnp.zeros((), jnp.int32))
+        return LearnerState(
+            weights, transformation(Settings.of(self.options), 0.0, _LABELS).init(weights), jnp.zeros((), jnp.int32)
+        )
 
     def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
@@ -225,7 +229,7 @@ class Learner:
                 if probe and iteration == self.options.num_iterations - 1 and number == len(parts) - 1:
                     measured = self._probe(state.weights, part, seen, credit, gradient)
                 rate = self.learning_rate(step, update=iteration * len(parts) + number)
-                state, norm = _apply(self._adam, state, gradient, rate)
+                state, norm = _apply(Settings.of(self.options), state, gradient, rate)
                 collected.append({**_ratios(sums), "grad_norm": float(norm)})
         mean = {name: float(np.mean([row[name] for row in collected])) for name in collected[0]}
         return state, mean | measured
@@ -241,21 +245,9 @@ class Learner:
         return np.asarray(_weights(self.objective, batch)), np.asarray(_assign(self.objective, batch).advantage)
 
     def learning_rate(self, step: int, *, update: int = 0) -> float:
-        """The rate of an update of step 0, 1, …: it rises over `warmup_steps` updates and stays."""
-        options = self.options
-        done = step * options.num_iterations * options.num_minibatches + update
-        return (options.learning_rate or 0.0) * min((done + 1) / max(options.warmup_steps, 1), 1.0)
-
-    @property
-    def _adam(self) -> "_Adam":
-        options = self.options
-        return _Adam(
-            options.adam_beta1,
-            options.adam_beta2,
-            options.weight_decay,
-            options.max_grad_norm,
-            options.critic_learning_rate,
-        )
+        """The rate of an update of step 0, 1, … of the run."""
+        each = self.options.num_iterations * self.options.num_minibatches
+        return learning_rate(self.options, update=step * each + update, updates=self.steps * each)
 
     def _minibatches(self, rollout: Rollout, evidence: Evidence) -> list[tuple[Rollout, Evidence]]:
         size = rollout.reward.shape[0] // self.options.num_minibatches
@@ -307,35 +299,16 @@ class Learner:
         }
 
 
-class _Adam(NamedTuple):
-    """Settings of the optimiser that are compiled in; the learning rate is not, so that sweeps share a compilation."""
-
-    beta1: float
-    beta2: float
-    weight_decay: float
-    max_grad_norm: float
-    critic_learning_rate: float
-
-
 # The optimiser of each part of the weights.
 _LABELS: Any = Weights("policy", "critic")  # type: ignore[arg-type]
 
 
-def _optimiser(adam: _Adam, rate: Float[Array, ""] | float) -> optax.GradientTransformation:
-    policy = optax.chain(
-        optax.clip_by_global_norm(adam.max_grad_norm),
-        optax.adamw(rate, b1=adam.beta1, b2=adam.beta2, weight_decay=adam.weight_decay),
-    )
-    critic = optax.adam(adam.critic_learning_rate, b1=adam.beta1, b2=adam.beta2)
-    return optax.partition({"policy": policy, "critic": critic}, _LABELS)
-
-
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _apply(
-    adam: _Adam, state: LearnerState, gradient: Weights, rate: Float[Array, ""] | float
+    settings: Settings, state: LearnerState, gradient: Weights, rate: Float[Array, ""] | float
 ) -> tuple[LearnerState, Float[Array, ""]]:
     norm = optax.tree.norm(gradient.params)
-    updates, optimiser = _optimiser(adam, rate).update(gradient, state.optimiser, state.weights)
+    updates, optimiser = transformation(settings, rate, _LABELS).update(gradient, state.optimiser, state.weights)
     stepped = state._replace(weights=optax.apply_updates(state.weights, updates), optimiser=optimiser)
     finite = jnp.isfinite(norm)
     # A gradient that is not finite must touch neither the weights nor the optimiser's moments.

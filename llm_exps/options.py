@@ -96,14 +96,16 @@ class OptimiserOptions:
     """How a batch becomes updates.
 
     Attributes:
-        learning_rate: of AdamW, constant after warm-up. Default: 1e-6, or 3e-4 for a model of under ten million
-            parameters.
+        learning_rate: at its peak. Default: 1e-6, or 3e-4 for a model of under ten million parameters.
+        optimiser: adamw, lion and adafactor are optax's; momentum is SGD with --adam-beta1 as its momentum.
+        lr_scheduler_type: what the learning rate does after warm-up; linear and cosine end at 0 with the last step.
         critic_learning_rate: of the value head of a method with a critic (PPO).
         warmup_steps: optimiser steps of linear warm-up.
         adam_beta1: decay of the first moment.
         adam_beta2: decay of the second moment.
-        weight_decay: of AdamW.
-        max_grad_norm: gradients are scaled down to this norm.
+        adam_epsilon: added to the root of the second moment.
+        weight_decay: decoupled from the gradient (under SGD added to it); norms and biases do not decay.
+        max_grad_norm: gradients are scaled down to this norm; 0 leaves them.
         num_iterations: passes over the batch.
         num_minibatches: updates per pass; whole groups are kept together.
         micro_batch_size: completions in memory at once; 0 means all. The result does not depend on it. Default: what
@@ -112,10 +114,13 @@ class OptimiserOptions:
     """
 
     learning_rate: float | None = None
+    optimiser: Literal["adamw", "sgd", "momentum", "lion", "adafactor"] = "adamw"
+    lr_scheduler_type: Literal["constant", "linear", "cosine"] = "constant"
     critic_learning_rate: float = 1e-3
     warmup_steps: int = 0
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     num_iterations: int = 1

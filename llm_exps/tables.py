@@ -29,7 +29,7 @@ def print_head(config: RunConfig, setup: Setup) -> None:
     )
     print(
         f"prompts ≤ {sampling.max_prompt_length} tokens, completions ≤ {sampling.max_completion_length}; "
-        f"AdamW at {optimiser.learning_rate:g}; {len(setup.task.train)} training and "
+        f"{optimiser.optimiser} at {optimiser.learning_rate:g}; {len(setup.task.train)} training and "
         f"{len(setup.task.evaluation)} held-out problems, disjoint"
     )
     print(describe_memory(options, Device.current()))
