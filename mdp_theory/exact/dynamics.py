@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Float
 
 from mdp_theory.exact.critics import Critic
+from mdp_theory.exact.optimisers import SGD, Optimiser
 from mdp_theory.exact.policy import Policy, TabularPolicy
 from mdp_theory.exact.population import outcome_joint, rule_gradient
 from mdp_theory.exact.rules import rule_of, stack
@@ -48,11 +50,12 @@ class Metrics(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One exact run: the objective, its learning rate, and the steps between two refreshments of the samples."""
+    """One run: the objective, its learning rate, the steps between two refreshments of the samples, the optimiser."""
 
     objective: Objective
     learning_rate: float
     refresh_every: int = 1
+    optimiser: Optimiser = SGD
 
 
 def measure(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Metrics:
@@ -80,12 +83,27 @@ def measure(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Metric
 def exact_runs(
     runs: Sequence[Run], mdp: TokenMDP, logits: EdgeLevels, *, steps: int, num_generations: int
 ) -> tuple[Metrics, EdgeLevels]:
-    """Gradient ascent on tabular logits with the exact expected gradient; all runs at once.
+    """Training of tabular logits with the exact expected gradient; runs with one optimiser share a compiled program.
 
     Returns the metrics, `[runs, steps + 1]`, and the final logits with a leading axis of runs. Raises `InputError` for
     a method with a critic, whose expected gradient off-policy is not known in closed form.
     """
     _check_no_critic(runs)
+    places: dict[Optimiser, list[int]] = {}
+    for place, run in enumerate(runs):
+        places.setdefault(run.optimiser, []).append(place)
+    found = [
+        _alike(optimiser, [runs[i] for i in own], mdp, logits, steps=steps, num_generations=num_generations)
+        for optimiser, own in places.items()
+    ]
+    order = np.argsort(np.concatenate([np.array(own) for own in places.values()]))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[order], *found)
+
+
+def _alike(
+    optimiser: Optimiser, runs: Sequence[Run], mdp: TokenMDP, logits: EdgeLevels, *, steps: int, num_generations: int
+) -> tuple[Metrics, EdgeLevels]:
+    """Runs with one optimiser, in one program."""
     rules = stack(
         [
             rule_of(run.objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations, quadrature=True)
@@ -100,8 +118,10 @@ def exact_runs(
 
     @partial(jax.vmap, in_axes=(0, 0, 0))
     def train(rule: Any, rate: Array, refresh: Array) -> tuple[Metrics, EdgeLevels]:
-        def step(carry: tuple[EdgeLevels, EdgeLevels], number: Array) -> tuple[tuple[EdgeLevels, EdgeLevels], Metrics]:
-            now, old = carry
+        transformation = optimiser.transformation(rate)
+
+        def step(carry: tuple[EdgeLevels, EdgeLevels, Any], number: Array) -> tuple[Any, Metrics]:
+            now, old, moments = carry
             fresh = number % refresh == 0
             old = tuple(jnp.where(fresh, a, b) for a, b in zip(now, old, strict=True))
             slope = rule_gradient(
@@ -112,10 +132,12 @@ def exact_runs(
                 old_logits=old if off_policy else None,
                 ref_logits=reference,
             )
-            moved = tuple(level + rate * chance * part for level, part in zip(now, slope, strict=True))
-            return (moved, old), measure(mdp, now)
+            # Optimisers descend.
+            update, moments = transformation.update(tuple(-chance * part for part in slope), moments, now)
+            return (optax.apply_updates(now, update), old, moments), measure(mdp, now)
 
-        (last, _), found = jax.lax.scan(step, (start, start), jnp.arange(steps))
+        carry = (start, start, transformation.init(start))
+        (last, _, _), found = jax.lax.scan(step, carry, jnp.arange(steps))
         end = measure(mdp, last)
         return Metrics(*(jnp.append(a, b) for a, b in zip(found, end, strict=True))), last
 
@@ -125,8 +147,14 @@ def exact_runs(
 def exact_run(
     run: Run, mdp: TokenMDP, logits: EdgeLevels, *, steps: int, num_generations: int
 ) -> tuple[Metrics, EdgeLevels]:
-    """One of `exact_runs`, step by step in numpy: nothing to compile, so the better choice for a few hundred steps."""
+    """One of `exact_runs`, step by step in numpy: nothing to compile, so the better choice for a few hundred steps.
+
+    An optimiser with a state of its own is compiled all the same.
+    """
     _check_no_critic([run])
+    if not run.optimiser.plain:
+        found, last = exact_runs([run], mdp, logits, steps=steps, num_generations=num_generations)
+        return Metrics(*(column[0] for column in found)), tuple(level[0] for level in last)
     rule = rule_of(run.objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations)
     rate = run.learning_rate * mdp.prompt_probability[:, None, None]
     reference = logits if run.objective.kl is not None else None
@@ -159,7 +187,7 @@ def sampled_runs(
     params: Any = None,
     critic: Critic | None = None,
 ) -> Metrics:
-    """Stochastic gradient ascent on sampled groups, one run a seed; the metrics `[seeds, steps + 1]` are exact.
+    """Training on sampled groups, one run a seed; the metrics `[seeds, steps + 1]` are exact.
 
     `policy` is tabular by default and starts at `params`, by default uniform over tokens. Prompts are drawn from their
     probabilities. A method with the `gae` estimator needs a critic.
@@ -170,6 +198,7 @@ def sampled_runs(
     rewards = tuple(jnp.asarray(level) for level in mdp.rewards)
     group = jnp.repeat(jnp.arange(groups), num_generations)
     states = None if critic is None else tuple(jnp.asarray(level) for level in critic.state)
+    transformation = run.optimiser.transformation(run.learning_rate)
 
     def draw(key: Array, now: Any) -> tuple[Sample, Array, Array]:
         # One call for all randomness of a step: XLA takes longer to compile a generator than all the rest.
@@ -184,8 +213,8 @@ def sampled_runs(
 
     @jax.vmap
     def train(key: Array) -> Metrics:
-        def step(carry: tuple[Any, Any, Array], inputs: tuple[Array, Array]) -> tuple[tuple[Any, Any, Array], Metrics]:
-            now, held, table = carry
+        def step(carry: tuple[Any, Any, Array, Any], inputs: tuple[Array, Array]) -> tuple[Any, Metrics]:
+            now, held, table, moments = carry
             number, step_key = inputs
             fresh = number % run.refresh_every == 0
             drawn, old, reward = jax.tree.map(lambda a, b: jnp.where(fresh, a, b), draw(step_key, now), held)
@@ -198,17 +227,18 @@ def sampled_runs(
                 return loss(run.objective, Batch(logp, old, ref, drawn.mask, reward, group, value))
 
             slope = jax.grad(objective_of)(now)
-            moved = jax.tree.map(lambda level, part: level - run.learning_rate * part, now, slope)
+            update, moments = transformation.update(slope, moments, now)
+            moved = optax.apply_updates(now, update)
             if critic is not None and visited is not None:
                 table = _learn(table, visited, drawn.mask, reward, critic.learning_rate)
-            return (moved, (drawn, old, reward), table), measure(mdp, policy.logits(now, mdp))
+            return (moved, (drawn, old, reward), table, moments), measure(mdp, policy.logits(now, mdp))
 
         table = jnp.zeros(1 if critic is None else critic.size)
         keys = jax.random.split(key, steps)
         # The first step draws samples of its own; these only have their shape.
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(draw, keys[0], start))
-        carry = (start, nothing, table)
-        (last, _, _), found = jax.lax.scan(step, carry, (jnp.arange(steps), keys))
+        carry = (start, nothing, table, transformation.init(start))
+        (last, *_), found = jax.lax.scan(step, carry, (jnp.arange(steps), keys))
         end = measure(mdp, policy.logits(last, mdp))
         return Metrics(*(jnp.append(a, b) for a, b in zip(found, end, strict=True)))
 

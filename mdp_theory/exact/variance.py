@@ -53,7 +53,7 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
 
     def spread(second: EdgeLevels) -> EdgeLevels:
         """Variance in every logit, from E[X² | s, a]."""
-        return learned(mdp, tuple(m - g**2 for m, g in zip(_second_moment(probability, second), mean, strict=True)))
+        return learned(mdp, tuple(m - g**2 for m, g in zip(second_moment(probability, second), mean, strict=True)))
 
     values = tuple(v[..., None] for v in state)
     return Variances(
@@ -69,12 +69,12 @@ def squared_error(mdp: TokenMDP, logits: EdgeLevels, credit: EdgeLevels) -> Floa
     probability = tree.policy(speak(mdp, logits))
     truth = tree.logit_gradient(probability, tree.expectation(probability, mdp.rewards)[0])
     expected = tree.logit_gradient(probability, credit)
-    second = _second_moment(probability, tuple(x**2 for x in credit))
+    second = second_moment(probability, tuple(x**2 for x in credit))
     error = tuple(m - 2 * e * g + g**2 for m, e, g in zip(second, expected, truth, strict=True))
     return sum(level.sum(axis=(1, 2)) for level in learned(mdp, error))
 
 
-def _second_moment(probability: EdgeLevels, square: EdgeLevels) -> EdgeLevels:
+def second_moment(probability: EdgeLevels, square: EdgeLevels) -> EdgeLevels:
     """E of the squared estimator in every logit, from E[X² | s, a]."""
     levels = []
     for reach, pi, x2 in zip(tree.visits(probability), probability, square, strict=True):

@@ -1,0 +1,254 @@
+"""The noise of a group's gradient ĝ = (1/G) Σ A_i s_i, exactly at every G, with no group visited (theorem T17).
+
+Two members of a group are independent but for their advantages, which see each other's outcomes. So the second moment
+needs the advantages of one member, and of two, averaged over the outcomes of the others; what the scores contribute are
+moments of one response. Besides the exact noise on a problem there is a floor that holds on every problem and for every
+model: the part that the outcomes alone cause, a function of p, G and the rule.
+
+How many groups a step needs: on n groups the mean gradient has the squared relative error ρ/n, ρ = tr Cov / ‖E ĝ‖² (the
+"simple noise scale" of 1812.06162 in units of groups), and the expected progress of the best step is n/(n + ρ) of what
+it would be without noise.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mdp_theory.exact.population import without_length
+from mdp_theory.exact.rules import Rule, compositions, rule_of
+from mdp_theory.exact.variance import second_moment
+from mdp_theory.methods.objectives import Objective
+from mdp_theory.problems import tree
+from mdp_theory.problems.environment import learned, own_lengths, speak
+from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.tree import EdgeLevels
+from rino_base.messages import InputError
+
+Points = Float[np.ndarray, " points"]
+
+
+class Moments(NamedTuple):
+    """Moments of the advantages of a group's members, by success probability.
+
+    Attributes:
+        coefficient: c(p) of theorem T5.
+        right, wrong: E[A²] of a right and of a wrong response.
+        pair: m, such that the pairs contribute ((G−1)/G) m ∇p∇pᵀ to E[ĝĝᵀ].
+        silent: the probability of a group without a gradient: all its advantages are 0.
+    """
+
+    coefficient: Points
+    right: Points
+    wrong: Points
+    pair: Points
+    silent: Points
+
+
+def moments(objective: Objective, p: Points, *, num_generations: int) -> Moments:
+    """The moments of a rule at group size G: binary reward, no division by the length.
+
+    Raises:
+        InputError: a method with a critic, or a group of fewer than two.
+    """
+    wrong, right = _binary_weights(objective, num_generations)
+    size = num_generations
+    others, rest, all_ = (_binomial(n, p) for n in (size - 1, size - 2, size))
+    two_right, mixed, two_wrong = right[2:] ** 2, right[1:-1] * wrong[1:-1], wrong[:-2] ** 2
+    lively = np.arange(size + 1) * right**2 + (size - np.arange(size + 1)) * wrong**2 > 0
+    return Moments(
+        coefficient=others @ (right[1:] - wrong[:-1]),
+        right=others @ right[1:] ** 2,
+        wrong=others @ wrong[:-1] ** 2,
+        pair=rest @ (two_right - 2 * mixed + two_wrong),
+        silent=all_ @ ~lively,
+    )
+
+
+def noise_scale(objective: Objective, p: Points, *, num_generations: int, score_noise: float = 0.0) -> Points:
+    """ρ in groups, from p, G and the rule alone; with `score_noise` 0 the floor that no model is below (theorem T17).
+
+    The floor is the variance of E[ĝ | outcomes] over c(p)² ‖∇p‖². `score_noise` is χ: how much scores vary among
+    responses of one outcome, over how much the mean score varies between the two, ‖∇p‖²/(p(1−p)); taken to be the same
+    for right and wrong responses. Infinite where c(p) is 0.
+
+    Raises:
+        InputError: a probability outside (0, 1), or a negative `score_noise`.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if not ((p > 0) & (p < 1)).all():
+        raise InputError("a success probability is not between 0 and 1", mend="there is no signal at 0 and at 1")
+    if score_noise < 0:
+        raise InputError(f"score_noise is {score_noise:g}", mend="a variance is at least 0")
+    found, size, q = moments(objective, p, num_generations=num_generations), num_generations, 1 - p
+    outcomes = (found.right / p + found.wrong / q) / size + (size - 1) / size * found.pair
+    scores = score_noise * (p * found.right + q * found.wrong) / (p * q * size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(found.coefficient != 0, (outcomes + scores) / found.coefficient**2 - 1, np.inf)
+
+
+def groups_needed(scale: Points | float, progress: float) -> Points | float:
+    """n such that a step on n groups makes this share of the progress of a step without noise: n/(n + ρ) = `progress`.
+
+    Raises:
+        InputError: a share outside (0, 1).
+    """
+    if not 0 < progress < 1:
+        raise InputError(
+            f"the share of the progress is {progress:g}", mend="give a number between 0 and 1, such as 0.9"
+        )
+    return scale * progress / (1 - progress)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one group's gradient in the logits, for each prompt.
+
+    Attributes:
+        signal: ‖E ĝ‖².
+        trace: tr Cov ĝ.
+        outcome: the part of the trace that the outcomes (and, with 1/L, the lengths) cause: tr Cov E[ĝ | outcomes].
+        variance: Var ĝ in every logit.
+    """
+
+    signal: Float[np.ndarray, " prompts"]
+    trace: Float[np.ndarray, " prompts"]
+    outcome: Float[np.ndarray, " prompts"]
+    variance: EdgeLevels
+
+    @property
+    def scale(self) -> Float[np.ndarray, " prompts"]:
+        """ρ = tr Cov / ‖E ĝ‖²: the number of groups at which noise and signal are equal; infinite without signal."""
+        return np.where(self.signal > 0, self.trace / np.where(self.signal > 0, self.signal, 1.0), np.inf)
+
+
+def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> Noise:
+    """Mean and variance of one group's gradient, given the prompt; any reward levels, with 1/L or without.
+
+    On-policy; a KL term is left out. Time and memory are linear in the number of prefixes.
+
+    Raises:
+        InputError: the weights depend on more than outcomes and lengths, the denominator counts tokens, or there are
+            too many compositions of a group.
+    """
+    rule = _rule(objective, mdp, num_generations)
+    logits = speak(mdp, logits)
+    probability = tree.policy(logits)
+    factor = [rule.per_token[length - 1] for length in own_lengths(mdp)]
+    levels = range(len(mdp.reward_levels))
+    first, second, mass = [], [], []
+    for level in levels:
+        hit = tuple((outcome == level).astype(np.float64) for outcome in mdp.outcome)
+        weight = tree.on_endings(tuple(h * f for h, f in zip(hit, factor, strict=True)))
+        square = tree.on_endings(tuple(h * f**2 for h, f in zip(hit, factor, strict=True)))
+        reached = tree.expectation(probability, weight)[0]
+        first.append(learned(mdp, tree.logit_gradient(probability, reached)))
+        second.append(learned(mdp, second_moment(probability, tree.expectation(probability, square)[0])))
+        mass.append(tree.expectation(probability, tree.on_endings(hit))[1][0][:, 0])
+    chance = np.stack(mass, axis=1)
+    one, one_square, two = _tables(rule, chance, num_generations)
+    size = num_generations
+    mean = _combine(one, first)
+    crossed = [np.zeros_like(level) for level in mean]
+    for j in levels:
+        for k in levels:
+            for total, a, b in zip(crossed, first[j], first[k], strict=True):
+                total += two[:, j, k][:, None, None] * a * b
+    own = _combine(one_square, second)
+    variance = tuple(s / size + (size - 1) / size * pair - m**2 for s, pair, m in zip(own, crossed, mean, strict=True))
+    signal = tree.inner(mean, mean)
+    trace = sum(level.sum(axis=(1, 2)) for level in variance)
+    within = 0.0
+    for k in levels:
+        # Given its outcome, a score varies around the mean score of that outcome.
+        share = np.where(chance[:, k] > 0, 1 / np.where(chance[:, k] > 0, chance[:, k], 1.0), 0.0)
+        spread = sum(level.sum(axis=(1, 2)) for level in second[k]) - share * tree.inner(first[k], first[k])
+        within = within + one_square[:, k] * spread / size
+    return Noise(signal, trace, trace - within, variance)
+
+
+def batch_noise(noise: Noise, mdp: TokenMDP, *, prompts: int) -> dict[str, float]:
+    """The same for a step on several prompts drawn from the problem, one group each: `signal`, `trace`, `scale`.
+
+    Which prompts are drawn is part of the noise. Logits of different prompts are different parameters here, so that a
+    prompt that is not drawn teaches nothing about another; `scale` is in batches.
+    """
+    if prompts < 1:
+        raise InputError(f"a batch of {prompts} prompts", mend="give at least 1")
+    chance = mdp.prompt_probability
+    signal = float(chance**2 @ noise.signal)
+    trace = (float(chance @ (noise.trace + noise.signal)) - signal) / prompts
+    return {"signal": signal, "trace": trace, "scale": trace / signal if signal > 0 else math.inf}
+
+
+def _rule(objective: Objective, mdp: TokenMDP, num_generations: int) -> Rule:
+    _refuse(objective, num_generations)
+    if objective.aggregation == "token-mean":
+        raise InputError(
+            "a mean over all tokens of a group has a random denominator, whose square the exact noise would need",
+            mend="use an aggregation over sequences, such as population.without_length(objective)",
+        )
+    return rule_of(objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations)
+
+
+def _refuse(objective: Objective, num_generations: int) -> None:
+    if objective.advantage.estimator != "outcome":
+        raise InputError("the weights of a critic are no function of the outcomes", mend="see exact.variance for those")
+    if num_generations < 2:
+        raise InputError(f"num_generations is {num_generations}", mend="a group needs two responses to be compared")
+
+
+def _binary_weights(objective: Objective, size: int) -> tuple[Points, Points]:
+    """What a wrong and a right response of a group with 0 … G right ones is weighed with: A, and 0 where dropped."""
+    _refuse(objective, size)
+    rule = rule_of(without_length(objective), np.array([0.0, 1.0]), 1, num_generations=size)
+    weight = rule.advantage * rule.kept * (size / rule.denominator)[:, None]
+    order = np.argsort(compositions(size, 2)[:, 1])
+    return weight[order, 0], weight[order, 1]
+
+
+def _binomial(n: int, p: Points) -> Float[np.ndarray, "points counts"]:
+    """The probabilities of 0 … n right ones."""
+    k = np.arange(n + 1)
+    ways = np.array([math.comb(n, int(j)) for j in k], dtype=np.float64)
+    if n > 1000:
+        raise InputError(f"groups of {n}", mend="groups of at most 1,000 are exact in float64")
+    return ways * p[:, None] ** k * (1 - p[:, None]) ** (n - k)
+
+
+def _tables(
+    rule: Rule, chance: Float[np.ndarray, "prompts levels"], size: int
+) -> tuple[
+    Float[np.ndarray, "prompts levels"], Float[np.ndarray, "prompts levels"], Float[np.ndarray, "prompts levels levels"]
+]:
+    """E[A] and E[A²] of a member on each level, and E[A A'] of two members, over the outcomes of the others."""
+    counts = compositions(size, chance.shape[1])
+    weight = rule.advantage * rule.kept * (size / rule.denominator)[:, None]
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(np.log(chance), -1e300)
+    factorial = np.array([math.lgamma(n + 1) for n in range(size + 1)])
+
+    def probability(rest: Float[np.ndarray, "compositions levels"]) -> Float[np.ndarray, "prompts compositions"]:
+        """Of these outcomes of the others; 0 where a count is negative."""
+        possible = (rest >= 0).all(axis=1)
+        n = np.maximum(rest, 0).astype(int)
+        ways = factorial[n.sum(axis=1)] - factorial[n].sum(axis=1)
+        return np.exp(logs @ n.T.astype(np.float64) + ways) * possible
+
+    unit = np.eye(chance.shape[1], dtype=int)
+    one, square = np.zeros_like(chance), np.zeros_like(chance)
+    two = np.zeros((*chance.shape, chance.shape[1]))
+    for j in range(chance.shape[1]):
+        law = probability(counts - unit[j])
+        one[:, j], square[:, j] = law @ weight[:, j], law @ weight[:, j] ** 2
+        for k in range(chance.shape[1]):
+            two[:, j, k] = probability(counts - unit[j] - unit[k]) @ (weight[:, j] * weight[:, k])
+    return one, square, two
+
+
+def _combine(table: Float[np.ndarray, "prompts levels"], parts: list[EdgeLevels]) -> EdgeLevels:
+    """Σ_k table[:, k] parts[k]."""
+    columns = zip(*parts, strict=True)
+    return tuple(sum(table[:, k][:, None, None] * part for k, part in enumerate(column)) for column in columns)
