@@ -73,7 +73,8 @@ def compare(
 
     Args:
         methods: names of the catalogue; the others are compared with the first.
-        model, task: as in `train`.
+        model: as in `train`.
+        task: as in `train`.
         seeds: of the comparison.
         learning_rates: swept for every method first, in steps of AdamW. Default: no sweep.
         sweep_seeds: seeds of the sweep, apart from `seeds`.
