@@ -66,10 +66,14 @@ class Environment:
             levels.append(np.repeat(levels[-1] + ~speaks, self.follow.shape[1])[:, None])
         return tuple(levels)
 
-    @property
-    def deterministic(self) -> bool:
-        """Whether it always gives the same answer to the same token."""
-        return bool((self.chance[1:].max(axis=1, initial=1.0) == 1).all())
+    @cached_property
+    def possible(self) -> tuple[Bool[np.ndarray, "prefixes tokens"], ...]:
+        """Which tokens can come next: all where the learner speaks, none after what the environment never says."""
+        met, levels = np.ones(1, dtype=bool), []
+        for state in self.state:
+            levels.append(met[:, None] & ((state == 0)[:, None] | (self.chance[state] > 0)))
+            met = levels[-1][:, :-1].reshape(-1)
+        return tuple(levels)
 
     @property
     def least_certain(self) -> float:
@@ -92,6 +96,8 @@ def environment_of(says: Says, vocabulary: Sequence[str], horizon: int, *, where
         follow.append(np.zeros(len(tokens) - 1, dtype=np.int64))
         follow[0][tokens.index(after)] = len(chance) - 1
         for words, probability in utterances:
+            if probability == 0:  # else its later tokens would be states without a distribution
+                continue
             now = int(follow[0][tokens.index(after)])
             for number, word in enumerate(words):
                 token = tokens.index(word)

@@ -112,15 +112,21 @@ class TokenMDP:
 
     @cached_property
     def reward_levels(self) -> Float[np.ndarray, " levels"]:
-        """The distinct rewards, ascending."""
-        distinct = [np.unique(reward[..., self.ends(depth)]) for depth, reward in enumerate(self.rewards)]
+        """The distinct rewards of the responses that are possible, ascending."""
+        distinct = []
+        for depth, reward in enumerate(self.rewards):
+            ends = self.ends(depth)
+            if self.environment is not None:
+                ends = ends & self.environment.possible[depth]
+            distinct.append(np.unique(reward[..., ends] if ends.ndim == 1 else reward[:, ends]))
         return np.unique(np.concatenate(distinct))
 
     @cached_property
     def outcome(self) -> tuple[Int[np.ndarray, "prompts prefixes tokens"], ...]:
-        """Levels of indices into `reward_levels` (0 where a response goes on: mask with `ends`)."""
+        """Levels of indices into `reward_levels`; any index where no possible response ends (mask with `ends`)."""
+        last = len(self.reward_levels) - 1
         return tuple(
-            np.where(self.ends(depth), np.searchsorted(self.reward_levels, reward), 0).astype(np.int32)
+            np.where(self.ends(depth), np.searchsorted(self.reward_levels, reward).clip(max=last), 0).astype(np.int32)
             for depth, reward in enumerate(self.rewards)
         )
 

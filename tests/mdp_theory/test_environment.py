@@ -274,3 +274,30 @@ def test_a_wrong_environment_is_refused_with_the_reason(tmp_path: Path, old: str
     path.write_text(FILE.replace(old, new))
     with pytest.raises(InputError, match=problem):
         TokenMDP.from_toml(path)
+
+
+def test_what_is_never_said_counts_for_nothing(tmp_path: Path):
+    """An utterance of probability 0 has no distribution after it; a reward that cannot be earned is no level."""
+    says = '{ tokens = ["ok", "ok"], probability = 0 }, { tokens = ["fail"], probability = 1.0 }'
+    text = FILE.replace(FILE[FILE.index("says = [") :], f"says = [ {says} ]\n")
+    path = tmp_path / "never.toml"
+    path.write_text(text)
+    found = report(TokenMDP.from_toml(path), num_generations=4, inner_steps=1)
+    assert found["assumptions"]["deterministic"]["holds"]
+    assert found["reward_levels"] == [0.0, 0.5]  # "<call> ok <eos>" is worth 1 and is never heard
+    assert found["verified"]
+
+
+def test_a_said_token_calls_nobody():
+    """The environment answers the learner alone: what it says itself starts no turn of its own."""
+    mdp = TokenMDP.from_function(
+        "echo",
+        prompts=["p"],
+        vocabulary=VOCABULARY,
+        eos="<eos>",
+        horizon=4,
+        reward=lambda prompt, tokens: float(tokens == ("c", "c", "d", "<eos>")),
+        environment={"c": [(["c"], 0.5), (["o"], 0.5)]},
+    )
+    # Uniform over four tokens: c by the learner, c said, then d and the end by the learner again.
+    assert population.success_probability(mdp, TabularPolicy().init(mdp, None)) == pytest.approx(0.5 / 4**3)
