@@ -106,7 +106,14 @@ def _alike(
     """Runs with one optimiser, in one program."""
     rules = stack(
         [
-            rule_of(run.objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations, quadrature=True)
+            rule_of(
+                run.objective,
+                mdp.reward_levels,
+                mdp.horizon,
+                num_generations=num_generations,
+                quadrature=True,
+                apart=run.refresh_every > 1,
+            )
             for run in runs
         ]
     )
@@ -155,7 +162,8 @@ def exact_run(
     if not run.optimiser.plain:
         found, last = exact_runs([run], mdp, logits, steps=steps, num_generations=num_generations)
         return Metrics(*(column[0] for column in found)), tuple(level[0] for level in last)
-    rule = rule_of(run.objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations)
+    options: dict[str, Any] = {"num_generations": num_generations, "apart": run.refresh_every > 1}
+    rule = rule_of(run.objective, mdp.reward_levels, mdp.horizon, **options)
     rate = run.learning_rate * mdp.prompt_probability[:, None, None]
     reference = logits if run.objective.kl is not None else None
     now, old, points = logits, logits, [measure(mdp, logits)]

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mdp_theory.exact.population import without_length
-from mdp_theory.exact.rules import Rule, compositions, rule_of
+from mdp_theory.exact.groups import compositions
+from mdp_theory.exact.rules import Compositions, composition_law, length_factor
 from mdp_theory.exact.variance import second_moment
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
@@ -133,10 +133,11 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
         InputError: the weights depend on more than outcomes and lengths, the denominator counts tokens, or there are
             too many compositions of a group.
     """
-    rule = _rule(objective, mdp, num_generations)
+    law = _law(objective, mdp, num_generations)
+    per_token = length_factor(objective, np.arange(1.0, mdp.horizon + 1))
     logits = speak(mdp, logits)
     probability = tree.policy(logits)
-    factor = [rule.per_token[length - 1] for length in own_lengths(mdp)]
+    factor = [per_token[length - 1] for length in own_lengths(mdp)]
     levels = range(len(mdp.reward_levels))
     first, second, mass = [], [], []
     for level in levels:
@@ -148,7 +149,7 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
         second.append(learned(mdp, second_moment(probability, tree.expectation(probability, square)[0])))
         mass.append(tree.expectation(probability, tree.on_endings(hit))[1][0][:, 0])
     chance = np.stack(mass, axis=1)
-    one, one_square, two = _tables(rule, chance, num_generations)
+    one, one_square, two = _tables(law, chance, num_generations)
     size = num_generations
     mean = _combine(one, first)
     crossed = [np.zeros_like(level) for level in mean]
@@ -183,14 +184,14 @@ def batch_noise(noise: Noise, mdp: TokenMDP, *, prompts: int) -> dict[str, float
     return {"signal": signal, "trace": trace, "scale": trace / signal if signal > 0 else math.inf}
 
 
-def _rule(objective: Objective, mdp: TokenMDP, num_generations: int) -> Rule:
+def _law(objective: Objective, mdp: TokenMDP, num_generations: int) -> Compositions:
     _refuse(objective, num_generations)
     if objective.aggregation == "token-mean":
         raise InputError(
             "a mean over all tokens of a group has a random denominator, whose square the exact noise would need",
             mend="use an aggregation over sequences, such as population.without_length(objective)",
         )
-    return rule_of(objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations)
+    return composition_law(objective, mdp.reward_levels, num_generations=num_generations)
 
 
 def _refuse(objective: Objective, num_generations: int) -> None:
@@ -203,8 +204,8 @@ def _refuse(objective: Objective, num_generations: int) -> None:
 def _binary_weights(objective: Objective, size: int) -> tuple[Points, Points]:
     """What a wrong and a right response of a group with 0 … G right ones is weighed with: A, and 0 where dropped."""
     _refuse(objective, size)
-    rule = rule_of(without_length(objective), np.array([0.0, 1.0]), 1, num_generations=size)
-    weight = rule.advantage * rule.kept * (size / rule.denominator)[:, None]
+    law = composition_law(objective, np.array([0.0, 1.0]), num_generations=size)
+    weight = law.advantage * law.kept * (size / law.denominator)[:, None]
     order = np.argsort(compositions(size, 2)[:, 1])
     return weight[order, 0], weight[order, 1]
 
@@ -219,13 +220,13 @@ def _binomial(n: int, p: Points) -> Float[np.ndarray, "points counts"]:
 
 
 def _tables(
-    rule: Rule, chance: Float[np.ndarray, "prompts levels"], size: int
+    law: Compositions, chance: Float[np.ndarray, "prompts levels"], size: int
 ) -> tuple[
     Float[np.ndarray, "prompts levels"], Float[np.ndarray, "prompts levels"], Float[np.ndarray, "prompts levels levels"]
 ]:
     """E[A] and E[A²] of a member on each level, and E[A A'] of two members, over the outcomes of the others."""
     counts = compositions(size, chance.shape[1])
-    weight = rule.advantage * rule.kept * (size / rule.denominator)[:, None]
+    weight = law.advantage * law.kept * (size / law.denominator)[:, None]
     with np.errstate(divide="ignore"):
         logs = np.maximum(np.log(chance), -1e300)
     factorial = np.array([math.lgamma(n + 1) for n in range(size + 1)])
@@ -241,8 +242,8 @@ def _tables(
     one, square = np.zeros_like(chance), np.zeros_like(chance)
     two = np.zeros((*chance.shape, chance.shape[1]))
     for j in range(chance.shape[1]):
-        law = probability(counts - unit[j])
-        one[:, j], square[:, j] = law @ weight[:, j], law @ weight[:, j] ** 2
+        rest = probability(counts - unit[j])
+        one[:, j], square[:, j] = rest @ weight[:, j], rest @ weight[:, j] ** 2
         for k in range(chance.shape[1]):
             two[:, j, k] = probability(counts - unit[j] - unit[k]) @ (weight[:, j] * weight[:, k])
     return one, square, two

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from mdp_theory.exact.rules import Rule, Table, outcome_table, rule_of, unit_quadrature
+from mdp_theory.exact.quadrature import unit_quadrature
+from mdp_theory.exact.rules import Rule, Table, outcome_table, rule_of
 from mdp_theory.methods.kl import penalty_slope
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.methods.ratio import ratio_factor
@@ -45,14 +46,17 @@ def expected_gradient(
             a critic is used off-policy (the sign of a sampled advantage decides what is clipped).
     """
     logits, old_logits, ref_logits = _spoken(mdp, logits, old_logits, ref_logits)
-    rule = rule_of(objective, mdp.reward_levels, mdp.horizon, num_generations=num_generations, groups=groups)
+    sampled = tree.policy(logits if old_logits is None else old_logits)
+    joint = outcome_joint(mdp, sampled)
     options = {"num_generations": num_generations, "groups": groups}
+    clips = old_logits is not None and objective.surrogate == "clipped-ratio"
+    levels, chance = mdp.reward_levels, joint.sum(axis=2) if isinstance(joint, np.ndarray) else None
+    rule = rule_of(objective, levels, mdp.horizon, apart=clips, chance=chance, **options)
     if objective.advantage.estimator == "outcome":
         return rule_gradient(rule, mdp, logits, old_logits=old_logits, ref_logits=ref_logits, **options)
     if old_logits is not None and objective.surrogate != "log-likelihood":
         raise InputError("a critic's clipped credit is not exact off-policy", mend="pass no old_logits, or sample")
-    sampled = tree.policy(logits if old_logits is None else old_logits)
-    table = outcome_table(rule, outcome_joint(mdp, sampled), prompt_probability=mdp.prompt_probability, **options)
+    table = outcome_table(rule, joint, prompt_probability=mdp.prompt_probability, **options)
     value = tree.expectation(sampled, mdp.rewards)[1] if value is None else value
     share = tree.expectation(sampled, _spread(mdp, table.share))[0]
     decay, discount = objective.advantage.gae_lambda, objective.advantage.discount
@@ -99,14 +103,14 @@ def rule_gradient(
 
 def outcome_joint(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "prompts levels lengths"]:
     """P(reward level, length | prompt) of a response; a length counts the learner's tokens."""
-    xp = probability[0].__array_namespace__()
-    if mdp.environment is not None:
-        return _joint_by_own_length(mdp, probability)
-    columns = [
-        xp.stack([xp.where(outcome == k, chance, 0.0).sum((1, 2)) for k in range(len(mdp.reward_levels))], axis=1)
-        for chance, outcome in zip(tree.response_probability(probability), mdp.outcome, strict=True)
-    ]
-    return xp.stack(columns, axis=2)
+    shape = (len(mdp.reward_levels), mdp.horizon)
+    total: Array = 0.0
+    for chance, outcome, length in zip(
+        tree.response_probability(probability), mdp.outcome, own_lengths(mdp), strict=True
+    ):
+        cell = outcome * mdp.horizon + length - 1
+        total = total + _add_up(cell, chance, shape[0] * shape[1])
+    return total.reshape(len(mdp.prompts), *shape)
 
 
 def success(mdp: TokenMDP, threshold: float = 1.0) -> EdgeLevels:
@@ -220,12 +224,12 @@ def _spoken(mdp: TokenMDP, *policies: EdgeLevels | None) -> tuple[Any, ...]:
     return tuple(None if logits is None else speak(mdp, logits) for logits in policies)
 
 
-def _joint_by_own_length(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "prompts levels lengths"]:
-    xp = probability[0].__array_namespace__()
-    cells = np.arange(len(mdp.reward_levels) * mdp.horizon)
-    total: Array = 0.0
-    parts = zip(tree.response_probability(probability), mdp.outcome, own_lengths(mdp), strict=True)
-    for chance, outcome, length in parts:
-        cell = (outcome * mdp.horizon + length - 1)[..., None] == cells
-        total = total + xp.where(cell, chance[..., None], 0.0).sum((1, 2))
-    return total.reshape(len(mdp.prompts), len(mdp.reward_levels), mdp.horizon)
+def _add_up(cell: Int[np.ndarray, "prompts prefixes tokens"], mass: Array, cells: int) -> Float[Array, "prompts cells"]:
+    """The mass in every cell, for each prompt."""
+    rows = len(cell)
+    if isinstance(mass, np.ndarray):
+        # One prompt at a time: bincount takes copies.
+        return np.stack([np.bincount(cell[x].ravel(), mass[x].ravel(), minlength=cells) for x in range(rows)])
+    xp = mass.__array_namespace__()
+    where = (cell + cells * np.arange(rows)[:, None, None]).ravel()
+    return xp.zeros(rows * cells).at[where].add(mass.ravel()).reshape(rows, cells)

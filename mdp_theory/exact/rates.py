@@ -16,7 +16,7 @@ from jaxtyping import Float
 from scipy.integrate import solve_ivp
 
 from mdp_theory.exact.population import coefficient
-from mdp_theory.exact.rules import unit_quadrature
+from mdp_theory.exact.quadrature import unit_quadrature
 from mdp_theory.methods.objectives import Objective
 from rino_base.messages import InputError
 

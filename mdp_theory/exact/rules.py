@@ -1,58 +1,66 @@
 """An objective as arrays: what outcomes, lengths and probability ratios do to the weight of a token, in expectation.
 
 A group enters the weight of one of its members only through the outcomes of the others. So condition on one member and
-sum over how many of the other G - 1 fall on each reward level (a multinomial). The denominator may be random as well,
-where it counts tokens, or responses over several groups; 1/D = ∫₀¹ x^(D-1) dx turns its expectation into an integral
-of generating functions, which a quadrature graded towards x = 1 takes to rounding. What is left is one number for each
-(reward level, length).
+take the expectation over the other G - 1: a sum over how many of them fall on each reward level (`Compositions`), or,
+where those are too many, a sum of powers (`exact.powers`). The denominator may be random as well, where it counts
+tokens, or responses over several groups; 1/D = ∫₀¹ x^(D-1) dx turns its expectation into an integral of generating
+functions, which a quadrature graded towards x = 1 takes to rounding. What is left is one number for each (reward level,
+length).
 
-Nothing here knows a method by name: advantages come from `objectives.assign_credit` on a group of each composition. As
-rules are arrays, methods are a batch axis like any other: `stack` them and vmap.
+Nothing here knows a method by name. As rules are arrays, methods are a batch axis like any other: `stack` and vmap.
 """
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from mdp_theory.methods.batch import Batch
-from mdp_theory.methods.credit import assign_credit
+from mdp_theory.exact.groups import compositions, count_compositions, group_advantage, members_kept
+from mdp_theory.exact.powers import Powers, powers
+from mdp_theory.exact.quadrature import reciprocals
 from mdp_theory.methods.kl import Penalty, penalty_of
 from mdp_theory.methods.objectives import Advantage, Objective
 from mdp_theory.methods.ratio import Ratio, ratio_of
-from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems.tree import Array
 from rino_base.messages import InputError
 
-MAX_COMPOSITIONS = 200_000
-"""Ways to spread a group over the reward levels; each needs one evaluation of the advantage rule."""
+FEW_COMPOSITIONS = 5_000
+"""Up to here the sum over compositions is quicker than any other."""
 
-_BLOCK = 4_000_000  # Numbers in one temporary of the sum over compositions: 32 MB.
+_BLOCK = 4_000_000  # Numbers in one temporary of a sum: 32 MB.
+
+
+class Compositions(NamedTuple):
+    """A group rule by how many members are on each level, one row for each way to spread them.
+
+    Attributes:
+        advantage: of a member on each level.
+        kept: 1 where such a member takes part.
+        denominator: of the group, where it is not left to the quadrature.
+    """
+
+    advantage: Float[Array, "compositions levels"]
+    kept: Float[Array, "compositions levels"]
+    denominator: Float[Array, " compositions"]
 
 
 class Rule(NamedTuple):
     """An objective for groups of one size, on one set of reward levels and lengths.
 
     Attributes:
-        advantage: of a member on each level, in a group of each composition.
-        kept: 1 where such a member takes part.
+        group: what a group gives its members.
         measure: what a kept response of each length adds to the denominator.
         per_token: what its tokens' terms are multiplied with besides.
-        denominator: of a group of each composition, where it is not left to the quadrature.
-        nodes, node_weight: the quadrature for 1/D; the single node 1 where the composition decides the denominator.
+        nodes, node_weight: the quadrature for 1/D; the single node 1 where the group decides the denominator.
         ratio, penalty: what happens away from the sampling and the reference policy.
     """
 
-    advantage: Float[Array, "compositions levels"]
-    kept: Float[Array, "compositions levels"]
+    group: Compositions | Powers
     measure: Float[Array, " lengths"]
     per_token: Float[Array, " lengths"]
-    denominator: Float[Array, " compositions"]
     nodes: Float[Array, " nodes"]
     node_weight: Float[Array, " nodes"]
     ratio: Ratio
@@ -86,27 +94,33 @@ def rule_of(
     num_generations: int,
     groups: int = 1,
     quadrature: bool = False,
+    apart: bool = True,
+    chance: Float[np.ndarray, "prompts levels"] | None = None,
 ) -> Rule:
     """The rule of an objective; `quadrature` forces it where it is not needed, so that rules can be stacked.
 
-    Raises `InputError` when the weights do not depend on outcomes and lengths alone, or compositions are too many.
+    `apart` keeps the weights of advantages above and below zero apart, as clipping off-policy needs; on-policy, do
+    without, and many levels cost no more than a few. `chance`, the probabilities of the levels where they are known,
+    may spare work (`exact.powers`). Raises `InputError` when the weights do not depend on outcomes and lengths alone,
+    or when groups are neither few compositions nor a short sum of powers.
     """
     _check_outcome_only(objective, groups)
-    counts = compositions(num_generations, len(levels))
-    advantage, kept = _group_rule(_bare(objective), tuple(levels.tolist()), num_generations)
     lengths = np.arange(1.0, horizon + 1)
     by_token = objective.aggregation == "token-mean"
+    law = _group_law(objective, levels, num_generations=num_generations, apart=apart, chance=chance)
     nodes, node_weight = np.ones(1), np.ones(1)
-    denominator = np.maximum((counts * kept).sum(axis=1), 1.0)
-    if by_token or groups > 1 or quadrature:
-        nodes, node_weight = reciprocals(groups * num_generations * (horizon if by_token or quadrature else 1))
-        denominator = np.ones(len(counts))
+    random = isinstance(law, Powers) and objective.keep == "correct"
+    if by_token or groups > 1 or quadrature or random:
+        largest = groups * num_generations * (horizon if by_token or quadrature else 1)
+        nodes, node_weight = reciprocals(largest, 1 if quadrature or objective.keep == "correct" else num_generations)
+        if isinstance(law, Compositions):
+            law = law._replace(denominator=np.ones_like(law.denominator))
+    elif isinstance(law, Powers):
+        node_weight = node_weight / num_generations
     return Rule(
-        advantage=advantage,
-        kept=kept.astype(np.float64),
+        group=law,
         measure=lengths if by_token else np.ones(horizon),
-        per_token=_length_factor(objective, lengths),
-        denominator=denominator,
+        per_token=length_factor(objective, lengths),
         nodes=nodes,
         node_weight=node_weight,
         ratio=_as_arrays(ratio_of(objective)),
@@ -114,9 +128,25 @@ def rule_of(
     )
 
 
+def composition_law(
+    objective: Objective, levels: Float[np.ndarray, " levels"], *, num_generations: int
+) -> Compositions:
+    """What a group gives its members, by how many are on each level; raises `InputError` where those are too many."""
+    counts = compositions(num_generations, len(levels))
+    kept = members_kept(objective, levels, counts).astype(np.float64)
+    advantage = group_advantage(objective.advantage, levels, counts)
+    return Compositions(advantage, kept, np.maximum((counts * kept).sum(axis=1), 1.0))
+
+
 def stack(rules: Sequence[Rule]) -> Rule:
     """Several rules as one with a leading axis, for vmap."""
-    return jax.tree.map(lambda *parts: np.stack(parts), *rules)
+    laws = [rule.group for rule in rules]
+    most = max(law.base.shape[1] if isinstance(law, Powers) else 0 for law in laws)
+    padded = [
+        rule._replace(group=_padded(law, most)) if isinstance(law, Powers) else rule
+        for rule, law in zip(rules, laws, strict=True)
+    ]
+    return jax.tree.map(lambda *parts: np.stack(parts), *padded)
 
 
 def outcome_table(
@@ -133,97 +163,101 @@ def outcome_table(
     the other groups of the batch are drawn from `prompt_probability`, by default uniformly.
     """
     xp = joint.__array_namespace__()
-    counts = compositions(num_generations, joint.shape[1])
-    powers = rule.nodes ** rule.measure[:, None]  # [lengths, nodes]
-    # A level of probability 0 must give exp(-inf) = 0 where it occurs and 0 * log = 0 where it does not.
-    with np.errstate(divide="ignore"):
-        seen = xp.maximum(xp.log(joint @ powers), -1e300)  # [prompts, levels, nodes]: kept members count
-        dropped = xp.maximum(xp.log(joint.sum(axis=2)), -1e300)[..., None]  # dropped ones do not
-    others = xp.ones(powers.shape[1])
+    node_powers = rule.nodes ** rule.measure[:, None]  # [lengths, nodes]
+    seen, dropped = joint @ node_powers, joint.sum(axis=2)[..., None]  # kept members count, dropped ones do not
+    if isinstance(rule.group, Powers):
+        found, whole = _by_powers(rule.group, seen, dropped, num_generations)
+    else:
+        found, whole = _by_compositions(rule.group, seen, dropped, num_generations)
+    others = xp.ones(node_powers.shape[1])
     if groups > 1:
-        chance = xp.full(len(joint), 1 / len(joint)) if prompt_probability is None else prompt_probability
-        group = _sum_compositions(counts, rule.kept, xp.ones((len(counts), 1)), seen, dropped)[:, 0]
-        others = (chance @ group) ** (groups - 1)
-    terms = xp.stack([xp.maximum(rule.advantage, 0), xp.minimum(rule.advantage, 0), xp.ones_like(rule.advantage)])
-    weighted = terms * rule.kept / rule.denominator[:, None]  # [terms, compositions, levels]
-    integrate = rule.node_weight[:, None] * (powers / rule.nodes).T * rule.per_token  # [nodes, lengths]
-    found = []
-    for level in range(joint.shape[1]):
-        rows = np.flatnonzero(counts[:, level])
-        rest = counts[rows] - np.eye(joint.shape[1], dtype=int)[level]
-        summed = _sum_compositions(rest, rule.kept[rows], weighted[:, rows, level].T, seen, dropped)
-        found.append(groups * num_generations * ((summed * others) @ integrate))  # [prompts, terms, lengths]
-    positive, negative, share = (xp.stack([part[:, term] for part in found], axis=1) for term in range(3))
+        probability = xp.full(len(joint), 1 / len(joint)) if prompt_probability is None else prompt_probability
+        others = (probability @ whole) ** (groups - 1)
+    integrate = rule.node_weight[:, None] * (node_powers / rule.nodes).T * rule.per_token  # [nodes, lengths]
+    positive, negative, share = (groups * num_generations * (part * others) @ integrate for part in found)
     return Table(positive, negative, share)
 
 
-def compositions(total: int, parts: int) -> Int[np.ndarray, "compositions parts"]:
-    """All ways to write `total` as an ordered sum of `parts` counts."""
-    number = math.comb(total + parts - 1, parts - 1)
-    if number > MAX_COMPOSITIONS:
-        raise InputError(
-            f"{parts} reward levels and groups of {total} make {number:,} compositions, the limit is "
-            f"{MAX_COMPOSITIONS:,}",
-            mend="lower the group size, or round the rewards to fewer levels",
-        )
-    rows = np.zeros((1, 0), dtype=np.int64)
-    for _ in range(parts - 1):
-        left = total - rows.sum(axis=1)
-        repeated = np.repeat(rows, left + 1, axis=0)
-        last = np.concatenate([np.arange(n + 1) for n in left])
-        rows = np.concatenate([repeated, last[:, None]], axis=1)
-    return np.concatenate([rows, (total - rows.sum(axis=1))[:, None]], axis=1)
+def _group_law(
+    objective: Objective,
+    levels: Float[np.ndarray, " levels"],
+    *,
+    num_generations: int,
+    apart: bool,
+    chance: Float[np.ndarray, "prompts levels"] | None,
+) -> Compositions | Powers:
+    if objective.advantage.estimator == "gae":  # its weights are a critic's; the group decides denominators alone
+        plain = Advantage(threshold=objective.advantage.threshold)
+        objective = Objective(advantage=plain, surrogate="ratio", keep=objective.keep)
+    number = count_compositions(num_generations, len(levels))
+    if len(levels) == 2 or number <= FEW_COMPOSITIONS:
+        return composition_law(objective, levels, num_generations=num_generations)
+    try:
+        return powers(objective, levels, num_generations=num_generations, apart=apart, chance=chance)
+    except InputError as refused:
+        try:
+            return composition_law(objective, levels, num_generations=num_generations)
+        except InputError as error:
+            raise InputError(f"{error.problem}; and {refused.problem}", mend=refused.mend) from None
 
 
-def unit_quadrature(degree: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
-    """Gauss-Legendre nodes and weights on [0, 1], exact for polynomials of the given degree."""
-    nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
-    return (nodes + 1) / 2, weights / 2
+def _by_compositions(law: Compositions, seen: Array, dropped: Array, size: int) -> tuple[Sequence[Array], Array]:
+    """Positive, negative and share by prompt, level and node; and the generating function of a whole group."""
+    xp = seen.__array_namespace__()
+    levels = seen.shape[1]
+    counts = compositions(size, levels)
+    with np.errstate(divide="ignore"):
+        # A level of probability 0 must give exp(-inf) = 0 where it occurs and 0 * log = 0 where it does not.
+        seen, dropped = (xp.maximum(xp.log(part), -1e300) for part in (seen, dropped))
+    whole = _sum_compositions(counts, law.kept, xp.ones((len(counts), 1)), seen, dropped)[:, 0]
+    terms = xp.stack([xp.maximum(law.advantage, 0), xp.minimum(law.advantage, 0), xp.ones_like(law.advantage)])
+    weighted = terms * law.kept / law.denominator[:, None]  # [terms, compositions, levels]
+    found = []
+    for level in range(levels):
+        rows = np.flatnonzero(counts[:, level])
+        rest = counts[rows] - np.eye(levels, dtype=int)[level]
+        found.append(_sum_compositions(rest, law.kept[rows], weighted[:, rows, level].T, seen, dropped))
+    return [xp.stack([part[:, term] for part in found], axis=1) for term in range(3)], whole
 
 
-def reciprocals(largest: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
-    """Nodes x and weights with Σ weight x^(D-1) = 1/D for D = 1 ... `largest`: to 2e-15 for 1,000, 5e-13 for 100,000.
-
-    x^(D-1) is close to exp(-D (1-x)), so the panels halve towards 1 until the last is as narrow as 1 / `largest`. One
-    rule over all of [0, 1] would need more nodes, and numpy's lose three digits at a few hundred.
-    """
-    places, weights = unit_quadrature(31)
-    edges = np.concatenate([[0.0], 0.5 ** np.arange(math.ceil(math.log2(largest)), -1, -1)])
-    width = np.diff(edges)[:, None]
-    return 1 - (edges[:-1, None] + width * places).ravel(), (width * weights).ravel()
-
-
-def _bare(objective: Objective) -> Objective:
-    """What of an objective decides advantages and who is kept, so that methods that agree in it share the result."""
-    advantage = objective.advantage
-    if advantage.estimator == "gae":
-        advantage = Advantage(threshold=advantage.threshold)
-    return Objective(
-        advantage=advantage, surrogate="log-likelihood", aggregation="sequence-mean-token-sum", keep=objective.keep
-    )
+def _by_powers(law: Powers, seen: Array, dropped: Array, size: int) -> tuple[Sequence[Array], Array]:
+    """The same from a sum of powers; where its weights are not kept apart, all of them are called positive."""
+    xp = seen.__array_namespace__()
+    prompts, _, nodes = seen.shape
+    one = law.kept[:, None] * seen + (1 - law.kept[:, None]) * dropped
+    everyone = _power(one.sum(axis=1), size - 1)
+    share = law.kept[:, None] * (everyone[:, None] - law.mixed * _power(one, size - 1))
+    whole = everyone * one.sum(axis=1) + law.mixed * (_power(dropped, size) - _power(one, size)).sum(axis=1)
+    step = max(1, _BLOCK // (prompts * nodes))
+    rows = one.transpose(0, 2, 1)  # [prompts, nodes, levels]
+    total: Any = 0.0
+    for start in range(0, law.base.shape[-1], step):
+        block = slice(start, start + step)
+        raised = _power(rows @ law.base[:, block], size - 1)
+        total = total + (raised[:, None] @ law.coefficient[:, :, block].swapaxes(1, 2)).real
+    weight = total.swapaxes(2, 3)  # [prompts, parts, levels, nodes]
+    below = weight[:, 1] if weight.shape[1] == 2 else xp.zeros_like(weight[:, 0])
+    return [weight[:, 0], below, share], whole
 
 
-@lru_cache(maxsize=256)
-@in_float64
-def _group_rule(
-    rule: Objective, levels: tuple[float, ...], size: int
-) -> tuple[Float[np.ndarray, "compositions levels"], Bool[np.ndarray, "compositions levels"]]:
-    """Advantage of a member on each level, and whether it is kept, for a group of each composition."""
-    counts = compositions(size, len(levels))
-    rewards = np.repeat(np.tile(levels, len(counts)), counts.ravel()).reshape(len(counts), size)
-    first = np.minimum(np.cumsum(counts, axis=1) - counts, size - 1)
+def _power(base: Array, exponent: int) -> Array:
+    """By squaring: a dozen products where `**` takes a logarithm and an exponential."""
+    result: Any = None
+    while exponent:
+        if exponent & 1:
+            result = base if result is None else result * base
+        exponent >>= 1
+        if exponent:
+            base = base * base
+    return base * 0 + 1 if result is None else result
 
-    def one(reward: jax.Array, at: jax.Array) -> tuple[jax.Array, jax.Array]:
-        token = jnp.zeros((size, 1))
-        batch = Batch(token, token, token, jnp.ones_like(token), reward, jnp.zeros(size, dtype=jnp.int32))
-        credit = assign_credit(rule, batch)
-        return credit.advantage[at, 0], credit.scale[at, 0] > 0
 
-    many = jax.jit(jax.vmap(one), compiler_options=QUICK_COMPILATION)
-    # In blocks, for each group holds a few [size, size] arrays.
-    blocks = [many(rewards[i : i + 256], first[i : i + 256]) for i in range(0, len(counts), 256)]
-    advantage, kept = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*blocks, strict=True))
-    return advantage, kept
+def _padded(law: Powers, nodes: int) -> Powers:
+    """With two parts and so many nodes, the further ones nought; complex, as any of its companions may be."""
+    parts, levels, own = law.coefficient.shape
+    coefficient, base = np.zeros((2, levels, nodes), dtype=complex), np.zeros((levels, nodes), dtype=complex)
+    coefficient[:parts, :, :own], base[:, :own] = law.coefficient, law.base
+    return law._replace(coefficient=coefficient, base=base)
 
 
 def _sum_compositions(
@@ -248,7 +282,7 @@ def _sum_compositions(
     return total
 
 
-def _length_factor(objective: Objective, lengths: Float[np.ndarray, " lengths"]) -> Float[np.ndarray, " lengths"]:
+def length_factor(objective: Objective, lengths: Float[np.ndarray, " lengths"]) -> Float[np.ndarray, " lengths"]:
     """What the aggregation divides a token's term by, besides the number of responses or tokens."""
     factor = np.ones(len(lengths))
     if objective.aggregation == "sequence-mean-token-mean":

@@ -7,6 +7,7 @@ import pytest
 
 from mdp_theory.check import sampled as probe
 from mdp_theory.exact import population, rules
+from mdp_theory.exact.groups import compositions
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
@@ -45,10 +46,10 @@ def test_partial_credit_is_a_full_positive_above_the_group_mean():
     """T10: rewards (0, 0, 0, 0, 0.1) give the wrong answer weight +1 under the advantage form of F-ISFT⁺."""
     levels = np.array([0.0, 0.1, 1.0])
     rule = rules.rule_of(METHODS["f-isft-pos-adv"].objective, levels, 1, num_generations=5)
-    row = rules.compositions(5, 3).tolist().index([4, 1, 0])
-    np.testing.assert_array_equal(rule.advantage[row, :2], [0.0, 1.0])
+    row = compositions(5, 3).tolist().index([4, 1, 0])
+    np.testing.assert_array_equal(rule.group.advantage[row, :2], [0.0, 1.0])
     correct = rules.rule_of(METHODS["f-isft-pos"].objective, levels, 1, num_generations=5)
-    assert correct.advantage[row, 1] == 0.0
+    assert correct.group.advantage[row, 1] == 0.0
 
 
 @pytest.mark.parametrize(
