@@ -48,7 +48,7 @@ def expected_gradient(
     logits, old_logits, ref_logits = _spoken(mdp, logits, old_logits, ref_logits)
     sampled = tree.policy(logits if old_logits is None else old_logits)
     joint = outcome_joint(mdp, sampled)
-    options = {"num_generations": num_generations, "groups": groups}
+    options: dict[str, Any] = {"num_generations": num_generations, "groups": groups}
     clips = old_logits is not None and objective.surrogate == "clipped-ratio"
     levels, chance = mdp.reward_levels, joint.sum(axis=2) if isinstance(joint, np.ndarray) else None
     rule = rule_of(objective, levels, mdp.horizon, apart=clips, chance=chance, **options)

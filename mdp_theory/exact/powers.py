@@ -4,7 +4,8 @@ The others are independent, so the expectation of a product of one factor for ea
 product, but an integral or a sum of products:
 
 - (u - m) / σ: with Q = Σ (u_i - m)², 1/√Q = (2/√π) ∫ exp(-t²Q) dt and
-  exp(-t²Q) = t √(G/π) ∫ Π_i exp(-t²(u_i - c)²) dc. Each inner integrand is a Gaussian in c around the mean m, so u - m may be written u - c inside;
+  exp(-t²Q) = t √(G/π) ∫ Π_i exp(-t²(u_i - c)²) dc. Each inner integrand is a Gaussian in c around the mean m, so that
+  u - m may be written u - c inside;
 - u / m: 1/m is an integral of exp(-mτ);
 - anything that sees the others through the sum of their rewards alone, where rewards are multiples of one step: a
   discrete Fourier transform takes the law of that sum from powers of the characteristic function;
