@@ -46,6 +46,9 @@ Proof. by elim: n y => [|n IH] [|a y] //=; case: ifP => [_ /eqP->|_ /IH]. Qed.
 Lemma complete_nonempty n y : (0 < n)%N -> complete eos n y -> (0 < size y)%N.
 Proof. by case: n => // n _; case: y. Qed.
 
+Definition response_of H y (y_complete : complete eos H y) : response eos H :=
+  exist _ (Bseq (complete_size y_complete)) y_complete.
+
 Lemma sum_responses H (R : zmodType) (f : seq V -> R) :
   \sum_(y : response eos H) f y = \sum_(y <- responses H) f y.
 Proof.
@@ -53,8 +56,7 @@ rewrite -(big_map (@tokens V eos H) xpredT) /=; apply/perm_big/uniq_perm.
 - by rewrite map_inj_uniq ?index_enum_uniq //; apply: inj_comp; apply: val_inj.
 - exact: uniq_responses.
 move=> y; rewrite mem_responses; apply/mapP/idP => [[z _ ->]|yP]; first exact: (valP z).
-have yH := complete_size yP; pose b : H.-bseq V := Bseq yH.
-by exists (exist _ b yP : response eos H) => //; rewrite mem_index_enum.
+by exists (response_of yP); rewrite ?mem_index_enum.
 Qed.
 
 Lemma sum_responses_cons (R : zmodType) n (f : seq V -> R) :
