@@ -1,44 +1,60 @@
 """`rino figures`: every figure, every table and the report, from run files alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from figures.paper import write_paper
 from figures.registry import PLOTS, TABLES
-from figures.render import Rendering, render
+from figures.render import Page, Rendering, render
 from figures.report import write_report
 from figures.runs import read_results
-from figures.style import Format
+from figures.style import FONT, Format
 from rino_base.files import write_json
-from rino_base.messages import print_table
+from rino_base.messages import InputError, print_table
 from rino_base.progress import progress_bar
 
 
 def figures(
     runs: Path,
     /,
-    *,
+    *more: Path,
     out: Path | None = None,
     formats: tuple[Format, ...] = ("png", "pdf"),
+    width: float | None = None,
+    font: str = FONT,
+    no_title: Annotated[bool, Parameter(negative="")] = False,
+    only: tuple[str, ...] = (),
     json: Path | None = None,
 ) -> int:
     """Draw every figure and table that the results allow, and write the report.
 
     Args:
-        runs: The directory of `rino reproduce` or `rino compare`, or a directory of run directories.
-        out: Where figures/, tables/, report.md and report.html go; by default next to the results.
-        formats: File formats of the figures: png, pdf, svg. The report needs png.
+        runs: The directory of `rino reproduce` or `rino compare`, a directory of such, or of run directories.
+        more: Further ones, drawn together with the first; then --out is needed.
+        out: Where figures/, tables/, report.md, report.html and paper.tex go; by default next to the results.
+        formats: File formats of the figures: png, pdf, svg. The report needs png. Plotted numbers are always there
+            as csv.
+        width: Of every figure, inches: 3.3 is a column, 5.5 the text of a one-column paper, 6.8 a page. By default
+            small figures are a column wide and large ones a page.
+        font: Of the figures, by family name. No text is smaller than 7 points.
+        no_title: Leave out headings inside figures; panels that need a name keep it.
+        only: Draw this figure or table and no other; may be repeated. Then no report is written.
         json: Write files, reasons and verdicts here.
     """
-    out = runs if out is None else out
-    drawing = draw(runs, out, formats=formats)
+    page = Page(formats=formats, width=width, font=font, titles=not no_title, only=only)
+    drawing = draw((runs, *more), out, page=page)
+    out = drawing.place
     rendering = drawing.rendering
     rows = [(item.plot.id, str(item.files[0].relative_to(out))) for item in rendering.drawn]
     rows += [(item.entry.id, str(item.files[0].relative_to(out))) for item in rendering.written]
     rows += [("report", str(path.relative_to(out))) for path in drawing.report]
     rows += [(name, f"skipped: {reason}") for name, reason in rendering.skipped.items()]
-    print_table(f"figures of {runs}", ["figure", "file, or why there is none"], rows)
+    title = f"figures of {', '.join(map(str, (runs, *more)))}"
+    print_table(title, ["figure", "file, or why there is none"], rows)
     if json is not None:
         write_json(json, drawing.to_json())
     return 0
@@ -48,14 +64,18 @@ def figures(
 class Drawing:
     """All that was drawn, and the files of the report."""
 
+    place: Path
     rendering: Rendering
-    report: tuple[Path, Path]
+    report: tuple[Path, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Files, reasons and verdicts, as docs/json.md describes them."""
         drawn, written = self.rendering.drawn, self.rendering.written
         return {
-            "figures": [{"id": item.plot.id, "files": [str(path) for path in item.files]} for item in drawn],
+            "figures": [
+                {"id": item.plot.id, "files": [str(path) for path in item.files], "caption": item.caption}
+                for item in drawn
+            ],
             "tables": [{"id": item.entry.id, "files": [str(path) for path in item.files]} for item in written],
             "report": [str(path) for path in self.report],
             "skipped": dict(self.rendering.skipped),
@@ -67,15 +87,23 @@ class Drawing:
         }
 
 
-def draw(runs: Path, out: Path, *, formats: Sequence[Format]) -> Drawing:
-    """Draw what the files under `runs` allow into `out`; PNG is always among the formats, for the report.
+def draw(runs: Sequence[Path], out: Path | None, *, page: Page) -> Drawing:
+    """Draw what the files under `runs` allow into `out`, by default beside them.
+
+    PNG is among the formats where the report is written.
 
     Raises:
-        InputError: `runs` holds no results.
+        InputError: `runs` hold no results; several of them and no `out`; no such font.
     """
-    results = read_results(runs)
-    wanted = tuple(formats) if "png" in formats else ("png", *formats)
+    if out is None and len(runs) > 1:
+        raise InputError(f"{len(runs)} directories of results and no place for the figures", mend="give --out DIR")
+    place = runs[0] if out is None else out
+    results = read_results(*runs)
+    if not page.only and "png" not in page.formats:
+        page = replace(page, formats=("png", *page.formats))
     with progress_bar() as bar:
         task = bar.add_task("drawing", total=len(PLOTS) + len(TABLES))
-        rendering = render(results, out, formats=wanted, progress=lambda _: bar.advance(task))
-    return Drawing(rendering, write_report(results, rendering, out))
+        rendering = render(results, place, page=page, progress=lambda _: bar.advance(task))
+    if page.only:
+        return Drawing(place, rendering, ())
+    return Drawing(place, rendering, (*write_report(results, rendering, place), write_paper(rendering, place)))

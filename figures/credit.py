@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from figures.curves import MissingData
+from figures.looks import MARKERS, PALETTE
 from figures.runs import Results
-from figures.style import COLUMN, MARKERS, PALETTE, Look, few_decades, grid
+from figures.style import Style, add_legend, few_decades, grid
 
 CREDITS = {
     "reward": "reward of the response",
@@ -33,15 +35,16 @@ def credit_variances(results: Results) -> Mapping[str, dict[str, dict[str, float
     return {"": found}
 
 
-def draw_credit_variances(ratios: dict[str, dict[str, float]], _: Mapping[str, Look]) -> Figure:
-    """A row a problem, a point a credit."""
-    figure, axes = grid(1, 1, width=COLUMN + 1.6, height=0.9 + 0.24 * len(ratios))
+def draw_credit_variances(ratios: dict[str, dict[str, float]], style: Style) -> Figure:
+    """A row a problem, a point a credit; the credits of a row are set apart so that none hides another."""
+    figure, axes = grid(1, 1, width=style.column, height=0.6 + 0.34 * len(ratios))
     ax = axes[0, 0]
-    rows = range(len(ratios))
-    ends = [(min(ratio.values()), max(ratio.values())) for ratio in ratios.values()]
-    ax.hlines(rows, [low for low, _ in ends], [high for _, high in ends], color="#C8C8C8", linewidth=1, zorder=1)
-    for (name, label), color, marker in zip(CREDITS.items(), PALETTE, MARKERS, strict=False):
-        ax.scatter([ratio[name] for ratio in ratios.values()], rows, s=16, color=color, marker=marker, label=label)
+    rows = np.arange(len(ratios))
+    for place, (name, label) in enumerate(CREDITS.items()):
+        values = [ratio[name] for ratio in ratios.values()]
+        shift = 0.18 * (place - (len(CREDITS) - 1) / 2)
+        ax.hlines(rows + shift, 1, values, color=PALETTE[place], linewidth=0.6)
+        ax.scatter(values, rows + shift, s=13, color=PALETTE[place], marker=MARKERS[place], label=label)
     ax.set_yticks(rows, list(ratios))
     ax.set_ylim(len(ratios) - 0.5, -0.5)
     ax.set_xscale("log")
@@ -49,5 +52,5 @@ def draw_credit_variances(ratios: dict[str, dict[str, float]], _: Mapping[str, L
     ax.set_xlabel("variance relative to crediting A(prefix, token)")
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
-    figure.legend(loc="outside upper center", ncols=2, title="a token is credited with")
+    add_legend(figure, [ax], title="a token is credited with")
     return figure

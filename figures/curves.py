@@ -1,18 +1,19 @@
-"""Lines with bands: measurements against a step or another dial, averaged over the seeds of each arm."""
+"""What panels hold: measurements against a step or another dial, averaged over the seeds of each arm."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
 
 from figures.runs import Arm
 from figures.statistics import t_half_width
-from figures.style import COLUMN, PAGE, Look, add_legend, grid
+
+BAND_SEEDS = 5
+"""Bands from so many seeds: a t interval of fewer is so wide that it hides the lines, and the seeds are shown."""
+ROUNDING = 1e-6
+"""Values that differ by less are one: gradients of a float32 model agree to about 1e-7."""
 
 
 class MissingData(Exception):
@@ -24,27 +25,36 @@ class Curve:
     """A line.
 
     Attributes:
-        half: the half-width of the interval at every point; None for exact values and for fewer than three seeds.
-        seeds: the values of each seed, drawn as thin lines in place of a band: of two seeds a t interval is so wide
-            that it would hide the lines.
-        look: the label whose look it has; its own where empty.
+        band: the lower and the upper edge at every point; None for exact values and for few seeds.
+        seeds: the values of each seed, drawn as thin lines in place of a band.
+        raw: the values before smoothing, drawn pale behind the line.
+        look: a label or a method's key whose look it has; its own label where empty.
         points: points without a line; they have no entry in the legend.
     """
 
     label: str
     x: Float[np.ndarray, " points"]
     y: Float[np.ndarray, " points"]
-    half: Float[np.ndarray, " points"] | None = None
+    band: Float[np.ndarray, "2 points"] | None = None
     seeds: Float[np.ndarray, "seeds points"] | None = None
     look: str = ""
     points: bool = False
+    raw: Float[np.ndarray, " points"] | None = None
 
 
 @dataclass(frozen=True)
 class Panel:
     """The contents of one pair of axes; `log_x` is the base of a logarithmic axis with a tick at every point.
 
-    `names` stand at x = 0, 1, ... where x counts things that have names.
+    Attributes:
+        names: stand at x = 0, 1, ... where x counts things that have names; their marks are set side by side.
+        percent: y is a share, and written in per cent.
+        scale: panels of one figure with the same name here have the same y axis.
+        limits: horizontal lines with their names: a tolerance, a bound.
+        zero: what is at most this counts as 0, for which a logarithmic axis has a place of its own.
+        direct: names stand at the ends of the lines and not in the legend.
+        unnamed: they stand elsewhere.
+        dodge: marks that would hide one another are moved a little to the sides.
     """
 
     title: str
@@ -55,33 +65,85 @@ class Panel:
     log_x: int | None = None
     markers: bool = False
     names: tuple[str, ...] = ()
+    percent: bool = False
+    scale: str = ""
+    limits: tuple[tuple[float, str], ...] = ()
+    zero: float = 0.0
+    direct: bool = False
+    unnamed: bool = False
+    dodge: bool = False
+
+    @property
+    def measure(self) -> str:
+        """The label of the y axis on one line."""
+        return self.ylabel.replace("\n", " ")
 
 
-Rows: TypeAlias = list[list[Panel]]
+@dataclass(frozen=True)
+class Interval:
+    """One row of a forest: a value with its intervals, the first drawn thick and the others thin; None where none."""
+
+    label: str
+    mean: float
+    ranges: tuple[tuple[float, float] | None, ...]
+    look: str = ""
 
 
-def seed_curve(arm: Arm, name: str, *, smooth: bool = False) -> Curve | None:
+@dataclass(frozen=True)
+class Forest:
+    """A pair of axes with a row for each difference or effect, and a line at 0."""
+
+    title: str
+    xlabel: str
+    rows: tuple[Interval, ...]
+    percent: bool = False
+
+
+Rows: TypeAlias = Sequence[Sequence[Panel | Forest]]
+
+
+def line_labels(rows: Iterable[Sequence[Panel | Forest]]) -> list[str]:
+    """The names of all lines, each once."""
+    panels = (panel for row in rows for panel in row if isinstance(panel, Panel))
+    return list(dict.fromkeys(curve.label for panel in panels for curve in panel.curves))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Panels in rows, and what is left out of them and why, in sentences."""
+
+    rows: tuple[tuple[Panel | Forest, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def seed_curve(arm: Arm, name: str, *, smooth: bool = False, log: bool = False) -> Curve | None:
     """The mean over seeds of one measurement against the step; None where the seeds share no recorded step.
 
-    `smooth` takes a centred running mean of every seed first, over `smoothing_window` points.
+    `smooth` takes a centred running mean of every seed first, over `smoothing_window` points. On a logarithmic axis
+    the band is the range over seeds: a t interval can reach below 0.
     """
     steps, values = arm.matrix(name)
     if not steps.size:
         return None
-    if smooth:
-        values = running_mean(values, smoothing_window(steps.size))
-    return mean_curve(arm.label, steps.astype(float), values)
+    window = smoothing_window(steps.size) if smooth else 1
+    curve = mean_curve(arm.label, steps.astype(float), running_mean(values, window))
+    if log and curve.band is not None:
+        curve = replace(curve, band=np.stack([values.min(axis=0), values.max(axis=0)]))
+    return replace(curve, raw=values.mean(axis=0)) if window > 1 else curve
 
 
 def mean_curve(label: str, x: Float[np.ndarray, " points"], values: Float[np.ndarray, "seeds points"]) -> Curve:
-    """The mean over seeds with what is drawn beside it: a t interval, or the seeds themselves where they are two."""
-    half = t_half_width(values) if len(values) > 2 else None
-    return Curve(label, x, values.mean(axis=0), half, values if len(values) == 2 else None)
+    """The mean over seeds with what is drawn beside it: a t interval, or the seeds themselves where they are few."""
+    mean = values.mean(axis=0)
+    if len(values) < BAND_SEEDS:
+        return Curve(label, x, mean, seeds=values if len(values) > 1 else None)
+    half = t_half_width(values)
+    return Curve(label, x, mean, np.stack([mean - half, mean + half]))
 
 
 def smoothing_window(points: int) -> int:
-    """An odd number of points, about a fortieth of the curve: 1, which smooths nothing, below 60 points."""
-    return 2 * round(points / 80) + 1 if points >= 60 else 1
+    """An odd number of points, about a tenth of the curve: 1, which smooths nothing, below 20 points."""
+    return 2 * round(points / 20) + 1 if points >= 20 else 1
 
 
 def running_mean(values: Float[np.ndarray, "seeds points"], window: int) -> Float[np.ndarray, "seeds points"]:
@@ -91,80 +153,41 @@ def running_mean(values: Float[np.ndarray, "seeds points"], window: int) -> Floa
     return np.stack([np.convolve(row, kernel, mode="same") / count for row in values])
 
 
-def draw_panels(rows: Rows, looks: Mapping[str, Look]) -> Figure:
-    """Panels in rows, one legend above them. A title that all panels share is the legend's."""
-    columns = max(map(len, rows))
-    figure, axes = grid(len(rows), columns, width=COLUMN if columns == 1 else PAGE, height=1.9 if columns < 3 else 1.7)
-    titles = {panel.title for row in rows for panel in row}
-    places = {(i, j): panel for i, panels in enumerate(rows) for j, panel in enumerate(panels)}
-    for (i, j), ax in np.ndenumerate(axes):
-        panel = places.get((i, j))
-        if panel is None:
-            ax.set_visible(False)
-            continue
-        draw_panel(ax, panel, looks)
-        # What the neighbour says already is not said again.
-        above, below, left = (places.get(place) for place in ((i - 1, j), (i + 1, j), (i, j - 1)))
-        if len(titles) > 1 and (above is None or above.title != panel.title):
-            ax.set_title(panel.title)
-        if below is not None and below.xlabel == panel.xlabel:
-            ax.set_xlabel("")
-        if left is not None and left.ylabel == panel.ylabel:
-            ax.set_ylabel("")
-    add_legend(figure, list(axes.flat), title=titles.pop() if len(titles) == 1 else "")
-    return figure
+def informative(rows: Iterable[Sequence[Panel | Forest]]) -> Sheet:
+    """Leave out panels that show nothing, or one number throughout, and say so."""
+    kept, notes = [], []
+    for row in rows:
+        told = [(panel, "" if isinstance(panel, Forest) else _says_nothing(panel)) for panel in row]
+        notes += [note for _, note in told if note]
+        if shown := tuple(panel for panel, note in told if not note):
+            kept.append(shown)
+    return Sheet(tuple(kept), tuple(dict.fromkeys(notes)))
 
 
-def draw_panel(ax: Axes, panel: Panel, looks: Mapping[str, Look]) -> None:
-    """One pair of axes."""
-    for curve in panel.curves:
-        look = looks[curve.look or curve.label]
-        if curve.points:
-            ax.scatter(curve.x, curve.y, s=11, facecolor="white", edgecolor=look.color, linewidth=0.8, zorder=3)
-            continue
-        marker = look.marker if panel.markers else None
-        ax.plot(curve.x, curve.y, label=curve.label, marker=marker, **look.line)
-        if curve.seeds is not None:
-            ax.plot(curve.x, curve.seeds.T, color=look.color, linewidth=0.5, alpha=0.6)
-        if curve.half is not None:
-            ax.fill_between(
-                curve.x, curve.y - curve.half, curve.y + curve.half, color=look.color, alpha=0.14, linewidth=0
-            )
-    ax.set_xlabel(panel.xlabel)
-    ax.set_ylabel(panel.ylabel)
-    if panel.log_y:
-        ax.set_yscale("log")
-    if panel.log_x:
-        ax.set_xscale("log", base=panel.log_x)
-        ticks = sorted({float(x) for curve in panel.curves for x in curve.x if x > 0})
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.xaxis.set_minor_locator(NullLocator())
-    elif panel.names:
-        ax.set_xticks(range(len(panel.names)), panel.names)
-    elif all((curve.x == curve.x.round()).all() for curve in panel.curves):
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.margins(x=0.01)
-    if limits := _limits(panel):
-        ax.set_ylim(*limits)
+def drawable(sheets: Mapping[str, Sheet], *, without: str) -> dict[str, Sheet]:
+    """Those on which something is left.
+
+    Raises:
+        MissingData: none; the reason is what was left out, or `without`.
+    """
+    found = {name: sheet for name, sheet in sheets.items() if sheet.rows}
+    if not found:
+        notes = dict.fromkeys(note for sheet in sheets.values() for note in sheet.notes)
+        raise MissingData("; ".join(notes) or without)
+    return found
 
 
-ROUNDING = 1e-6
-"""Lines that differ by less are drawn as equal: gradients of a float32 model agree to about 1e-7."""
-
-
-def _limits(panel: Panel) -> tuple[float, float] | None:
-    """Room for every line, and for bands up to the lines' own spread, which those of few seeds can far exceed."""
-    drawn = [curve for curve in panel.curves if np.isfinite(curve.y).any()]
-    if panel.log_y or not drawn:
-        return None
-    lines = np.concatenate([np.ravel(curve.y if curve.seeds is None else curve.seeds) for curve in drawn])
-    low, high = float(np.nanmin(lines)), float(np.nanmax(lines))
-    size = max(abs(low), abs(high))
-    if high - low <= ROUNDING * max(size, 1.0):
-        return low - 0.05 * max(size, 1.0), high + 0.05 * max(size, 1.0)
-    room = 0.75 * max(high - low, 0.05 * size)
-    bands = [(curve.y - curve.half, curve.y + curve.half) for curve in drawn if curve.half is not None]
-    bottom = max(min([low, *(float(below.min()) for below, _ in bands)]), low - room)
-    top = min(max([high, *(float(above.max()) for _, above in bands)]), high + room)
-    margin = 0.04 * (top - bottom)
-    return bottom - margin, top + margin
+def _says_nothing(panel: Panel) -> str:
+    """Why the panel is not worth its place; empty where it is."""
+    drawn = [curve.y[np.isfinite(curve.y)] for curve in panel.curves]
+    values = np.concatenate(drawn) if drawn else np.array([])
+    values = np.where(np.abs(values) <= panel.zero, 0.0, values)
+    where = f" ({panel.title})" if panel.title else ""
+    if not values.size:
+        return f"{panel.measure}{where}: not measured"
+    # A logarithmic axis shows rounding as what it is; on another it would look like a difference.
+    least = 0.0 if panel.log_y else ROUNDING * max(float(np.abs(values).max()), 1.0)
+    if float(np.ptp(values)) <= least:
+        mean = float(values.mean())
+        return f"{panel.measure}{where}: {0.0 if abs(mean) < ROUNDING else mean:.4g} throughout"
+    return ""

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from figures.curves import Curve, MissingData, Panel, Rows, draw_panels
+from figures.curves import Curve, MissingData, Panel, Rows, line_labels
+from figures.looks import shades
+from figures.panels import draw_panels
 from figures.runs import Results
-from figures.style import Look, shades
+from figures.style import Style
 
-_MEASURES = {"success": "success probability", "length_wrong": "length of wrong\nresponses (tokens)"}
+_MEASURES = {"success": "success probability\n(exact, %)", "length_wrong": "length of wrong\nresponses (exact, tokens)"}
 CRITICS = {"history": "critic of histories", "state": "critic of states", "exact": "exact advantages"}
 
 
@@ -25,7 +27,14 @@ def staleness(results: Results) -> Mapping[str, Rows]:
             ages = [age_name(age) for age in data["refresh_every"]]
             found[problem] = [
                 [
-                    Panel(results.titles[key], "step", label, tuple(map(_line, ages, curves[name])))
+                    Panel(
+                        results.titles[key],
+                        "step",
+                        label,
+                        tuple(map(_line, ages, curves[name])),
+                        percent=name == "success",
+                        scale=name,
+                    )
                     for key, curves in data["methods"].items()
                 ]
                 for name, label in _MEASURES.items()
@@ -35,9 +44,9 @@ def staleness(results: Results) -> Mapping[str, Rows]:
     return found
 
 
-def draw_staleness(rows: Rows, _: Mapping[str, Look]) -> Figure:
+def draw_staleness(rows: Rows, style: Style) -> Figure:
     """The fresher the samples, the darker the line."""
-    return draw_panels(rows, shades(curve.label for curve in rows[0][0].curves))
+    return draw_panels(rows, style.plus(shades(line_labels(rows))))
 
 
 def critics(results: Results) -> Mapping[str, Rows]:
@@ -46,7 +55,7 @@ def critics(results: Results) -> Mapping[str, Rows]:
     Raises:
         MissingData: no checked problem has states that several histories lead to.
     """
-    row = []
+    row: list[Panel] = []
     for problem, check in results.checks.items():
         if data := check.get("critic"):
             x = np.array(data["responses"], dtype=float)
@@ -59,9 +68,9 @@ def critics(results: Results) -> Mapping[str, Rows]:
     return {"": [row[start : start + 3] for start in range(0, len(row), 3)]}
 
 
-def draw_critics(rows: Rows, _: Mapping[str, Look]) -> Figure:
+def draw_critics(rows: Rows, style: Style) -> Figure:
     """Looks of their own: critics are no methods."""
-    return draw_panels(rows, shades(CRITICS.values()))
+    return draw_panels(rows, style.plus(shades(CRITICS.values())))
 
 
 def age_name(refresh_every: int | None) -> str:

@@ -2,6 +2,7 @@
 
 import html
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +16,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from figures.curves import MissingData
+from figures.looks import GREY
+from figures.numbers import Number
 from figures.runs import Arm, Results, Run, panels
-from figures.style import GREY, PAGE, Look
+from figures.style import SMALLEST, Style
 from figures.training import require_arms
 
 COLORS = "RdBu"
 """Blue pushes a token up, red pushes it down; white leaves it alone."""
-_LINE = 56  # Characters on one line of half a page.
+_SIGN = 0.602 * SMALLEST / 72  # Inches: a sign of DejaVu Sans Mono.
 _GAP = 0.5  # Between tokens, in characters.
 _TOKENS = 160  # Of a longer response only so many are drawn.
 
 
 @dataclass(frozen=True)
 class Response:
-    """One response under one method. `weights` is -d loss / d log-probability of every token."""
+    """One response under one method.
+
+    `weights` is -d loss / d log-probability of every token, times the responses in the batch: A/L under a mean over
+    the tokens of each response.
+    """
 
     tokens: tuple[str, ...]
     weights: tuple[float, ...]
@@ -44,9 +51,9 @@ class Response:
     def verdict(self) -> str:
         """Outcome, length and the range of the weights, in words."""
         low, high = min(self.weights), max(self.weights)
-        spread = f"{low:+.2g}" if np.isclose(low, high, rtol=1e-4, atol=0) else f"{low:+.2g} … {high:+.2g}"
-        outcome = "correct" if self.correct else "wrong"
-        return f"{outcome}, {len(self.tokens)} tokens, weight of a token {spread}".replace("-", "−")
+        alike = np.isclose(low, high, rtol=1e-4, atol=0)
+        spread = signed_weight(low) if alike else f"{signed_weight(low)} … {signed_weight(high)}"
+        return f"{'correct' if self.correct else 'wrong'}, {len(self.tokens)} tokens, weight {spread}"
 
 
 @dataclass(frozen=True)
@@ -80,21 +87,40 @@ def weight_pairs(results: Results) -> Mapping[str, Pair]:
     return found
 
 
-def draw_weights(pair: Pair, _: Mapping[str, Look]) -> Figure:
-    """Tokens in boxes coloured by their weight, relative to the largest weight of the method."""
-    heights = [1.3 + max(len(_wrap(response.tokens)) for response in row) for row in pair.rows]
-    figure = Figure(figsize=(PAGE, 0.16 * sum(heights) + 0.85), layout="constrained")
+def draw_weights(pair: Pair, style: Style) -> Figure:
+    """Tokens in boxes coloured by their weight, on one scale, so that the methods' magnitudes can be compared."""
+    width = style.page
+    line = int((width / 2 - 0.08) / _SIGN) - 1
+    heights = [1.3 + max(len(_wrap(response.tokens, line)) for response in row) for row in pair.rows]
+    figure = Figure(figsize=(width, 0.17 * sum(heights) + 0.95), layout="constrained")
     axes = figure.subplots(len(pair.rows), 2, squeeze=False, height_ratios=heights)
+    scale = _scale(pair)
     for row, responses, height in zip(axes, pair.rows, heights, strict=True):
-        for column, (ax, response) in enumerate(zip(row, responses, strict=True)):
-            _draw_response(ax, response, _scale(pair, column), height)
+        for ax, response in zip(row, responses, strict=True):
+            _draw_response(ax, response, scale, height, line)
     for ax, label in zip(axes[0], pair.labels, strict=True):
-        ax.set_title(label, fontweight="bold", loc="left", pad=3)
-    mappable = ScalarMappable(Normalize(-1, 1), COLORS)
-    bar = figure.colorbar(mappable, ax=list(axes.flat), orientation="horizontal", aspect=50, shrink=0.55, pad=0.02)
-    bar.set_label("weight of the token, relative to the method's largest here")
-    bar.set_ticks([-1, 0, 1], labels=["−1 (pushed down)", "0", "1 (pushed up)"])
+        ax.set_title(textwrap.fill(label, int(line * 0.9)), fontweight="bold", loc="left", pad=3)
+    mappable = ScalarMappable(Normalize(-scale, scale), COLORS)
+    bar = figure.colorbar(mappable, ax=list(axes.flat), orientation="horizontal", aspect=50, shrink=0.7, pad=0.02)
+    bar.set_label("weight of the token × responses in the batch")
+    bar.set_ticks([-scale, 0, scale], labels=[f"{signed_weight(-scale)}", "0", f"{signed_weight(scale)}"])
     return figure
+
+
+def token_numbers(pair: Pair) -> tuple[tuple[str, ...], list[Number]]:
+    """Columns and rows: the weight of every token of every response shown."""
+    rows: list[Number] = [
+        (label, number + 1, place + 1, token, weight, response.reward)
+        for number, responses in enumerate(pair.rows)
+        for label, response in zip(pair.labels, responses, strict=True)
+        for place, (token, weight) in enumerate(zip(response.tokens, response.weights, strict=True))
+    ]
+    return ("method", "response", "position", "token", "weight times batch", "reward"), rows
+
+
+def signed_weight(value: float) -> str:
+    """A weight with its sign; zero has none."""
+    return f"{value:+.2g}".replace("-", "−") if value else "0"
 
 
 def weights_html(pair: Pair) -> str:
@@ -102,8 +128,8 @@ def weights_html(pair: Pair) -> str:
     rows = ["<tr>" + "".join(f"<th>{html.escape(label)}</th>" for label in pair.labels) + "</tr>"]
     for responses in pair.rows:
         cells = (
-            f"<td><small>{html.escape(response.verdict)}</small><br>{_spans(response, _scale(pair, column))}</td>"
-            for column, response in enumerate(responses)
+            f"<td><small>{html.escape(response.verdict)}</small><br>{_spans(response, _scale(pair))}</td>"
+            for response in responses
         )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return '<table class="weights">\n' + "\n".join(rows) + "\n</table>"
@@ -151,23 +177,24 @@ def _by_prompt(run: Run) -> dict[tuple[int, str], dict[str, Response]]:
     found: dict[tuple[int, str], dict[str, Response]] = {}
     for row in run.samples:
         if row.get("weights") and len(row["weights"]) == len(row["tokens"]):
-            response = Response(tuple(row["tokens"]), tuple(row["weights"]), float(row["reward"]), int(row["step"]))
+            weights = tuple(run.batch_size * weight for weight in row["weights"])
+            response = Response(tuple(row["tokens"]), weights, float(row["reward"]), int(row["step"]))
             found.setdefault((response.step, row["prompt"]), {})[row["completion"]] = response
     return found
 
 
-def _scale(pair: Pair, column: int) -> float:
-    """The largest weight that the method gives in the picture."""
-    return max(abs(weight) for row in pair.rows for weight in row[column].weights) or 1.0
+def _scale(pair: Pair) -> float:
+    """The largest weight in the picture."""
+    return max(abs(weight) for row in pair.rows for response in row for weight in response.weights) or 1.0
 
 
-def _wrap(tokens: Sequence[str]) -> list[list[tuple[int, str, float]]]:
+def _wrap(tokens: Sequence[str], width: int) -> list[list[tuple[int, str, float]]]:
     """Lines of (index, text, column); the rest of a long response is left out."""
     lines: list[list[tuple[int, str, float]]] = [[]]
     column = 0.0
     for index, token in enumerate(tokens[:_TOKENS]):
-        text = visible(token)[:_LINE]
-        if lines[-1] and column + len(text) > _LINE:
+        text = visible(token)[:width]
+        if lines[-1] and column + len(text) > width:
             lines.append([])
             column = 0.0
         lines[-1].append((index, text, column))
@@ -175,13 +202,13 @@ def _wrap(tokens: Sequence[str]) -> list[list[tuple[int, str, float]]]:
     return lines
 
 
-def _draw_response(ax: Axes, response: Response, scale: float, height: float) -> None:
+def _draw_response(ax: Axes, response: Response, scale: float, height: float, width: int) -> None:
     colors = matplotlib.colormaps[COLORS]
-    ax.set_xlim(-0.5, _LINE + 0.5)
+    ax.set_xlim(-0.5, width + 0.5)
     ax.set_ylim(height, 0)
     ax.axis("off")
-    ax.text(0, 0.45, response.verdict, color=GREY, fontsize=6.5, va="center")
-    for number, line in enumerate(_wrap(response.tokens)):
+    ax.text(0, 0.45, response.verdict, color=GREY, fontsize=SMALLEST, va="center")
+    for number, line in enumerate(_wrap(response.tokens, width)):
         for index, text, column in line:
             value = response.weights[index] / scale
             box = Rectangle((column - 0.1, number + 1.05), len(text) + 0.2, 0.9, facecolor=_shade(colors, value), lw=0)
@@ -191,7 +218,7 @@ def _draw_response(ax: Axes, response: Response, scale: float, height: float) ->
                 number + 1.53,
                 text,
                 family="DejaVu Sans Mono",
-                fontsize=6.3,
+                fontsize=SMALLEST,
                 ha="center",
                 va="center",
                 color="white" if abs(value) > 0.75 else "black",
@@ -209,5 +236,5 @@ def _spans(response: Response, scale: float) -> str:
     for token, weight in zip(response.tokens, response.weights, strict=True):
         ink = "#fff" if abs(weight / scale) > 0.75 else "#000"
         style = f"background:{_shade(colors, weight / scale)};color:{ink}"
-        spans.append(f'<span style="{style}" title="{weight:.3e}">{html.escape(visible(token))}</span>')
+        spans.append(f'<span style="{style}" title="{signed_weight(weight)}">{html.escape(visible(token))}</span>')
     return " ".join(spans)

@@ -1,5 +1,6 @@
 """What a response's length does to the weight of its tokens: the scaled advantage A/L, as training used it."""
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +9,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from figures.curves import MissingData
+from figures.looks import GREY, NEGATIVE, POSITIVE
 from figures.runs import Arm, Results, panels
-from figures.style import COLUMN, GREY, NEGATIVE, PAGE, POSITIVE, Look, grid
+from figures.style import Style, add_legend, columns_for, grid
 from figures.training import require_arms
 
 
@@ -38,13 +40,14 @@ def scaled_advantages(results: Results) -> Mapping[str, tuple[Weights, ...]]:
     return found if len(found) > 1 else {"": next(iter(found.values()))}
 
 
-def draw_scaled_advantages(arms: tuple[Weights, ...], _: Mapping[str, Look]) -> Figure:
-    """A panel a method, a point a response, and ±1/L for orientation."""
-    columns = 2 if len(arms) == 4 else min(3, len(arms))
+def draw_scaled_advantages(arms: tuple[Weights, ...], style: Style) -> Figure:
+    """A panel a method, a point a response, ±1/L for orientation; one scale, so that magnitudes can be compared."""
+    width = style.column if len(arms) == 1 else style.page
+    columns = columns_for(len(arms), width)
     rows = -(-len(arms) // columns)
-    figure, axes = grid(rows, columns, width=COLUMN if columns == 1 else PAGE, height=1.75, sharex=True)
-    longest = max(float(weights.length.max()) for weights in arms)
-    lengths = np.linspace(1, longest * 1.05, 200)
+    figure, axes = grid(rows, columns, width=width, height=1.6, sharex=True, sharey=True)
+    lengths = np.linspace(1, max(float(weights.length.max()) for weights in arms) * 1.05, 200)
+    reach = max(float(np.abs(weights.weight).max()) for weights in arms) or 1.0
     for place, ax in enumerate(axes.flat):
         if place >= len(arms):
             ax.set_visible(False)
@@ -54,38 +57,26 @@ def draw_scaled_advantages(arms: tuple[Weights, ...], _: Mapping[str, Look]) -> 
             ax.plot(lengths, sign / lengths, color=GREY, linewidth=0.7, linestyle=":", label="±1/L")
         for correct, color, marker, label in ((1, POSITIVE, "o", "correct"), (0, NEGATIVE, "x", "wrong")):
             chosen = weights.correct == correct
-            ax.scatter(
-                weights.length[chosen],
-                weights.weight[chosen],
-                s=9,
-                color=color,
-                marker=marker,
-                linewidth=0.8,
-                label=label,
-            )
+            x, y = weights.length[chosen], weights.weight[chosen]
+            ax.scatter(x, y, s=9, color=color, marker=marker, linewidth=0.8, label=label)
         ax.axhline(0, color="#333333", linewidth=0.5)
-        reach = max(float(np.abs(weights.weight).max()), 1e-12)
         ax.set_ylim(-1.15 * reach, 1.15 * reach)
-        ax.set_title(weights.label)
-        if place // columns == rows - 1 or place + columns >= len(arms):
+        ax.set_title(textwrap.fill(weights.label, 26))
+        if place + columns >= len(arms):
             ax.set_xlabel("response length L (tokens)")
             ax.tick_params(labelbottom=True)
         if place % columns == 0:
             ax.set_ylabel("weight of a token\n× batch size")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    entries = dict(zip(labels, handles, strict=True))
-    figure.set_figheight(figure.get_figheight() + 0.2)
-    figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=3)
+    add_legend(figure, list(axes.flat))
     return figure
 
 
 def _weights(arm: Arm) -> Weights | None:
     points = []
     for run in arm.runs:
-        batch = int(run.config.get("num_prompts", 1)) * int(run.config.get("num_generations", 1))
         for row in run.samples:
             if row.get("weights"):
-                weight = batch * float(np.mean(row["weights"]))
+                weight = run.batch_size * float(np.mean(row["weights"]))
                 points.append((len(row["weights"]), weight, float(row["reward"] >= 1)))
     if not points:
         return None

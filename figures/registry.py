@@ -7,22 +7,26 @@ is not there), a function that draws it, and an entry here.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from matplotlib.figure import Figure
 
 from figures import dynamics, tables, theory, training, verdicts
+from figures.captions import ablated_on, checked_on, swept_on, trained_on
 from figures.credit import credit_variances, draw_credit_variances
-from figures.curves import draw_panels
-from figures.heatmap import draw_weights, weight_pairs
+from figures.heatmap import draw_weights, token_numbers, weight_pairs
 from figures.length import draw_scaled_advantages, scaled_advantages
+from figures.numbers import Number
+from figures.panels import draw_panels
 from figures.runs import Results
-from figures.style import Look
+from figures.style import Style
 from figures.tables import Table
-from figures.tree import draw_tree, trees
+from figures.tree import draw_tree, node_numbers, trees
 from figures.verdicts import Verdict
 
 THEORY, TRAINING = "Exact computation", "Training"
+
+Context: TypeAlias = Callable[[Results, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,10 @@ class Plot:
         section: the part of the report that it belongs to.
         title, caption: what it shows, and how to read it.
         prepare: from results to the data of one or several pictures, by suffix of the file name ("" for one).
-        draw: from data to a picture.
+        draw: from data and style to a picture, as wide as `style.column` or `style.page` says.
         judge: the sentences about it that the data decide.
+        context: what its caption says of task, model, seeds, group size, learning rate and batch.
+        numbers: columns and rows for the file of numbers beside it; None reads them off the picture.
     """
 
     id: str
@@ -43,8 +49,10 @@ class Plot:
     title: str
     caption: str
     prepare: Callable[[Results], Mapping[str, Any]]
-    draw: Callable[[Any, Mapping[str, Look]], Figure]
+    draw: Callable[[Any, Style], Figure]
     judge: Callable[[Results], list[Verdict]] | None = None
+    context: Context
+    numbers: Callable[[Any], tuple[tuple[str, ...], list[Number]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,22 +67,28 @@ def _steps(measurements: training.Measurements) -> Callable[[Results], Mapping[s
     return partial(training.against_step, measurements=measurements)
 
 
-_BANDS = "Lines are means over seeds, bands 95 % t intervals; of two seeds the thin lines are the seeds themselves."
+_BANDS = (
+    "Lines are means over seeds; from five seeds bands are 95 % t intervals, of fewer the thin lines are the seeds "
+    "themselves."
+)
 
 PLOTS = (
     Plot(
         id="mdp-and-bandit",
         section=THEORY,
+        context=checked_on,
         title="A token MDP and the bandit it is",
         caption="Left: states are prefixes, so each has one history and the MDP is a tree. Right: the same problem "
         "with one arm a response, in the same rows. Edges are as wide as the prefix is likely.",
         prepare=trees,
         draw=draw_tree,
+        numbers=node_numbers,
         judge=verdicts.reductions,
     ),
     Plot(
         id="effective-objective",
         section=THEORY,
+        context=checked_on,
         title="Coefficient c(p) and effective objective Φ(p)",
         caption="On-policy, binary reward, no division by the length: the expected gradient of a method is c(p) ∇p, "
         "and ascent climbs Φ with Φ' = c. Methods on one line have the same c. Circles: exact gradients of the "
@@ -86,9 +100,11 @@ PLOTS = (
     Plot(
         id="inner-steps",
         section=THEORY,
+        context=checked_on,
         title="Several optimiser steps on one batch",
         caption="Each method takes gradient steps on one batch of a small MDP; before each step its gradient, by "
-        "autodiff, is held against that of outcome-weighted SFT with the same advantages. Step 0 is on-policy.",
+        "autodiff, is held against that of outcome-weighted SFT with the same advantages. Step 0 is on-policy. Lines "
+        "are means over batches, bands the range over them; 0 stands for errors of rounding.",
         prepare=theory.inner_steps,
         draw=draw_panels,
         judge=verdicts.off_policy,
@@ -96,16 +112,18 @@ PLOTS = (
     Plot(
         id="departures",
         section=THEORY,
+        context=checked_on,
         title="What else ends the equality",
         caption="Above: the policy moves away from the one that sampled, by noise on every logit. Below: a KL term "
         "with coefficient β in GRPO's loss, on-policy, in its three estimators. Both against outcome-weighted SFT. "
-        "Errors of 0 have no place on a logarithmic axis.",
+        "Lines are means over batches, bands the range over them; 0 stands for errors of rounding.",
         prepare=theory.departures,
         draw=theory.draw_departures,
     ),
     Plot(
         id="credit-variance",
         section=THEORY,
+        context=checked_on,
         title="What uniform credit costs",
         caption="Exact variance of one response's gradient, summed over all logits and prompts, relative to that of "
         "crediting each token with its own advantage A(s, a). All four have the same mean.",
@@ -116,6 +134,7 @@ PLOTS = (
     Plot(
         id="critic",
         section=THEORY,
+        context=checked_on,
         title="What a critic gains where states recombine",
         caption="Where several histories lead to one state (A1 dropped), a critic of states learns from all of them. "
         "The error is that of one further response's gradient, bias and variance together; uniform credit with the "
@@ -127,6 +146,7 @@ PLOTS = (
     Plot(
         id="staleness",
         section=THEORY,
+        context=checked_on,
         title="From on-policy training to supervised fine-tuning",
         caption="Exact training from one policy, whose samples are refreshed at every step, every few steps, or never: "
         "supervised fine-tuning on a fixed data set.",
@@ -137,15 +157,17 @@ PLOTS = (
     Plot(
         id="accuracy",
         section=TRAINING,
+        context=trained_on,
         title="Reward in training and success on held-out prompts",
         caption=_BANDS,
-        prepare=_steps(training.ACCURACY),
+        prepare=training.accuracy,
         draw=draw_panels,
         judge=verdicts.success,
     ),
     Plot(
         id="pass-at-k",
         section=TRAINING,
+        context=trained_on,
         title="pass@k after training",
         caption=f"Unbiased estimate from several samples a prompt, at the last evaluation. {_BANDS}",
         prepare=training.pass_at_k,
@@ -155,6 +177,7 @@ PLOTS = (
     Plot(
         id="length",
         section=TRAINING,
+        context=trained_on,
         title="Mean response length",
         caption=_BANDS,
         prepare=_steps(training.LENGTH),
@@ -164,6 +187,7 @@ PLOTS = (
     Plot(
         id="length-by-outcome",
         section=TRAINING,
+        context=trained_on,
         title="Length of correct and of incorrect responses",
         caption="In training the pools of correct and incorrect responses change with the prompts of the step; on "
         f"held-out prompts the prompts are fixed, the pools still change as the model learns. {_BANDS}",
@@ -174,6 +198,7 @@ PLOTS = (
     Plot(
         id="scaled-advantage",
         section=TRAINING,
+        context=trained_on,
         title="Scaled advantage against length",
         caption="Every point is a response sampled in training: the weight of its tokens times the number of responses "
         "in the batch. With a mean over the tokens of each response this is A/L.",
@@ -183,16 +208,19 @@ PLOTS = (
     Plot(
         id="token-weights",
         section=TRAINING,
+        context=trained_on,
         title="The weight of every token",
         caption="Responses to one prompt under two methods, the same responses where both sampled them. Blue tokens "
         "are made likelier, red ones less likely.",
         prepare=weight_pairs,
         draw=draw_weights,
+        numbers=token_numbers,
         judge=verdicts.weights,
     ),
     Plot(
         id="probe",
         section=TRAINING,
+        context=trained_on,
         title="The equivalence, measured on the model being trained",
         caption=f"The method's gradient against that of outcome-weighted SFT, on the batch of the step. In "
         f"float32, errors of about 1e-7 are rounding. {_BANDS}",
@@ -203,6 +231,7 @@ PLOTS = (
     Plot(
         id="probe-by-layer",
         section=TRAINING,
+        context=trained_on,
         title="The equivalence, layer by layer",
         caption=f"The same comparison for the gradient of every layer, averaged over the probes of a run. {_BANDS}",
         prepare=training.by_layer,
@@ -211,6 +240,7 @@ PLOTS = (
     Plot(
         id="off-policy",
         section=TRAINING,
+        context=ablated_on,
         title="The equivalence when a batch is used several times",
         caption=f"The probe of the last update of each step, for runs that differ in nothing else. {_BANDS}",
         prepare=training.off_policy,
@@ -219,6 +249,7 @@ PLOTS = (
     Plot(
         id="dial",
         section=TRAINING,
+        context=trained_on,
         title="Success and equivalence against inner steps or staleness",
         caption=f"At the end of training. {_BANDS}",
         prepare=training.dials,
@@ -227,6 +258,7 @@ PLOTS = (
     Plot(
         id="entropy",
         section=TRAINING,
+        context=trained_on,
         title="Entropy",
         caption=_BANDS,
         prepare=_steps(training.ENTROPY),
@@ -236,6 +268,7 @@ PLOTS = (
     Plot(
         id="diagnostics",
         section=TRAINING,
+        context=trained_on,
         title="Diagnostics of training",
         caption=_BANDS,
         prepare=_steps(training.DIAGNOSTICS),
@@ -244,6 +277,7 @@ PLOTS = (
     Plot(
         id="learning-rate",
         section=TRAINING,
+        context=swept_on,
         title="The sweep that chose learning rates",
         caption="Mean training reward over the last quarter of the steps, on seeds of the sweep's own.",
         prepare=training.learning_rates,

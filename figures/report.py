@@ -199,13 +199,13 @@ def _setup(results: Results) -> str:
             f"On {task}, all runs start from the one model {model}; the seeds ({', '.join(map(str, seeds))}) decide "
             f"the order of prompts and the sampling. The reference is {arms[0].label}."
         )
-    selection = (results.comparison or {}).get("selection")
-    if selection:
+    selections = [comparison["selection"] for comparison in results.comparisons if comparison.get("selection")]
+    for selection in selections:
         rates, swept = (", ".join(f"{x:g}" for x in selection[name]) for name in ("learning_rates", "seeds"))
         lines.append(
             f"The learning rate of each method was chosen among {rates} by the {selection['rule']} (seeds {swept})."
         )
-    elif results.comparison:
+    if results.comparisons and not selections:
         lines.append("All methods were trained at one learning rate, which was not tuned for any of them here.")
     unfinished = [run for run in results.runs if run.last_step < run.num_steps]
     if unfinished:
@@ -219,9 +219,9 @@ def _setup(results: Results) -> str:
 def _figures(rendering: Rendering, section: str, out: Path) -> list[str]:
     parts = []
     for plot in dict.fromkeys(item.plot for item in rendering.drawn if item.plot.section == section):
-        parts += [f"### {plot.title}", plot.caption]
-        pictures = [_picture(item, out) for item in rendering.drawn if item.plot is plot]
-        parts.append(pictures[0])
+        drawn = [item for item in rendering.drawn if item.plot is plot]
+        pictures = [_picture(item, out) for item in drawn]
+        parts += [f"### {plot.title}", pictures[0], drawn[0].caption]
         if pictures[1:]:
             parts += _folded(f"{len(pictures) - 1} more", *pictures[1:])
         parts += _lines(rendering.verdicts.get(plot.id, ()))

@@ -6,7 +6,7 @@ in everything but the seed are repetitions of one `Arm`; runs that differ in any
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,11 @@ INDIVIDUAL = ("seed", "versions", "hardware")
 CLAIM = ("grpo", "f-isft-pm")
 """The methods that the claim under test says are one: shown first where no comparison gives an order."""
 
-SWEEP = "sweep"
-"""The directory of the runs that choose learning rates."""
+COMPARED, SWEEP = "runs", "sweep"
+"""The directories of the runs that are compared, and of those that choose learning rates."""
+
+REFERENCE_PROBLEM = "two-letter-words"
+"""Of the exactly checked problems the one that is shown first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,11 @@ class Run:
     def model(self) -> str:
         """What it trains: the last part of a directory, or a hub name."""
         return _short(self.config.get("model"))
+
+    @property
+    def batch_size(self) -> int:
+        """Responses of a step; 1 where the configuration is silent."""
+        return int(self.config.get("num_prompts", 1)) * int(self.config.get("num_generations", 1))
 
     @property
     def num_steps(self) -> int:
@@ -134,7 +142,8 @@ class Results:
     Attributes:
         runs: what is compared: the runs below `runs/`, or all runs where there is no such directory.
         others: the runs below other directories, by the name of the directory: sweeps and single ablations.
-        checks: by the name of the problem.
+        checks: by the name of the problem, the reference problem first.
+        comparisons: what `rino compare` said of them.
     """
 
     directory: Path
@@ -142,13 +151,13 @@ class Results:
     others: Mapping[str, tuple[Run, ...]]
     checks: Mapping[str, Row]
     proof: Row | None
-    comparison: Row | None
+    comparisons: tuple[Row, ...] = ()
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The compared runs as repetitions of experiments, in the order of the comparison; the reference is first."""
-        order = [row["key"] for row in self.comparison["methods"]] if self.comparison else CLAIM
-        rank = {method: place for place, method in enumerate(order)}
+        order = dict.fromkeys(row["key"] for comparison in self.comparisons for row in comparison["methods"])
+        rank = {method: place for place, method in enumerate(order or CLAIM)}
         return tuple(sorted(group_runs(self.runs), key=lambda arm: rank.get(arm.method, len(rank))))
 
     @cached_property
@@ -157,6 +166,11 @@ class Results:
         others = [run for name, runs in self.others.items() if name != SWEEP for run in runs]
         methods = {run.method for run in others}
         return group_runs([*(run for run in self.runs if run.method in methods), *others])
+
+    @cached_property
+    def sweep(self) -> tuple[Arm, ...]:
+        """The runs that chose learning rates."""
+        return group_runs(self.others.get(SWEEP, ()))
 
     @cached_property
     def all_arms(self) -> tuple[Arm, ...]:
@@ -172,13 +186,6 @@ class Results:
         return tuple(dict.fromkeys((*trained, *drawn, *checked)))
 
     @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """All names that figures use for lines: the arms, then the titles of the methods."""
-        arms = [arm.label for arm in (*self.arms, *self.ablations)]
-        swept = [run.title for run in self.others.get(SWEEP, ())]
-        return tuple(dict.fromkeys((*arms, *(self.titles[key] for key in self.methods), *swept)))
-
-    @cached_property
     def titles(self) -> Mapping[str, str]:
         """The title of every method; its key where no file gives a title."""
         checked = {
@@ -187,36 +194,62 @@ class Results:
         return {**checked, **{run.method: run.title for run in self.runs}}
 
 
-def read_results(directory: Path) -> Results:
-    """Read everything below `directory`: runs at any depth, `check/*.json`, `prove.json`, `comparison.json`.
+def read_results(first: Path, *more: Path) -> Results:
+    """Read everything below each directory: runs at any depth, `check/*.json`, `prove.json`, `comparison.json`.
+
+    A directory with a `comparison.json` of its own, at whatever depth, is a comparison of its own, and all are read.
 
     Raises:
         InputError: no such directory, nothing to draw in it, or a malformed file (named, with its line).
     """
+    found = [_read_directory(directory) for directory in dict.fromkeys((first, *more))]
+    others: dict[str, tuple[Run, ...]] = {}
+    for results in found:
+        for name, runs in results.others.items():
+            others[name] = _once((*others.get(name, ()), *runs))
+    checks = {name: check for results in reversed(found) for name, check in results.checks.items()}
+    return Results(
+        first,
+        _once([run for results in found for run in results.runs]),
+        others,
+        {name: checks[name] for name in sorted(checks, key=lambda name: (name != REFERENCE_PROBLEM, name))},
+        next((results.proof for results in found if results.proof is not None), None),
+        tuple(comparison for results in found for comparison in results.comparisons),
+    )
+
+
+def _read_directory(directory: Path) -> Results:
     if not directory.is_dir():
         what = "is a file" if directory.exists() else "does not exist"
         raise InputError(
             f"{directory} {what}; a directory of results is needed",
             mend="give the --out directory of `rino reproduce` or `rino compare`, or one run directory",
         )
+    roots = {directory, *(path.parent for path in directory.rglob("comparison.json"))}
     paths = sorted(path.parent for path in directory.rglob("config.json") if (path.parent / "metrics.jsonl").exists())
     reading: Sequence[Path] | Iterator[Path] = track(paths, description="runs") if len(paths) > 8 else paths
     places: dict[str, list[Run]] = {}
     for path in reading:
-        name = path.relative_to(directory).parts[0] if path != directory else ""
-        places.setdefault(name if (directory / "runs").is_dir() else "runs", []).append(read_run(path))
-    runs = tuple(places.pop("runs", ()))
+        root = max((root for root in roots if path.is_relative_to(root)), key=lambda root: len(root.parts))
+        name = path.relative_to(root).parts[0] if path != root and (root / COMPARED).is_dir() else COMPARED
+        places.setdefault(name, []).append(read_run(path))
+    runs = tuple(places.pop(COMPARED, ()))
     checks = _read_checks(directory / "check")
     proof = _read_optional(directory / "prove.json")
-    comparison = _read_optional(directory / "comparison.json")
-    if not (runs or places or checks or proof or comparison):
+    comparisons = tuple(_read_object(path) for path in sorted(directory.rglob("comparison.json")))
+    if not (runs or places or checks or proof or comparisons):
         raise InputError(
             f"{directory} holds nothing to draw: no run (config.json beside metrics.jsonl), no check/*.json, "
             "no prove.json, no comparison.json",
             mend="make some results first: rino reproduce --quick --out DIR",
         )
     others = {name: tuple(found) for name, found in places.items()}
-    return Results(directory, runs, others, checks, proof, comparison)
+    return Results(directory, runs, others, checks, proof, comparisons)
+
+
+def _once(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Directories may lie in one another; a run counts once."""
+    return tuple({run.path.resolve(): run for run in runs}.values())
 
 
 def _read_checks(directory: Path) -> dict[str, Row]:

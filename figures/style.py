@@ -1,55 +1,52 @@
-"""One style for every figure: paper widths, colours that colour-blind readers can tell apart, one look per method.
+"""One style for every figure: the widths of a paper, type of 7 points or more at that width, legends that fit.
 
 Figures are made without pyplot, so no global state is touched and nothing needs closing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import difflib
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import to_hex
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from figures.looks import BEFORE, DASHED, GREY, Look, method_look
 from rino_base.files import atomic_path
+from rino_base.messages import InputError
 
 Format = Literal["png", "pdf", "svg"]
 
-COLUMN = 3.3
-"""Width of one column of a paper, inches."""
-PAGE = 6.8
-"""Width of a page of a paper, inches."""
+COLUMN, TEXT, PAGE = 3.3, 5.5, 6.8
+"""Inches: one column of a two-column paper, the text of a one-column paper, both columns."""
+SMALLEST = 7.0
+"""Points: no text in a figure is smaller, so that it can be read at the width it is made for."""
+FONT = "DejaVu Sans"
+"""Ships with matplotlib and has every sign used here, so figures look alike anywhere."""
 
-# Okabe and Ito (2008), without its yellow, which is lost on white paper.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DATED = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
-GREY = "#6B6B6B"
-POSITIVE, PARTIAL, NEGATIVE = "#0072B2", "#E69F00", "#D55E00"
-"""Right, partly right and wrong responses."""
-
-BEFORE = "before training"
-"""The label of the untrained model, which is no method and grey."""
 
 RC: Any = {
-    "font.family": "DejaVu Sans",  # Ships with matplotlib and has every sign used here, so figures look alike anywhere.
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
+    "xtick.labelsize": SMALLEST,
+    "ytick.labelsize": SMALLEST,
+    "legend.fontsize": SMALLEST,
     "legend.title_fontsize": 8,
     "legend.frameon": False,
     "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.4,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -72,41 +69,62 @@ RC: Any = {
 }
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one method is drawn, everywhere."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Style(Mapping[str, Look]):
+    """The look of every label, and what the page asks for.
 
-    color: str
-    dash: Any
-    marker: str
+    Attributes:
+        known: looks by label. A label that is not among them is read as a method's key.
+        width: of every picture, inches; None leaves each at its own, a column's or a page's.
+        titles: whether pictures carry headings; in a paper the caption does.
+    """
+
+    known: Mapping[str, Look]
+    width: float | None = None
+    titles: bool = True
+
+    def __getitem__(self, label: str) -> Look:
+        return self.known[label] if label in self.known else _UNTRAINED if label == BEFORE else method_look(label)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    def plus(self, looks: Mapping[str, Look]) -> "Style":
+        """The same with further looks, where these labels have none yet."""
+        return replace(self, known={**looks, **self.known})
 
     @property
-    def line(self) -> dict[str, Any]:
-        """Keyword arguments for a line."""
-        return {"color": self.color, "linestyle": self.dash}
+    def column(self) -> float:
+        """The width of a small picture, inches."""
+        return self.width or COLUMN
+
+    @property
+    def page(self) -> float:
+        """The width of a large picture, inches."""
+        return self.width or PAGE
 
 
-def looks(labels: Iterable[str]) -> dict[str, Look]:
-    """A look for every label, in the order of the data: colours first, then dashes; all differ up to 32 labels."""
-    colors, markers = len(PALETTE), len(MARKERS)
-    chosen = {
-        label: Look(PALETTE[i % colors], DASHES[i // colors % len(DASHES)], MARKERS[(i + i // markers) % markers])
-        for i, label in enumerate(dict.fromkeys(labels))
-    }
-    return {**chosen, BEFORE: Look(GREY, DASHES[1], "o")}
-
-
-def shades(labels: Iterable[str]) -> dict[str, Look]:
-    """Looks for settings that have an order: from dark to light, the first the darkest."""
-    known = list(dict.fromkeys(labels))
-    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, len(known)))
-    return {label: Look(to_hex(colors[i]), "-", MARKERS[i % len(MARKERS)]) for i, label in enumerate(known)}
+_UNTRAINED = Look(GREY, DASHED, "o")
 
 
 @contextmanager
-def paper_style() -> Iterator[None]:
-    """The style, while figures are drawn and saved."""
-    with matplotlib.rc_context(RC):
+def paper_style(font: str = FONT) -> Iterator[None]:
+    """The style, while figures are drawn and saved; signs that `font` lacks are taken from DejaVu Sans.
+
+    Raises:
+        InputError: no such font on this machine.
+    """
+    names = {*font_manager.fontManager.get_font_names(), "serif", "sans-serif", "monospace"}
+    if font not in names:
+        near = difflib.get_close_matches(font, names, n=3, cutoff=0.4) or ["serif", "sans-serif"]
+        raise InputError(f"no font {font!r} on this machine", mend=f"nearest: {', '.join(near)}")
+    with matplotlib.rc_context({**RC, "font.family": [font, FONT]}):
         yield
 
 
@@ -119,36 +137,37 @@ def grid(
     return figure, axes
 
 
-def width_for(columns: int) -> float:
-    """A column's width for one panel, a page's for three or more."""
-    return min(PAGE, COLUMN if columns == 1 else 2.45 * columns)
+def columns_for(panels: int, width: float) -> int:
+    """How many of `panels` stand side by side: none is narrower than 1.6 inches, and no row is left nearly empty."""
+    fitting = max(1, min(panels, int(width / 1.6)))
+    return ceil(panels / ceil(panels / fitting))
 
 
 def add_legend(figure: Figure, axes: Sequence[Axes], *, title: str = "") -> None:
-    """One legend for all axes, each label once: beside a single pair of axes, above several. The figure grows by it."""
+    """One legend above all axes, each label once, in as many columns as fit. The figure grows by it."""
     entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if not entries:
-        return
-    handles, labels, heading = list(entries.values()), list(entries), title or None
-    if len(axes) == 1:
-        figure.set_figwidth(figure.get_figwidth() + _legend_width(labels, 1))
-        figure.legend(handles, labels, title=heading, loc="outside right center", alignment="left")
-        return
-    fitting = [n for n in range(1, len(labels) + 1) if _legend_width(labels, n) <= figure.get_figwidth()]
-    columns = max(fitting, default=1)
-    rows = ceil(len(labels) / columns)
-    columns = ceil(len(labels) / rows)
-    figure.set_figheight(figure.get_figheight() + 0.16 * (rows + bool(title)))
-    figure.legend(handles, labels, title=heading, loc="outside upper center", ncols=columns)
+    if entries or title:
+        place_legend(figure, entries, title=title)
 
 
-def _legend_width(labels: Sequence[str], columns: int) -> float:
-    """Inches: about 15 characters each at the legend's font size, and 8 for a handle and the gap beside it."""
-    parts = np.array_split(np.array([len(label) + 8 for label in labels]), columns)
-    return sum(int(part.max()) for part in parts if part.size) / 15
+def place_legend(figure: Figure, entries: Mapping[str, Any], *, title: str = "") -> None:
+    """Handles by label above the axes. The figure grows by what the legend takes."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    room = figure.bbox.width
+    signs = int(figure.get_figwidth() * 14)
+    labels = [textwrap.fill(label, signs - 8) for label in entries]
+    heading = textwrap.fill(title, signs) or None
+    for rows in range(1, max(len(labels), 1) + 1):
+        columns = ceil(len(labels) / rows) or 1
+        legend = figure.legend(list(entries.values()), labels, title=heading, loc="outside upper center", ncols=columns)
+        size = legend.get_window_extent(renderer)
+        if size.width <= room or columns == 1:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + size.height / figure.dpi)
 
 
 def few_decades(axis: Axis) -> None:

@@ -44,7 +44,7 @@ class Table:
         table = "\n".join("| " + " | ".join(line) + " |" for line in safe)
         return f"{table}\n\n{self.note}\n" if self.note else f"{table}\n"
 
-    def to_latex(self) -> str:
+    def to_latex(self, *, label: str = "") -> str:
         """A `table` environment for the booktabs package."""
         body = [" & ".join(map(latex, row)) + r" \\" for row in (self.columns, *self.rows)]
         return "\n".join(

@@ -15,19 +15,13 @@ from figures.credit import credit_variances
 from figures.curves import MissingData
 from figures.dynamics import age_name
 from figures.runs import CLAIM, Results, Row
-from figures.statistics import Estimate
+from figures.statistics import EXACT, TRAINED, Estimate
 from figures.tables import interval, measurement
 from figures.training import require_arms
 
 Outcome = Literal[
     "verified", "failed", "equal", "different", "distinguished", "not distinguished", "changed", "measured"
 ]
-
-EXACT = 1e-12
-"""Relative error up to which float64 gradients count as equal; the two sides are sums in different orders."""
-
-TRAINED = {"float32": 1e-4, "bfloat16": 3e-2}
-"""The same for gradients of a model trained in this precision."""
 
 
 @dataclass(frozen=True)

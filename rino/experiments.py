@@ -113,28 +113,40 @@ def compare(
 def figures(
     runs: str | os.PathLike[str] | RunResult | ComparisonResult,
     /,
-    *,
+    *more: str | os.PathLike[str] | RunResult | ComparisonResult,
     out: str | os.PathLike[str] | None = None,
     formats: Sequence[str] = ("png",),
+    width: float | None = None,
+    font: str = "DejaVu Sans",
+    titles: bool = True,
+    only: Sequence[str] = (),
 ) -> FiguresResult:
     """Draw every figure and table that run files allow, and write the report.
 
     Args:
         runs: from `train` or `compare`, or the directory of runs or of `rino reproduce`.
-        out: where figures/, tables/, report.md and report.html go. Default: beside the runs.
+        more: further ones, drawn together with the first; then `out` is needed.
+        out: where figures/, tables/, report.md, report.html and paper.tex go. Default: beside the runs.
         formats: of the figures: png, pdf, svg; png is always among them, for the report.
+        width: of every figure, inches: 3.3 a column, 5.5 a text, 6.8 a page. Default: each its own, a column or a page.
+        font: of the figures, by family name.
+        titles: whether figures carry headings.
+        only: ids of figures and tables, such as ["accuracy"]; then there is no report. Default: all.
 
     Raises:
-        InputError: nothing to draw there, or an unknown format.
+        InputError: nothing to draw there, or an unknown format, font or id.
     """
     claim("figures")
     from figures.command import draw
+    from figures.render import Page
     from figures.style import Format
 
     known: tuple[Format, ...] = ("png", "pdf", "svg")
-    wanted = tuple(name for name in known if name in formats)
-    if isinstance(formats, str) or len(wanted) < len(set(formats)):
+    if isinstance(formats, str) or not set(formats) <= set(known):
         raise InputError(f"formats is {formats!r}", mend=f"give a list of some of: {', '.join(known)}")
-    place = runs.directory if isinstance(runs, RunResult | ComparisonResult) else Path(runs)
-    drawing = draw(place, place if out is None else Path(out), formats=wanted)
-    return FiguresResult(drawing.to_json())
+    places = [
+        item.directory if isinstance(item, RunResult | ComparisonResult) else Path(item) for item in (runs, *more)
+    ]
+    wanted = tuple(name for name in known if name in formats or name == "png")
+    page = Page(formats=wanted, width=width, font=font, titles=titles, only=tuple(only))
+    return FiguresResult(draw(places, None if out is None else Path(out), page=page).to_json())

@@ -345,14 +345,15 @@ class FiguresResult(Recorded):
         return {name: Picture(Path(path)) for name, path in png.items()}
 
     @property
-    def report(self) -> Path:
-        """The report as one self-contained HTML file."""
-        return Path(next(path for path in self.record["report"] if path.endswith(".html")))
+    def report(self) -> Path | None:
+        """The report as one self-contained HTML file; None where only some of the figures were asked for."""
+        return next((Path(path) for path in self.record["report"] if path.endswith(".html")), None)
 
     @property
     def headline(self) -> str:
         """How much was drawn, and where the report is."""
-        return f"{len(self._figures)} figures, {len(self.record['tables'])} tables; report: {self.report}"
+        drawn = f"{len(self._figures)} figures, {len(self.record['tables'])} tables"
+        return f"{drawn}; report: {self.report}" if self.report else drawn
 
     def table(self) -> tuple[Row, Rows]:
         """One row a figure, and the reason for each that there is not."""

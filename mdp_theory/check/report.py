@@ -1,6 +1,7 @@
 """The report of `rino check`, as plain data for JSON; docs/json.md documents its fields."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from mdp_theory.check.claims import fitted, identities, method_report, shared_parameters, two_claims
@@ -24,6 +25,8 @@ CURVE_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
 DRIFTS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
 BETAS = (0.0, 0.001, 0.01, 0.04, 0.1, 0.3, 1.0)
 CRITIC_RESPONSES = (4, 16, 64, 256, 1024)
+DRAWS = 5
+"""Batches on which the curves against inner steps, drift and β are computed; the first is the probe of all else."""
 
 
 def report(
@@ -53,17 +56,22 @@ def report(
     family, policy_seed = parse(policy)
     logits = speak(mdp, family.logits(family.init(mdp, policy_seed), mdp))
     bandit = bandit_reduction(problem, logits)
-    probe = draw_probe(mdp, logits, num_generations=num_generations, seed=seed)
     size = num_generations
+    seeds = range(seed, seed + DRAWS)
+    probes = [draw_probe(mdp, logits, num_generations=size, seed=draw) for draw in seeds]
+    probe = probes[0]
 
     def inner_steps_of(key: str) -> dict[str, Any]:
-        return inner_step_curve(_objective(key, mdp), probe, logits, steps=inner_steps, learning_rate=learning_rate)
+        curve = partial(inner_step_curve, _objective(key, mdp), logits=logits, steps=inner_steps)
+        return _with_draws(curve(probe=drawn, learning_rate=learning_rate) for drawn in probes)
 
     def drift_of(key: str) -> dict[str, Any]:
-        return drift_curve(_objective(key, mdp), probe, logits, distances=DRIFTS, seed=seed)
+        curve = partial(drift_curve, _objective(key, mdp), logits=logits, distances=DRIFTS)
+        return _with_draws(curve(probe=drawn, seed=draw) for drawn, draw in zip(probes, seeds, strict=True))
 
     def penalty_of(estimator: Estimator) -> dict[str, Any]:
-        return penalty_curve(_objective("grpo", mdp), probe, logits, estimator=estimator, betas=BETAS)
+        curve = partial(penalty_curve, _objective("grpo", mdp), logits=logits, estimator=estimator, betas=BETAS)
+        return _with_draws(curve(probe=drawn) for drawn in probes)
 
     estimators: tuple[Estimator, ...] = ("k1", "k2", "k3")
     sections: dict[str, Callable[[], Any]] = {
@@ -102,6 +110,12 @@ def report(
         **found,
         **_verdict(checks),
     }
+
+
+def _with_draws(curves: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The curve of the first batch, and under `draws` those of all batches."""
+    found = list(curves)
+    return {**found[0], "draws": found}
 
 
 def _critic(problem: TokenMDP | Control, logits: EdgeLevels) -> dict[str, Any] | None:

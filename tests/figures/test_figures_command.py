@@ -11,11 +11,12 @@ import pytest
 from run_files import make_check, make_proof, make_results, make_run
 
 from figures.command import figures
-from figures.curves import draw_panels
+from figures.looks import known_looks
+from figures.panels import draw_panels
 from figures.registry import PLOTS, TABLES
 from figures.render import file_name
 from figures.runs import Results, read_results
-from figures.style import looks, paper_style, save
+from figures.style import Style, paper_style, save
 from figures.training import ACCURACY, against_step
 
 
@@ -33,8 +34,9 @@ def test_everything_is_drawn(drawn: tuple[Path, dict]) -> None:
     assert {item["id"] for item in summary["figures"]} == {plot.id for plot in PLOTS}
     assert {item["id"] for item in summary["tables"]} == {entry.id for entry in TABLES} - {"overview"}
     for item in summary["figures"]:
-        assert [Path(file).suffix for file in item["files"]] == [".png"]
-        assert all(Path(file).stat().st_size > 5000 for file in item["files"])
+        assert [Path(file).suffix for file in item["files"]] == [".png", ".csv"]
+        assert item["caption"]
+        assert Path(item["files"][0]).stat().st_size > 5000
     assert (out / "tables" / "final-results.tex").read_text().startswith(r"\begin{table}")
 
 
@@ -60,11 +62,9 @@ def test_the_html_report_needs_no_other_file(drawn: tuple[Path, dict]) -> None:
 
 
 def test_drawing_again_gives_the_same_bytes(results: Results, tmp_path: Path) -> None:
-    rows = against_step(results, ACCURACY)[""]
+    rows, style = against_step(results, ACCURACY)[""], Style(known=known_looks(results))
     with paper_style():
-        first, second = (
-            save(draw_panels(rows, looks(results.labels)), tmp_path / name, ("png", "pdf", "svg")) for name in "ab"
-        )
+        first, second = (save(draw_panels(rows, style), tmp_path / name, ("png", "pdf", "svg")) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -111,7 +111,7 @@ def test_models_are_panels_and_tasks_are_files(tmp_path: Path) -> None:
     make_run(tmp_path / "c", task="data/gsm8k.jsonl")
     found = against_step(read_results(tmp_path), ACCURACY)
     assert list(found) == ["countdown-small", "gsm8k.jsonl"]
-    assert [[panel.title for panel in row] for row in found["countdown-small"]] == [
+    assert [[panel.title for panel in row] for row in found["countdown-small"].rows] == [
         ["countdown-small · small", "countdown-small · large"]
     ] * len(ACCURACY)
     assert file_name("accuracy", "gsm8k.jsonl") == "accuracy-gsm8k-jsonl"
