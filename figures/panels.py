@@ -157,8 +157,11 @@ def _lifted(curve: Curve, zero: float, floor: float | None) -> Curve:
     """With what is 0 at the place of 0."""
     if floor is None:
         return curve
-    parts: dict[str, Any] = {name: getattr(curve, name) for name in names}
-    return replace(curve, **{name: np.where(part <= zero, floor, part) for name, part in parts.items()})
+    parts: dict[str, Any] = {name: getattr(curve, name) for name in ("y", "band", "seeds", "raw")}
+    lifted: dict[str, Any] = {
+        name: np.where(part <= zero, floor, part) for name, part in parts.items() if part is not None
+    }
+    return replace(curve, **lifted)
 
 
 def _x_axis(ax: Axes, panel: Panel) -> None:
