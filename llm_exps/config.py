@@ -72,7 +72,7 @@ class RunConfig:
         template = options.pop("prompt_template")
         departures = changed(self.options.objective)
         flat = {name: value for name, value in options.items() if not isinstance(value, dict)}
-        for group in ("sampling", "optimiser", "evaluation"):
+        for group in ("adapter", "sampling", "optimiser", "evaluation"):
             flat |= options[group]
         return {
             "method": method.key,

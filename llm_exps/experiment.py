@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from llm_exps.checkpoints import Checkpoints
 from llm_exps.config import RunConfig, validate
 from llm_exps.distribution import make_mesh, parameter_placement
 from llm_exps.evaluation import evaluate
 from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
+from llm_exps.models import lora
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
 from llm_exps.options import RunOptions
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
@@ -85,6 +86,15 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
     decoder, _ = load(
         source, dtype=jnp.dtype(options.dtype or "float32"), remat=bool(options.remat), placement=placement
     )
+    adapter = options.adapter
+    if adapter.lora_r:
+        lora.add(
+            decoder,
+            rank=adapter.lora_r,
+            alpha=adapter.lora_alpha,
+            targets=adapter.lora_target_modules,
+            sharding=None if mesh is None else NamedSharding(mesh, PartitionSpec()),
+        )
     graph, params = nnx.split(decoder)
     return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task, mesh)
 
@@ -143,6 +153,7 @@ class Experiment:
             temperature=self.config.options.sampling.temperature,
             chunk=self.config.options.logprob_chunk,
             steps=self.config.options.steps,
+            trainable=nnx.LoRAParam if self.config.options.adapter.lora_r else nnx.Param,
         )
 
     def execute(self, report: Callable[[int, dict[str, float]], None]) -> None:
@@ -169,6 +180,7 @@ class Experiment:
         if step < options.steps:
             raise KeyboardInterrupt
         model = nnx.merge(self.setup.graph, progress.learner.params)
+        lora.merge(model)
         save(model, self.run.model, companions=self.setup.source)
         self.run.finish({"steps": step, "skipped_updates": int(progress.learner.skipped)})
 

@@ -115,6 +115,7 @@ class _Program:
     graph: nnx.GraphDef
     temperature: float
     chunk: int
+    trainable: type[nnx.Variable]
 
     @partial(jax.jit, static_argnums=0)
     def forward(
@@ -139,9 +140,10 @@ class _Program:
     ) -> tuple[Weights, dict[str, Array]]:
         """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
         mask = rollout.mask
+        learned_weights, rest = _split(self.trainable, weights)
 
-        def part_of_loss(weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
-            logp, entropy, value = self.forward(weights, rollout)
+        def part_of_loss(learned_weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
+            logp, entropy, value = self.forward(_join(learned_weights, rest), rollout)
             detached = jax.lax.stop_gradient(logp)
             old = detached if evidence.old_logp is None else evidence.old_logp
             ref = detached if evidence.ref_logp is None else evidence.ref_logp
@@ -166,12 +168,17 @@ class _Program:
                 total += (credit.scale * error).sum()
             return total, sums
 
-        return jax.grad(part_of_loss, has_aux=True)(weights)
+        return jax.grad(part_of_loss, has_aux=True)(learned_weights)
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns under one objective. Compilations are shared by all objectives with the same term for a token."""
+    """What learns under one objective. Compilations are shared by all objectives with the same term for a token.
+
+    Attributes:
+        steps: of the whole run, which schedules need to know.
+        trainable: the kind of parameter that learns; `nnx.LoRAParam` leaves all but adapters as they are.
+    """
 
     graph: nnx.GraphDef
     objective: Objective
@@ -179,10 +186,11 @@ class Learner:
     temperature: float
     chunk: int
     steps: int = 1
+    trainable: type[nnx.Variable] = nnx.Param
 
     @property
     def _program(self) -> _Program:
-        return _Program(self.graph, self.temperature, self.chunk)
+        return _Program(self.graph, self.temperature, self.chunk, self.trainable)
 
     @property
     def needs_critic(self) -> bool:
@@ -196,9 +204,8 @@ class Learner:
             width = nnx.merge(self.graph, params).config.hidden_size
             critic = {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}
         weights = Weights(params, critic)
-        return LearnerState(
-            weights, transformation(Settings.of(self.options), 0.0, _LABELS).init(weights), jnp.zeros((), jnp.int32)
-        )
+        rule = transformation(Settings.of(self.options), 0.0, _LABELS)
+        return LearnerState(weights, rule.init(_split(self.trainable, weights)[0]), jnp.zeros((), jnp.int32))
 
     def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
@@ -229,7 +236,7 @@ class Learner:
                 if probe and iteration == self.options.num_iterations - 1 and number == len(parts) - 1:
                     measured = self._probe(state.weights, part, seen, credit, gradient)
                 rate = self.learning_rate(step, update=iteration * len(parts) + number)
-                state, norm = _apply(Settings.of(self.options), state, gradient, rate)
+                state, norm = _apply(Settings.of(self.options), self.trainable, state, gradient, rate)
                 collected.append({**_ratios(sums), "grad_norm": float(norm)})
         mean = {name: float(np.mean([row[name] for row in collected])) for name in collected[0]}
         return state, mean | measured
@@ -303,13 +310,28 @@ class Learner:
 _LABELS: Any = Weights("policy", "critic")  # type: ignore[arg-type]
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _split(trainable: type[nnx.Variable], weights: Weights) -> tuple[Weights, nnx.State]:
+    """What learns, and the parameters that do not."""
+    learned, rest = nnx.split_state(weights.params, trainable, ...)
+    return Weights(learned, weights.critic), rest
+
+
+def _join(learned: Weights, rest: nnx.State) -> Weights:
+    return Weights(nnx.merge_state(learned.params, rest), learned.critic)
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _apply(
-    settings: Settings, state: LearnerState, gradient: Weights, rate: Float[Array, ""] | float
+    settings: Settings,
+    trainable: type[nnx.Variable],
+    state: LearnerState,
+    gradient: Weights,
+    rate: Float[Array, ""] | float,
 ) -> tuple[LearnerState, Float[Array, ""]]:
     norm = optax.tree.norm(gradient.params)
-    updates, optimiser = transformation(settings, rate, _LABELS).update(gradient, state.optimiser, state.weights)
-    stepped = state._replace(weights=optax.apply_updates(state.weights, updates), optimiser=optimiser)
+    learned, rest = _split(trainable, state.weights)
+    updates, optimiser = transformation(settings, rate, _LABELS).update(gradient, state.optimiser, learned)
+    stepped = state._replace(weights=_join(optax.apply_updates(learned, updates), rest), optimiser=optimiser)
     finite = jnp.isfinite(norm)
     # A gradient that is not finite must touch neither the weights nor the optimiser's moments.
     kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)

@@ -129,6 +129,24 @@ class OptimiserOptions:
     refresh_every: int = 1
 
 
+@Parameter(name="*", group=MODEL)
+@dataclass(frozen=True, kw_only=True)
+class AdapterOptions:
+    """Low-rank adapters instead of the whole model; the names are peft's.
+
+    Attributes:
+        lora_r: rank of the adapters; 0 trains the whole model.
+        lora_alpha: the product of an adapter counts lora_alpha / lora_r times.
+        lora_target_modules: matrices that get one.
+    """
+
+    lora_r: int = 0
+    lora_alpha: float = 32.0
+    lora_target_modules: tuple[
+        Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], ...
+    ] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
 @Parameter(name="*", group=EVALUATION)
 @dataclass(frozen=True, kw_only=True)
 class HeldOutOptions:
@@ -229,6 +247,7 @@ class CompareOptions(WorkOptions):
     logprob_chunk: Annotated[int, Parameter(group=MODEL)] = 1024
     report_to: Annotated[Literal["none", "wandb", "trackio"], Parameter(group=LOGGING)] = "none"
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    adapter: AdapterOptions = field(default_factory=AdapterOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
@@ -280,5 +299,11 @@ def changed_flags(options: Any) -> list[str]:
     words: list[str] = []
     for name, value in changed(options).items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        match value:
+            case bool():
+                words.append(f"--{flag}" if value else f"--no-{flag}")
+            case tuple():
+                words += [f"--{flag}", *map(str, value)]
+            case _:
+                words += [f"--{flag}", str(value)]
     return words
