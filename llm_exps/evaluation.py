@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from math import comb
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from flax import nnx
 
@@ -13,7 +14,19 @@ from llm_exps.tasks.task import CORRECT, Problems, Task
 # The stream of random numbers of evaluation; the same at every step, so that curves differ by the model alone.
 _STREAM = 1
 
-Chunk = tuple[int, Problems]
+
+class Chunk(NamedTuple):
+    """What is sampled at once: `copies` completions of every one of these problems.
+
+    start: the number of the first problem. block: counts the chunks of the same problems.
+    """
+
+    start: int
+    problems: Problems
+    copies: int
+    block: int
+
+
 Watch = Callable[[list[Chunk], str], Iterable[Chunk]]
 """Shows progress over the chunks of an evaluation, under a description."""
 
@@ -21,6 +34,21 @@ Watch = Callable[[list[Chunk], str], Iterable[Chunk]]
 def unwatched(chunks: list[Chunk], description: str) -> Iterable[Chunk]:
     """No progress of its own, inside a run that shows its steps."""
     return chunks
+
+
+class _Drawn(NamedTuple):
+    """What is kept of the completions of a chunk: a few numbers each, so that any number of samples fits.
+
+    entropy: in nats, summed over the tokens of a completion.
+    """
+
+    problem: np.ndarray
+    strict: np.ndarray
+    flexible: np.ndarray
+    lengths: np.ndarray
+    ended: np.ndarray
+    entropy: np.ndarray
+    deviations: np.ndarray
 
 
 def evaluate(
@@ -40,35 +68,29 @@ def evaluate(
     them the number of correct ones per prompt (`eval/correct_counts`), from which intervals by prompt can be made.
     """
     rest: Any = {"seed": seed, "rows": rows, "watch": watch}
-    greedy, strict, flexible = _graded(actor, params, task, problems, copies=1, greedy=True, **rest)
-    reward = strict if task.scheme == "three-level" else strict >= CORRECT
-    texts = [text for part in greedy for text in part.texts]
-    deviating = {
-        f"eval/accuracy_{name}": float(
-            (np.asarray(grade(problems.prompts, texts, **problems.columns)) >= CORRECT).mean()
-        )
-        for name, grade in task.deviations.items()
-    }
+    greedy = _graded(actor, params, task, problems, copies=1, greedy=True, **rest)
+    reward = greedy.strict if task.scheme == "three-level" else greedy.strict >= CORRECT
     metrics: dict[str, Any] = {
-        "eval/accuracy_strict": float((strict >= CORRECT).mean()),
-        "eval/accuracy_flexible": float((flexible >= CORRECT).mean()),
-        **deviating,
+        "eval/accuracy_strict": float((greedy.strict >= CORRECT).mean()),
+        "eval/accuracy_flexible": float((greedy.flexible >= CORRECT).mean()),
+        **{
+            f"eval/accuracy_{name}": float((grades >= CORRECT).mean())
+            for name, grades in zip(task.deviations, greedy.deviations.T, strict=True)
+        },
         "eval/reward": float(reward.mean()),
-        "eval/greedy_mean_length": float(np.concatenate([part.lengths for part in greedy]).mean()),
-        "eval/greedy_correct": (strict >= CORRECT).astype(int).tolist(),
+        "eval/greedy_mean_length": float(greedy.lengths.mean()),
+        "eval/greedy_correct": (greedy.strict >= CORRECT).astype(int).tolist(),
     }
-    drawn, strict, _ = _graded(actor, params, task, problems, copies=samples, greedy=False, **rest)
-    correct = strict >= CORRECT
-    counts = correct.reshape(len(problems), samples).sum(axis=1)
-    lengths = np.concatenate([part.lengths for part in drawn])
-    entropy = sum(float((part.entropy * part.mask).sum()) for part in drawn)
+    drawn = _graded(actor, params, task, problems, copies=samples, greedy=False, **rest)
+    correct = drawn.strict >= CORRECT
+    counts = np.bincount(drawn.problem[correct], minlength=len(problems))
     metrics |= {f"eval/pass@{k}": pass_at_k(counts, samples, k) for k in _powers_of_two(samples)}
     return metrics | {
-        "eval/mean_length": float(lengths.mean()),
-        "eval/correct_mean_length": mean_where(lengths, correct),
-        "eval/incorrect_mean_length": mean_where(lengths, ~correct),
-        "eval/clipped_ratio": float(1 - np.concatenate([part.ended for part in drawn]).mean()),
-        "eval/entropy": entropy / float(lengths.sum()),
+        "eval/mean_length": float(drawn.lengths.mean()),
+        "eval/correct_mean_length": mean_where(drawn.lengths, correct),
+        "eval/incorrect_mean_length": mean_where(drawn.lengths, ~correct),
+        "eval/clipped_ratio": float(1 - drawn.ended.mean()),
+        "eval/entropy": float(drawn.entropy.sum()) / float(drawn.lengths.sum()),
         "eval/prompts": len(problems),
         "eval/samples": samples,
         "eval/correct_counts": counts.tolist(),
@@ -94,24 +116,47 @@ def _graded(
     seed: int,
     rows: int,
     watch: Watch,
-) -> tuple[list[Completions], np.ndarray, np.ndarray]:
-    """Completions of all problems and their strict and flexible grades."""
-    parts, strict, flexible = [], [], []
-    chunks = list(_chunks(problems, max(rows // copies, 1)))
-    for start, chunk in watch(chunks, "greedy" if greedy else f"{copies} samples a prompt"):
-        key = step_key(seed, start, _STREAM)
-        completions = actor.complete(params, chunk.prompts, key, copies=copies, greedy=greedy)
-        repeated = chunk.repeat(copies)
-        strict += task.strict(repeated.prompts, completions.texts, **repeated.columns)
-        flexible += task.flexible(repeated.prompts, completions.texts, **repeated.columns)
-        parts.append(completions)
-    return parts, np.asarray(strict), np.asarray(flexible)
+) -> _Drawn:
+    """Numbers of all completions of all problems."""
+    parts = []
+    for chunk in watch(list(_chunks(problems, copies=copies, rows=rows)), _title(copies, greedy)):
+        key = step_key(seed, chunk.start, _STREAM)
+        if chunk.block:
+            key = jax.random.fold_in(key, chunk.block)
+        completions = actor.complete(params, chunk.problems.prompts, key, copies=chunk.copies, greedy=greedy)
+        parts.append(_numbers(task, chunk, completions, deviations=greedy))
+    return _Drawn(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
-def _chunks(problems: Problems, size: int) -> Iterator[Chunk]:
+def _numbers(task: Task, chunk: Chunk, completions: Completions, *, deviations: bool) -> _Drawn:
+    repeated = chunk.problems.repeat(chunk.copies)
+    seen: Any = (repeated.prompts, completions.texts)
+    rules = task.deviations.values() if deviations else ()
+    deviating = [grade(*seen, **repeated.columns) for grade in rules]
+    return _Drawn(
+        problem=np.repeat(chunk.start + np.arange(len(chunk.problems)), chunk.copies),
+        strict=np.asarray(task.strict(*seen, **repeated.columns)),
+        flexible=np.asarray(task.flexible(*seen, **repeated.columns)),
+        lengths=completions.lengths,
+        ended=completions.ended,
+        entropy=(completions.entropy * completions.mask).sum(axis=1),
+        deviations=np.asarray(deviating).reshape(-1, len(repeated)).T,
+    )
+
+
+def _chunks(problems: Problems, *, copies: int, rows: int) -> Iterator[Chunk]:
+    size = max(rows // copies, 1)
     for start in range(0, len(problems), size):
         columns = {name: values[start : start + size] for name, values in problems.columns.items()}
-        yield start, Problems(problems.prompts[start : start + size], columns)
+        part = Problems(problems.prompts[start : start + size], columns)
+        # More completions of one problem than may be in memory are drawn in blocks.
+        blocks = [min(rows, copies - drawn) for drawn in range(0, copies, rows)] if copies > rows else [copies]
+        for block, number in enumerate(blocks):
+            yield Chunk(start, part, number, block)
+
+
+def _title(copies: int, greedy: bool) -> str:
+    return "greedy" if greedy else f"{copies} samples a prompt"
 
 
 def _powers_of_two(limit: int) -> list[int]:

@@ -34,6 +34,7 @@ from llm_exps.options import RunOptions
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
 from llm_exps.run_directory import RunDirectory
 from llm_exps.tasks.registry import load_task
+from llm_exps.tasks.rewards import Rewards, load_rewards
 from llm_exps.tasks.task import Problems, Task
 from llm_exps.tracking import Tracker, tracker
 from rino_base.files import complete_lines
@@ -55,6 +56,7 @@ class Setup:
     tokenizer: Any
     stop_tokens: tuple[int, ...]
     task: Task
+    rewards: Rewards
     mesh: Mesh | None = None
 
     def on_devices(self) -> AbstractContextManager[Any]:
@@ -79,6 +81,7 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
         prompt_template=options.prompt_template,
         scheme=options.scheme,
     )
+    rewards = load_rewards(loaded_task, options.reward_functions, options.reward_weights)
     source = str(EMBEDDED_MODEL) if model == "default" else model
     tokenizer = load_tokenizer(source)
     mesh = make_mesh(model=options.model_axis) if jax.device_count() > 1 else None
@@ -96,7 +99,7 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
             sharding=None if mesh is None else NamedSharding(mesh, PartitionSpec()),
         )
     graph, params = nnx.split(decoder)
-    return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task, mesh)
+    return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task, rewards, mesh)
 
 
 def train(config: RunConfig, out: Path, *, setup: Setup | None = None, description: str = "training") -> dict[str, Any]:
@@ -164,25 +167,32 @@ class Experiment:
         report_to, config = options.report_to, self.config.to_json()
         curves = tracker(self.run.path, resume_at=step, report_to=report_to, config=config)
         with curves as tracking, _stop_when_told() as told:
+            tokens = self._tokens_so_far()
             if step == 0:
                 report(step, self._evaluate(0, progress, tracking))
             while step < options.steps and not told:
-                progress, seen = self._step(step, progress, tracking)
+                progress, tokens, seen = self._step(step, progress, tokens, tracking)
                 step += 1
                 if step == options.steps or (
                     options.evaluation.eval_every and step % options.evaluation.eval_every == 0
                 ):
                     seen |= self._evaluate(step, progress, tracking)
+                if options.export_every and step % options.export_every == 0:
+                    self._export(progress, self.run.exports / f"step-{step}")
                 if told or (options.save_every and step % options.save_every == 0 and step < options.steps):
                     checkpoints.save(step, progress)
                 report(step, seen)
         checkpoints.close()
         if step < options.steps:
             raise KeyboardInterrupt
+        self._export(progress, self.run.model)
+        self.run.finish({"steps": step, "skipped_updates": int(progress.learner.skipped)})
+
+    def _export(self, progress: Progress, directory: Path) -> None:
+        """The model as an ordinary Hugging Face directory, adapters merged."""
         model = nnx.merge(self.setup.graph, progress.learner.params)
         lora.merge(model)
-        save(model, self.run.model, companions=self.setup.source)
-        self.run.finish({"steps": step, "skipped_updates": int(progress.learner.skipped)})
+        save(model, directory, companions=self.setup.source, dtype=jnp.dtype(self.config.options.export_dtype))
 
     def last_evaluation(self) -> dict[str, Any]:
         """The last line of `eval.jsonl`."""
@@ -195,7 +205,10 @@ class Experiment:
         fresh = Progress(self.learner.init(params), self.setup.params if stale else None)
         return checkpoints.resume(fresh) or (0, fresh)
 
-    def _step(self, step: int, progress: Progress, tracking: Tracker) -> tuple[Progress, dict[str, float]]:
+    def _step(
+        self, step: int, progress: Progress, tokens_before: int, tracking: Tracker
+    ) -> tuple[Progress, int, dict[str, float]]:
+        """The progress after one step, the tokens sampled since the run began, and what the step showed."""
         options, refresh = self.config.options, self.config.refresh_every
         clock = _Clock()
         if refresh > 1 and step % refresh == 0:
@@ -203,13 +216,13 @@ class Experiment:
         sampler = progress.learner.params if progress.sampler is None else progress.sampler
         problems = self.setup.task.prompts_for_step(options.seed, step, options.num_prompts)
         key = step_key(options.seed, step, _ROLLOUT_STREAM)
-        rollout, completions = collect(self.actor, sampler, problems, self.setup.task, key)
+        rollout, completions, rewards = collect(self.actor, sampler, problems, self.setup.rewards, key)
         clock.lap("rollout")
         evidence = self._evidence(progress.learner, sampler, rollout)
         clock.lap("logprob")
         every = options.evaluation.eval_every
         if step == 0 or (every and step % every == 0):
-            self._log_samples(step, progress.learner, rollout, completions, problems)
+            self._log_samples(step, progress.learner, rollout, completions, problems, tracking)
         probe = bool(options.probe_every) and step % options.probe_every == 0
         clock.skip()
         learner, measured = self.learner.update(progress.learner, rollout, evidence, step=step, probe=probe)
@@ -219,10 +232,11 @@ class Experiment:
         tokens = int(completions.lengths.sum())
         metrics = {
             **rollout_metrics(rollout, completions),
+            **rewards,
             **measured,
             "learning_rate": self.learner.learning_rate(step),
             "skipped_updates": int(learner.skipped),
-            "num_tokens": tokens + self._tokens_so_far(),
+            "num_tokens": tokens_before + tokens,
         }
         self._log("metrics", step + 1, metrics, tracking)
         timing = clock.report(tokens)
@@ -232,7 +246,7 @@ class Experiment:
             "length": metrics["completions/mean_length"],
             "tokens/s": timing["perf/tokens_per_s"],
         }
-        return Progress(learner, progress.sampler), seen
+        return Progress(learner, progress.sampler), tokens_before + tokens, seen
 
     def _check_finite(self, step: int, learner: LearnerState) -> None:
         if not _all_finite(learner.weights):
@@ -266,7 +280,13 @@ class Experiment:
         return {"held-out pass@1": result["eval/pass@1"]}
 
     def _log_samples(
-        self, step: int, state: LearnerState, rollout: Rollout, completions: Completions, problems: Problems
+        self,
+        step: int,
+        state: LearnerState,
+        rollout: Rollout,
+        completions: Completions,
+        problems: Problems,
+        tracking: Tracker,
     ) -> None:
         """The first group with right and wrong completions (else the first group), with the weight of every token."""
         size = self.config.options.sampling.num_generations
@@ -275,11 +295,11 @@ class Experiment:
         group = int(mixed[0]) if mixed.size else 0
         evidence = self._evidence(state, state.params, rollout)
         weights, advantage = self.learner.weights(state.params, rollout, evidence)
+        records = []
         for row in range(group * size, (group + 1) * size):
             length = int(completions.lengths[row])
             ids = completions.tokens[row, -completions.mask.shape[1] :][:length]
-            self.run.append(
-                "samples",
+            records.append(
                 {
                     "step": step,
                     "prompt": problems.prompts[group],
@@ -288,8 +308,11 @@ class Experiment:
                     "reward": float(rollout.reward[row]),
                     "advantage": float(advantage[row, :length].mean()),
                     "weights": weights[row, :length].tolist(),
-                },
+                }
             )
+        for record in records:
+            self.run.append("samples", record)
+        tracking.samples(step, records)
 
     def _log(self, log: str, step: int, record: dict[str, Any], tracking: Tracker) -> None:
         self.run.append(log, {"step": step, **record})

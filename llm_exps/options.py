@@ -142,8 +142,9 @@ class AdapterOptions:
 
     lora_r: int = 0
     lora_alpha: float = 32.0
-    lora_target_modules: tuple[
-        Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], ...
+    lora_target_modules: Annotated[
+        tuple[Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], ...],
+        Parameter(consume_multiple=True),
     ] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -234,8 +235,12 @@ class CompareOptions(WorkOptions):
         num_prompts: prompts per step; num_prompts × num_generations completions are drawn.
         probe_every: steps between measurements of the equivalence; 0 never measures it.
         save_every: steps between checkpoints; 0 saves at the end alone.
+        export_every: steps between models written to exports/; 0 writes the last one alone, to model/.
+        export_dtype: of the weights in the models that are written.
         remat: recompute activations in the backward pass: less memory, more time. Default: on an accelerator.
         logprob_chunk: tokens whose logits are held at once.
+        reward_functions: what rewards a completion: `task`, and FILE.py:FUNCTION of your own with TRL's signature.
+        reward_weights: how often each of them counts. Default: once.
         report_to: also log to Weights & Biases or trackio, if installed; TensorBoard files are always written.
     """
 
@@ -243,9 +248,13 @@ class CompareOptions(WorkOptions):
     num_prompts: int = 32
     probe_every: Annotated[int, Parameter(group=LOGGING)] = 10
     save_every: Annotated[int, Parameter(group=LOGGING)] = 20
+    export_every: Annotated[int, Parameter(group=LOGGING)] = 0
+    export_dtype: Annotated[Literal["float32", "bfloat16"], Parameter(group=LOGGING)] = "float32"
     remat: Annotated[bool | None, Parameter(group=MODEL)] = None
     logprob_chunk: Annotated[int, Parameter(group=MODEL)] = 1024
     report_to: Annotated[Literal["none", "wandb", "trackio"], Parameter(group=LOGGING)] = "none"
+    reward_functions: Annotated[tuple[str, ...], Parameter(consume_multiple=True, group=TASK)] = ("task",)
+    reward_weights: Annotated[tuple[float, ...], Parameter(consume_multiple=True, group=TASK)] = ()
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     adapter: AdapterOptions = field(default_factory=AdapterOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)

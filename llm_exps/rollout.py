@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from llm_exps.learner import Rollout
 from llm_exps.options import SamplingOptions
 from llm_exps.sampling import Sampling, generate, length_bin, pad_prompts, row_keys
-from llm_exps.tasks.task import Problems, Task
+from llm_exps.tasks.rewards import Rewards
+from llm_exps.tasks.task import Problems
 from rino_base.messages import InputError
 
 
@@ -121,13 +122,13 @@ class Actor:
 
 
 def collect(
-    actor: Actor, params: nnx.State, problems: Problems, task: Task, key: Key[Array, ""]
-) -> tuple[Rollout, Completions]:
-    """A group of completions of every problem, with its rewards."""
+    actor: Actor, params: nnx.State, problems: Problems, rewards: Rewards, key: Key[Array, ""]
+) -> tuple[Rollout, Completions, dict[str, float]]:
+    """A group of completions of every problem with its rewards, and the mean of each reward function."""
     copies = actor.options.num_generations
     completions = actor.complete(params, problems.prompts, key, copies=copies)
     repeated = problems.repeat(copies)
-    reward = task.reward(repeated.prompts, completions.texts, **repeated.columns)
+    reward, parts = rewards(repeated.prompts, completions.texts, **repeated.columns)
     learned = completions.ended if actor.options.mask_truncated_completions else np.ones_like(completions.ended)
     rollout = Rollout(
         tokens=completions.tokens,
@@ -137,7 +138,8 @@ def collect(
         reward=np.asarray(reward, np.float32),
         group=np.repeat(np.arange(len(problems), dtype=np.int32), copies),
     )
-    return rollout, completions
+    means = {f"rewards/{name}/mean": float(np.mean(values)) for name, values in parts.items()}
+    return rollout, completions, means if len(means) > 1 else {}
 
 
 def rollout_metrics(rollout: Rollout, completions: Completions) -> dict[str, float | None]:

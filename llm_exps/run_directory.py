@@ -33,6 +33,11 @@ class RunDirectory:
         return self.path / "model"
 
     @property
+    def exports(self) -> Path:
+        """Models written on the way, `step-N` each."""
+        return self.path / "exports"
+
+    @property
     def checkpoints(self) -> Path:
         """Training state; gone once the run is finished."""
         return self.path / "checkpoints"

@@ -1,7 +1,7 @@
 """Where curves go beside the JSONL files: TensorBoard always, Weights & Biases or trackio if asked for."""
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,11 +10,16 @@ from tensorboardX import SummaryWriter
 
 from rino_base.messages import InputError
 
+_SHOWN = ("prompt", "completion", "reward", "advantage")
+
 
 class Tracker(Protocol):
-    """Takes the numbers of one step."""
+    """Takes the numbers of one step, and its samples."""
 
     def log(self, step: int, record: Mapping[str, Any]) -> None: ...
+
+    def samples(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
+        """Show a table of completions, where there is a service that has tables."""
 
 
 class _Tracker:
@@ -27,6 +32,11 @@ class _Tracker:
             self.board.add_scalar(name, value, step)
         if self.service is not None:
             self.service.log(numbers, step=step)
+
+    def samples(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
+        if self.service is not None:
+            rows = [[record[name] for name in _SHOWN] for record in records]
+            self.service.log({"samples": self.service.Table(columns=list(_SHOWN), data=rows)}, step=step)
 
 
 @contextmanager

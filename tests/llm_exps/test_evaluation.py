@@ -2,11 +2,14 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
 from llm_exps.comparison import distinguished, over_prompts, over_seeds
-from llm_exps.evaluation import pass_at_k
+from llm_exps.evaluation import evaluate, pass_at_k
+from llm_exps.rollout import Completions
+from llm_exps.tasks.task import Table, Task, lift
 
 
 @pytest.mark.parametrize("correct", range(6))
@@ -41,3 +44,47 @@ def test_distinguished_needs_both_intervals_to_exclude_zero():
     assert distinguished({"interval_over_seeds": None, "interval_over_prompts": clear})
     assert not distinguished({"interval_over_seeds": unclear, "interval_over_prompts": clear})
     assert not distinguished({"interval_over_seeds": clear, "interval_over_prompts": unclear})
+
+
+class Counting:
+    """Stands in for an actor: answers with a number that the key decides, and notes how much it was asked for."""
+
+    def __init__(self):
+        self.most = 0
+
+    def complete(self, params, prompts, key, *, copies=1, greedy=False):
+        rows = len(prompts) * copies
+        self.most = max(self.most, rows)
+        draws = np.asarray(jax.random.randint(key, (rows,), 0, 4))
+        lengths = 1 + draws
+        mask = (np.arange(5) < lengths[:, None]).astype(np.float32)
+        blank = np.zeros((rows, 5), np.float32)
+        return Completions(
+            blank, blank, mask, blank, blank + 0.5, draws < 3, ["0" if greedy else str(d) for d in draws]
+        )
+
+
+@pytest.mark.parametrize("rows", [3, 8, 1000])
+def test_any_number_of_samples_is_drawn_in_blocks(rows):
+    table = Table({"prompt": ["a", "b", "c"], "answer": ["0", "0", "9"]})
+    grade = lift(lambda completion, *, answer, **_: float(completion == answer))
+    task = Task(
+        name="digits",
+        train=Table({"prompt": ["x"], "answer": ["0"]}),
+        evaluation=table,
+        template="{prompt}",
+        strict=grade,
+        flexible=grade,
+        deviations={"same": grade},
+    )
+    actor = Counting()
+    result = evaluate(actor, None, task, task.evaluation_problems(), samples=256, seed=0, rows=rows)
+    assert actor.most <= max(rows, 3)
+    assert result["eval/accuracy_same"] == result["eval/accuracy_strict"] == pytest.approx(2 / 3)
+    counts = result["eval/correct_counts"]
+    assert counts[2] == 0
+    # A quarter of 256, within five standard deviations; and not the same block again and again.
+    assert all(29 <= count <= 99 for count in counts[:2])
+    assert result["eval/pass@256"] == pytest.approx(2 / 3)
+    assert result["eval/entropy"] == pytest.approx(0.5)
+    assert result["eval/mean_length"] == pytest.approx(2.5, abs=0.3)

@@ -16,7 +16,10 @@ from llm_exps.options import AdapterOptions, RunOptions, changed_flags
 from rino import cli
 
 TOKENS = jnp.array([[1, 5, 2, 7], [3, 3, 0, 6]])
-SMALL = "--num-prompts 4 --num-generations 4 --eval-prompts 8 --eval-samples 2 --max-completion-length 24".split()
+SMALL = (
+    *("--num-prompts", "4", "--num-generations", "4", "--max-completion-length", "24"),
+    *("--eval-prompts", "8", "--eval-samples", "2"),
+)
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_a_comparison_line_carries_the_adapter():
 
 
 def test_a_run_trains_adapters_alone_and_saves_an_ordinary_model(tmp_path):
-    """The change of every matrix has the adapters' rank; embeddings and norms have not moved; the probe still says 0."""
+    """Every matrix changed by a matrix of the adapters' rank, nothing else did, and the probe still says 0."""
     out, result = tmp_path / "run", tmp_path / "result.json"
     flags = [*SMALL, "--steps", "2", "--learning-rate", "1e-2", "--lora-r", "2", "--probe-every", "1"]
     assert cli.run(["train", *flags, "--out", str(out), "--json", str(result)]) == 0

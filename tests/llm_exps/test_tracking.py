@@ -30,3 +30,18 @@ def test_missing_service_is_named(tmp_path, monkeypatch):
         tracker(tmp_path, resume_at=0, report_to="wandb", config={}),
     ):
         pass
+
+
+def test_samples_reach_the_service_as_a_table(tmp_path, monkeypatch):
+    shown = []
+    fake = SimpleNamespace(
+        init=lambda **_: None,
+        log=lambda record, step: shown.append((step, record["samples"])),
+        finish=lambda: None,
+        Table=lambda columns, data: [dict(zip(columns, row, strict=True)) for row in data],
+    )
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    sample = {"prompt": "1 + 1", "completion": "2", "reward": 1.0, "advantage": 0.5}
+    with tracker(tmp_path, resume_at=0, report_to="wandb", config={}) as tracking:
+        tracking.samples(4, [{**sample, "step": 4, "weights": [0.5], "tokens": ["2"]}])
+    assert shown == [(4, [sample])]
