@@ -116,6 +116,7 @@ class _Program:
     temperature: float
     chunk: int
     trainable: type[nnx.Variable]
+    rollout_is_threshold: float
 
     @partial(jax.jit, static_argnums=0)
     def forward(
@@ -147,7 +148,9 @@ class _Program:
             detached = jax.lax.stop_gradient(logp)
             old = detached if evidence.old_logp is None else evidence.old_logp
             ref = detached if evidence.ref_logp is None else evidence.ref_logp
-            total = surrogate(objective, credit, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
+            weight = self._correction(old, rollout)
+            corrected = credit._replace(advantage=credit.advantage * weight)
+            total = surrogate(objective, corrected, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
             passes = passes_clip(objective, credit, logp=detached, old_logp=old, mask=mask)
             learned = mask * (credit.scale > 0)
             gap = jnp.abs(detached - rollout.sampler_logp) * mask
@@ -161,6 +164,8 @@ class _Program:
                 "ratio_deviation": (jnp.abs(jnp.exp(detached - old) - 1) * mask).sum(),
                 "sampling/logp_difference_mean": gap.sum(),
             }
+            if self.rollout_is_threshold:
+                sums["sampling/correction_mean"] = (weight * mask).sum()
             if evidence.value is not None:
                 # The critic's squared error against A + V, its own estimate of the return (1707.06347 eq. 9).
                 error = (value - credit.advantage - evidence.value) ** 2 * mask
@@ -169,6 +174,14 @@ class _Program:
             return total, sums
 
         return jax.grad(part_of_loss, has_aux=True)(learned_weights)
+
+    def _correction(self, old_logp: Float[Array, "batch time"], rollout: Rollout) -> Float[Array, "batch time"]:
+        """How often each token counts because the sampler is not quite the learner: truncated importance sampling."""
+        if not self.rollout_is_threshold:
+            return jnp.ones_like(old_logp)
+        # Padding may hold anything, and counts for nothing.
+        drift = jnp.where(rollout.mask > 0, old_logp - rollout.sampler_logp, 0.0)
+        return jnp.minimum(jnp.exp(drift), self.rollout_is_threshold)
 
 
 @dataclass(frozen=True)
@@ -190,7 +203,8 @@ class Learner:
 
     @property
     def _program(self) -> _Program:
-        return _Program(self.graph, self.temperature, self.chunk, self.trainable)
+        threshold = self.options.rollout_is_threshold
+        return _Program(self.graph, self.temperature, self.chunk, self.trainable, threshold)
 
     @property
     def needs_critic(self) -> bool:

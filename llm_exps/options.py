@@ -68,6 +68,7 @@ class DrawingOptions:
         temperature: of sampling; log-probabilities are taken at the same temperature.
         top_p: sample from the smallest set of tokens with this probability.
         top_k: sample from this many tokens; 0 means all.
+        apply_chat_template: put each prompt as a user's message into the chat template of the model's tokenizer.
     """
 
     num_generations: int = 8
@@ -76,6 +77,7 @@ class DrawingOptions:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    apply_chat_template: bool = False
 
 
 @Parameter(name="*", group=SAMPLING)
@@ -111,6 +113,8 @@ class OptimiserOptions:
         micro_batch_size: completions in memory at once; 0 means all. The result does not depend on it. Default: what
             the memory of an accelerator holds; all on a CPU.
         refresh_every: steps between refreshes of the policy that samples; 0 never refreshes it.
+        rollout_is_threshold: weigh a token by its probability in the learner over that in the sampler, at most so much
+            (truncated importance sampling; the name is verl's); 0 trusts the sampler.
     """
 
     learning_rate: float | None = None
@@ -127,6 +131,7 @@ class OptimiserOptions:
     num_minibatches: int = 1
     micro_batch_size: int | None = None
     refresh_every: int = 1
+    rollout_is_threshold: float = 0.0
 
 
 @Parameter(name="*", group=MODEL)

@@ -68,7 +68,7 @@ class Actor:
         Raises:
             InputError: a prompt is longer than `max_prompt_length`.
         """
-        encoded = [self.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        encoded = [self.encode(prompt) for prompt in prompts]
         self._check_lossless(prompts, encoded)
         longest = max(range(len(encoded)), key=lambda index: len(encoded[index]))
         limit, most = self.options.max_prompt_length, self.options.max_completion_length
@@ -109,6 +109,23 @@ class Actor:
             ended=ended,
             texts=texts,
         )
+
+    def encode(self, prompt: str) -> list[int]:
+        """The tokens of a prompt, put into the chat template if the options say so.
+
+        Raises:
+            InputError: the tokenizer has no chat template.
+        """
+        if not self.options.apply_chat_template:
+            return self.tokenizer(prompt)["input_ids"]
+        if self.tokenizer.chat_template is None:
+            raise InputError(
+                "the model's tokenizer has no chat template",
+                mend="drop --apply-chat-template, or take a model that was tuned for chat",
+            )
+        message = [{"role": "user", "content": prompt}]
+        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def _check_lossless(self, prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> None:
         # A tokenizer with a small vocabulary drops what it has no token for, and the model would answer another prompt.

@@ -258,3 +258,28 @@ def test_critic_learns_the_reward_and_leaves_the_trunk_alone(model, rollout):
 
 def copy(params):
     return jax.tree.map(jnp.copy, params)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 2.0])
+def test_a_sampler_that_is_not_the_learner_is_corrected_up_to_the_threshold(model, rollout, threshold):
+    """Each token's weight is multiplied by min(π/π_sampler, threshold), and by nothing where the threshold is 0."""
+    _, params = model
+    evidence = Evidence(None, None)
+    plain, corrected = (learner(model, "grpo", rollout_is_threshold=value) for value in (0.0, threshold))
+    logp = plain.logprobs(params, rollout)
+    drift = np.random.default_rng(3).normal(size=logp.shape)
+    drifted = rollout._replace(sampler_logp=(logp - drift) * rollout.mask)
+    factor = np.minimum(np.exp(drift), threshold) if threshold else np.ones_like(drift)
+    credit = plain._credit(rollout, evidence)
+    expected = plain._gradient(
+        Weights(params, None),
+        rollout,
+        evidence,
+        credit._replace(advantage=credit.advantage * factor),
+        plain.objective,
+    )
+    found = corrected._gradient(Weights(params, None), drifted, evidence, credit, plain.objective)
+    for left, right in zip(jax.tree.leaves(found[0]), jax.tree.leaves(expected[0]), strict=True):
+        np.testing.assert_allclose(left, right, atol=1e-6)
+    if threshold:
+        assert float(found[1]["sampling/correction_mean"]) == pytest.approx((factor * rollout.mask).sum(), rel=1e-5)
