@@ -30,6 +30,16 @@ Proof. by rewrite big_bool /= /tilt_at; case: eqP => _; rewrite ?addr0 ?addrN. Q
 Lemma tilt_eq0 s0 s a : coin s a = 0 -> tilt_at s0 s a = 0.
 Proof. by move/eqP; rewrite (negPf half_neq0). Qed.
 
+(** Its direction. *)
 Definition tilt (s0 : seq bool) : variation coin := @Variation F _ coin (tilt_at s0) (tilt_sum s0) (tilt_eq0 s0).
+
+Lemma sum_coins n (f : seq bool -> F) :
+  \sum_(y <- responses (true : [finType of bool]) n.+1) f y =
+  f [:: true] + \sum_(y <- responses (true : [finType of bool]) n) f (false :: y).
+Proof. by rewrite sum_responses_cons big_bool. Qed.
+
+Lemma sum_two_coins (f : seq bool -> F) :
+  \sum_(y : response (true : [finType of bool]) 2) f y = f [:: true] + (f [:: false; true] + f [:: false; false]).
+Proof. by rewrite (sum_responses (true : [finType of bool]) 2 f) !sum_coins big_seq1. Qed.
 
 End Coins.
