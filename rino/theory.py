@@ -137,29 +137,30 @@ def gradient(
 ) -> GradientResult:
     """The exact expected gradient of a method on a problem, beside the gradient of the success probability.
 
-    No group is sampled: the expectation over all groups of G responses is computed on the prefix tree (docs/theory.md).
-    The direction is that of ascent, -∂E[loss | prompt]/∂logit, for a policy with a free logit for every prompt,
-    prefix and token.
+    No group is sampled: the expectation over all groups of G responses is computed on the prefix tree (docs/theory.md),
+    or on the graph of states where they recombine or follow at random. The direction is that of ascent,
+    -∂E[loss | prompt]/∂logit, for a policy with a free logit for every prompt, prefix (or time and state) and token.
 
     Args:
         problem: from `problem()`, or what `problem()` takes.
         method: from `method()`, or a name of the catalogue.
         policy: `uniform`, `random:SEED`, or logits: for each depth d an array `[prompts, M**d, N]` (N tokens, M of
-            them besides the end token).
+            them besides the end token; on a graph `[prompts, states, N]`).
         num_generations: responses to a prompt in one group, G; at least 2.
         old_policy: the policy that samples. Default: `policy`, so that the gradient is on-policy.
         reference: the reference policy of a KL term. Default: `policy`, where the term has no gradient.
 
     Raises:
-        InputError: no such problem, method or policy; stochastic transitions, which no tree holds; or a method whose
-            weights depend on more than outcomes and lengths (docs/theory.md says which).
+        InputError: no such problem, method or policy; or a method whose weights depend on more than outcomes and
+            lengths (docs/theory.md says which).
     """
     claim("mdp_theory")
     from mdp_theory.check.claims import fitted
+    from mdp_theory.check.report import token_mdp
     from mdp_theory.exact import population
 
     _at_least(2, num_generations=num_generations)
-    found, choice = _tree(_problem(problem)), _method(method)
+    found, choice = token_mdp(_problem(problem)), _method(method)
     logits = _logits(policy, found)
     levels = population.expected_gradient(
         _fitted(choice.objective, found, fitted),
@@ -279,12 +280,6 @@ def _problem(given: str | os.PathLike[str] | Problem) -> Problem:
     from mdp_theory.problems.mdp import TokenMDP
 
     return given if isinstance(given, TokenMDP | Control) else problem(given)
-
-
-def _tree(found: Problem) -> TokenMDP:
-    from mdp_theory.problems.controls import Control, unroll
-
-    return unroll(found).mdp if isinstance(found, Control) else found
 
 
 def _method(given: str | MethodChoice) -> MethodChoice:

@@ -134,7 +134,7 @@ BAD = {
     "a group": (lambda: rino.check("one-token", num_generations=1), "at least 2"),
     "a policy": (lambda: rino.gradient("one-token", "grpo", policy="greedy"), "random:SEED"),
     "logits": (lambda: rino.gradient("one-token", "grpo", policy=[[[0.0]]]), "one array a depth"),
-    "a stochastic problem": (lambda: rino.gradient("slippery-sum", "grpo"), "deterministic"),
+    "a ratio of histories": (lambda: rino.gradient("slippery-sum", "gspo", old_policy="random:1"), "on-policy"),
     "a probability": (lambda: rino.coefficient("grpo", [0.5, 1.5]), "a probability"),
     "no probability": (lambda: rino.coefficient("grpo", float("nan")), "a probability"),
     "a critic": (lambda: rino.coefficient("ppo", 0.5), "rino.gradient"),

@@ -20,6 +20,7 @@ from mdp_theory.problems import tree
 from mdp_theory.problems.environment import speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from rino_base.messages import InputError
 
 PARALLEL = 1e-9
 """A gradient whose part off ∇p is below this, relative to its norm, counts as parallel to ∇p (rounding: 1e-14)."""
@@ -34,7 +35,7 @@ def method_report(
     """c(p) and Φ(p) of each prompt, with and without the length, and the comparison on the probe batch.
 
     c is null where the expected gradient is not parallel to ∇p, and Φ with it; `c_of_binary_reward` is what theorem T5
-    says it would be, without the length, from p alone.
+    says it would be, without the length, from p alone. Where no exact gradient is to be had, `refused` says why.
     """
     objective = fitted(objective, mdp)
     slope, p = population.success_gradient(mdp, logits), population.success_probability(mdp, logits)
@@ -43,9 +44,17 @@ def method_report(
     if objective.advantage.estimator == "outcome":
         predicted = population.coefficient(objective, p, num_generations=num_generations).tolist()
         phi = population.effective_objective(objective, p, num_generations=num_generations).tolist()
-    record: dict[str, Any] = {"c_of_binary_reward": predicted}
-    record |= _dependence(objective, mdp, logits, num_generations=num_generations)
+    record: dict[str, Any] = {"c_of_binary_reward": predicted, "refused": None}
+    record |= {"expected_weight": None, "outcome_dependence": None, "length_dependence": None}
+    try:
+        record |= _dependence(objective, mdp, logits, num_generations=num_generations)
+    except InputError as error:
+        record["refused"] = f"{error.problem}; {error.mend}"
     for suffix, rule in (("", objective), ("_without_length", population.without_length(objective))):
+        for name in ("c", "phi", "off_direction"):
+            record[f"{name}{suffix}"] = [None] * len(p)
+        if record["refused"]:
+            continue
         gradient = population.expected_gradient(
             rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
         )
@@ -139,7 +148,7 @@ def identities(
     if facts["deterministic"]["holds"]:
         found.append(("the value equals the bandit's", difference("value_sequential", "value_bandit")))
         found.append(("the best response is worth the best policy", difference("open_loop_value", "closed_loop_value")))
-        if facts["undiscounted"]["holds"]:
+        if facts["undiscounted"]["holds"] and bandit["gradient_relative_error"] is not None:
             found.append(("the gradient equals the bandit's", max(bandit["gradient_relative_error"])))
             if facts["A2_terminal_reward"]["holds"]:
                 found.append(("every token's return-to-go is the response's reward", bandit["return_to_go_gap"]))
@@ -150,14 +159,14 @@ def identities(
         if record["cosine"] is not None:
             error = max(record["relative_error"], record["credit_structure_index"])
             found.append((f"{key}: the on-policy gradient is that of outcome-weighted SFT", error))
-        if binary:
+        if binary and not record["refused"]:
             pairs = zip(record["c_without_length"], record["c_of_binary_reward"], strict=True)
             # A prompt whose gradient vanishes has no direction to compare.
             gaps = [abs(c - expected) / max(abs(expected), 1.0) for c, expected in pairs if c is not None]
             error = max([*gaps, *record["off_direction_without_length"]])
             found.append((f"{key}: without the length the expected gradient is c(p) ∇p", error))
         names = ("sft_relative_error", "direction_relative_error")[: 1 + binary]
-        errors = [e for name in names if (e := shared[key][name]) is not None]
+        errors = [e for name in names if (e := shared.get(key, {}).get(name)) is not None]
         if errors:
             found.append((f"{key}: the same with shared parameters", max(errors)))
     return [
@@ -183,11 +192,13 @@ def two_claims(
         and METHODS[key].objective.advantage.estimator == "outcome"
         and record["cosine"] is not None
     ]
-    closed, opened = np.array(bandit["closed_loop_value"]), np.array(bandit["open_loop_value"])
+    pairs = zip(bandit["closed_loop_value"], bandit["open_loop_value"], strict=True)
+    gap = [None if opened is None else closed - opened for closed, opened in pairs]
+    known = [step for step in gap if step is not None]
     worst = max(errors) if errors else None
     loss: dict[str, Any] = {"holds": None if worst is None else worst <= IDENTITY, "relative_error": worst}
-    gap = closed - opened
-    problem: dict[str, Any] = {"holds": bool((gap <= IDENTITY).all()), "gap": gap.tolist()}
+    holds = None if len(known) < len(gap) else bool(max(known) <= IDENTITY)
+    problem: dict[str, Any] = {"holds": holds, "gap": gap}
     if spread is not None:
         pairs = zip(spread["baseline"], spread["state_advantage"], strict=True)
         problem["credit_cost"] = [uniform / state if state > 0 else None for uniform, state in pairs]

@@ -18,6 +18,7 @@ GROUP_SIZES = (2, 4, 8, 16, 64)
 REFRESH_EVERY = (1, 4, 16, None)
 TRAINED_METHODS = ("grpo", "dr-grpo", "rloo", "maxrl", "f-isft-pos", "f-isft-neg", "f-isft-pm", "f-isft-pm-adv")
 TRAINABLE_PREFIXES = 2_000
+TRAINABLE_HORIZON = 12
 """Problems up to this size are also trained on; larger ones would make the report slow, not wrong."""
 
 
@@ -43,7 +44,7 @@ def training_curves(
     mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, steps: int = 100, learning_rate: float = 2.0
 ) -> dict[str, Any] | None:
     """Exact training on-policy, by method; None for a problem that is too large to be trained on here."""
-    if mdp.num_prefixes > TRAINABLE_PREFIXES:
+    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON:
         return None
     methods = {}
     for key in TRAINED_METHODS:
@@ -60,7 +61,7 @@ def staleness_curves(
 
     None for a problem that is too large to be trained on here.
     """
-    if mdp.num_prefixes > TRAINABLE_PREFIXES:
+    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON:
         return None
     methods = {}
     for key in ("grpo", "raft", "f-isft-pm-adv"):
@@ -72,7 +73,7 @@ def staleness_curves(
 
 def drawing(mdp: TokenMDP, logits: EdgeLevels, *, max_nodes: int = 64) -> dict[str, Any] | None:
     """The first prompt's tree, for a figure: every node with its parent and probability; None if it is too large."""
-    if 1 + sum(level[0].size for level in mdp.rewards) > max_nodes:
+    if mdp.moves is not None or 1 + sum(level[0].size for level in mdp.rewards) > max_nodes:
         return None
     nodes: list[dict[str, Any]] = [
         {"id": 0, "parent": None, "token": None, "depth": 0, "probability": 1.0, "reward": None}

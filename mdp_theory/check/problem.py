@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mdp_theory.problems import tree
-from mdp_theory.problems.controls import Control, closed_loop_values, open_loop_values, unroll
+from mdp_theory.problems import graph, tree
+from mdp_theory.problems.controls import Control, closed_loop_values, few_plans, open_loop_values, unroll
 from mdp_theory.problems.environment import best_plan, best_policy, learned, own_lengths, own_positions, speak
 from mdp_theory.problems.mdp import TokenMDP, flatten
 from mdp_theory.problems.tree import EdgeLevels
@@ -19,8 +19,13 @@ def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
     """Which assumptions of the degeneracy claim hold for a problem, and on what evidence."""
     if isinstance(problem, TokenMDP):
         histories = states = problem.num_prefixes
-        inside = max(float(np.abs(r[..., ~problem.ends(d)]).max(initial=0.0)) for d, r in enumerate(problem.rewards))
+        if problem.moves is not None:
+            histories = len(problem.prompts) * sum(problem.continuing**depth for depth in range(problem.horizon))
+            states = sum(int(met.sum()) for met in problem.met)
+        inside = max(float(np.abs(r[..., ~problem.ends(d)]).max(initial=0.0)) for d, r in enumerate(problem.earned))
         discount, chance = 1.0, 1.0 if problem.environment is None else problem.environment.least_certain
+        if problem.moves is not None:
+            chance = float(problem.moves.chance.max(axis=2).min())
     else:
         reached = problem.reachable()
         states = int(reached.sum())
@@ -32,7 +37,7 @@ def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
     return {
         "A1_states_are_histories": {
             "holds": states >= histories,
-            "evidence": f"{histories} histories of tokens lead to {states} (time, state) pairs",
+            "evidence": f"{_count(histories)} histories of tokens lead to {states} (time, state) pairs",
         },
         "A2_terminal_reward": {"holds": inside == 0, "evidence": f"largest reward before the end: {inside:g}"},
         "undiscounted": {"holds": discount == 1, "evidence": f"discount {discount:g}"},
@@ -46,19 +51,49 @@ def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
 def bandit_reduction(problem: TokenMDP | Control, logits: EdgeLevels | None) -> dict[str, Any]:
     """A problem as a sequence of choices and as a bandit whose arms are whole responses (theorems T1, T2).
 
-    `logits` are a policy on the tree, or None where there is none (stochastic transitions): then the optimal values
-    alone, of the best response (open loop) and of the best policy (closed loop).
+    `logits` are a policy on the tree or on the graph; without, there are the optimal values alone, of the best response
+    (open loop) and of the best policy (closed loop).
     """
+    if isinstance(problem, TokenMDP) and problem.moves is not None:
+        return _on_graph(problem, logits)
     if isinstance(problem, TokenMDP):
-        views = {} if logits is None else _two_views(problem, problem.rewards, 1.0, speak(problem, logits))
+        views = {} if logits is None else _two_views(problem, problem.earned, 1.0, speak(problem, logits))
         closed, opened = best_policy(problem), best_plan(problem)
         return views | {"closed_loop_value": closed.tolist(), "open_loop_value": opened.tolist()}
+    if not graph.unrolls(problem):
+        found = _on_graph(graph.from_control(problem), logits)
+        if problem.deterministic or not few_plans(problem):
+            return found
+        return found | {"open_loop_value": open_loop_values(problem).tolist()}
     views = {}
     if logits is not None:
         unrolled = unroll(problem)
         views = _two_views(unrolled.mdp, unrolled.step_reward, problem.discount, logits)
     closed, opened = closed_loop_values(problem), open_loop_values(problem)
     return views | {"closed_loop_value": closed.tolist(), "open_loop_value": opened.tolist()}
+
+
+def _on_graph(mdp: TokenMDP, logits: EdgeLevels | None) -> dict[str, Any]:
+    """What can be said without listing responses: `value_bandit` adds up where they end, and not what states promise.
+
+    `None` stands for what would need the list, or for the best fixed response where states follow at random.
+    """
+    found: dict[str, Any] = {"closed_loop_value": graph.best_value(mdp).tolist()}
+    opened = graph.best_response_value(mdp).tolist() if graph.random_moves(mdp) is None else [None] * len(mdp.prompts)
+    found["open_loop_value"] = opened
+    if logits is None:
+        return found
+    probability = tree.policy(logits)
+    chance = tree.response_probability(probability, moves=mdp.moves)
+    action, state = tree.expectation(probability, mdp.rewards, moves=mdp.moves)
+    ascent = tree.logit_gradient(probability, action, moves=mdp.moves)
+    return found | {
+        "value_sequential": mdp.at_start(state).tolist(),
+        "value_bandit": sum((c * r).sum(axis=(1, 2)) for c, r in zip(chance, mdp.rewards, strict=True)).tolist(),
+        "gradient_relative_error": None,
+        "return_to_go_gap": None,
+        "reward_to_go_split_error": _relative(_split_to_go(mdp, probability, mdp.rewards), ascent).tolist(),
+    }
 
 
 def _two_views(mdp: TokenMDP, step_reward: EdgeLevels, discount: float, logits: EdgeLevels) -> dict[str, Any]:
@@ -81,9 +116,9 @@ def _two_views(mdp: TokenMDP, step_reward: EdgeLevels, discount: float, logits: 
 def _split_to_go(mdp: TokenMDP, probability: EdgeLevels, total: EdgeLevels) -> EdgeLevels:
     """The gradient when each token gets r / L and is credited with what is still to come: (L - t) / L of the reward."""
     share = tuple(level / length for level, length in zip(total, own_lengths(mdp), strict=True))
-    whole, part = tree.expectation(probability, total)[0], tree.expectation(probability, share)[0]
+    whole, part = (tree.expectation(probability, level, moves=mdp.moves)[0] for level in (total, share))
     left = tuple(q - t * s for t, q, s in zip(own_positions(mdp), whole, part, strict=True))
-    return learned(mdp, tree.logit_gradient(probability, left))
+    return learned(mdp, tree.logit_gradient(probability, left, moves=mdp.moves))
 
 
 def _score_sum(probability: EdgeLevels, arms: EdgeLevels) -> EdgeLevels:
@@ -111,6 +146,10 @@ def _return_to_go_gap(step_reward: EdgeLevels, total: EdgeLevels, discount: floa
         gap = max([gap, *(float(np.abs(now - whole).max()) for now, whole in here)])
         to_go = here
     return gap / max(largest, 1.0)
+
+
+def _count(number: int) -> str:
+    return str(number) if number < 10**9 else f"about {float(number):.3g}"
 
 
 def _relative(left: EdgeLevels, right: EdgeLevels) -> Float[np.ndarray, " prompts"]:

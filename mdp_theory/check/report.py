@@ -16,6 +16,7 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems.controls import Control, unroll
 from mdp_theory.problems.environment import speak
+from mdp_theory.problems.graph import from_control, unrolls
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
@@ -41,18 +42,12 @@ def report(
 ) -> dict[str, Any]:
     """Hold the degeneracy claim against one problem.
 
-    For a control the methods see its unrolled tree, with the undiscounted sum of rewards as the outcome; a problem with
-    stochastic transitions has none, so its report stops at the optimal values.
+    For a control the methods see its unrolled tree, with the undiscounted sum of rewards as the outcome; one with
+    stochastic transitions has none, and is taken on the graph of its states, like any problem whose states recombine.
     """
     facts = assumptions(problem)
     head = {"problem": problem.name, "policy": policy, "num_generations": num_generations, "seed": seed}
-    if isinstance(problem, Control) and not problem.deterministic:
-        prompts = _prompts(problem, [None] * len(problem.prompts))
-        bandit = bandit_reduction(problem, None)
-        claims = two_claims(bandit, {}, None)
-        start = head | {"prompts": prompts, "assumptions": facts, "bandit": bandit, "claims": claims}
-        return start | {"methods": {}} | _verdict([])
-    mdp = unroll(problem).mdp if isinstance(problem, Control) else problem
+    mdp = token_mdp(problem)
     family, policy_seed = parse(policy)
     logits = speak(mdp, family.logits(family.init(mdp, policy_seed), mdp))
     bandit = bandit_reduction(problem, logits)
@@ -82,7 +77,7 @@ def report(
         },
         "drift": lambda: {key: drift_of(key) for key in CURVE_METHODS},
         "kl": lambda: {estimator: penalty_of(estimator) for estimator in estimators},
-        "shared_parameters": lambda: shared_parameters(mdp, METHODS, num_generations=size, seed=seed),
+        "shared_parameters": lambda: _shared(mdp, num_generations=size, seed=seed),
         "training": lambda: training_curves(mdp, logits, num_generations=size),
         "staleness": lambda: staleness_curves(mdp, logits, num_generations=size),
         "critic": lambda: _critic(problem, logits),
@@ -97,7 +92,8 @@ def report(
         else:
             found[name] = sections[name]()
     binary = mdp.reward_levels.tolist() == [0.0, 1.0]
-    checks = identities(facts, bandit, found["methods"], found["shared_parameters"]["methods"], binary=binary)
+    shared = {} if found["shared_parameters"] is None else found["shared_parameters"]["methods"]
+    checks = identities(facts, bandit, found["methods"], shared, binary=binary)
     return {
         **head,
         "responses": mdp.num_responses,
@@ -118,9 +114,27 @@ def _with_draws(curves: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {**found[0], "draws": found}
 
 
+def token_mdp(problem: TokenMDP | Control) -> TokenMDP:
+    """What the methods see of a problem: its tree, or the graph of its states where a response does not decide them."""
+    if isinstance(problem, TokenMDP):
+        return problem
+    return unroll(problem).mdp if unrolls(problem) else from_control(problem)
+
+
+def _shared(mdp: TokenMDP, *, num_generations: int, seed: int) -> dict[str, Any] | None:
+    """None on a graph: its logits are shared by all histories of a state already."""
+    if mdp.moves is not None:
+        return None
+    return shared_parameters(mdp, METHODS, num_generations=num_generations, seed=seed)
+
+
 def _critic(problem: TokenMDP | Control, logits: EdgeLevels) -> dict[str, Any] | None:
     """What a critic of states gains over one of histories; None where every history is a state of its own."""
-    if isinstance(problem, TokenMDP) or assumptions(problem)["A1_states_are_histories"]["holds"]:
+    if (
+        isinstance(problem, TokenMDP)
+        or not unrolls(problem)
+        or assumptions(problem)["A1_states_are_histories"]["holds"]
+    ):
         return None
     return critic_curve(unroll(problem), logits, responses=CRITIC_RESPONSES)
 

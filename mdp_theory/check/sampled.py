@@ -63,16 +63,18 @@ def draw_probe(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, seed:
     wrong = tree.on_endings(tuple(1 - level for level in right))
     first = np.arange(max(GROUPS, len(mdp.prompts))) % len(mdp.prompts)
     prompt = np.repeat(first, num_generations)
-    drawn = tree.sample(rng.random((len(prompt), mdp.horizon)), probability, prompt)
+    # On a graph a response needs a second number for each move.
+    numbers = mdp.horizon * (2 if mdp.moves is not None else 1)
+    drawn = tree.sample(rng.random((len(prompt), numbers)), probability, prompt, moves=mdp.moves)
     for place, event in enumerate((right, wrong)[:num_generations]):
-        action, state = tree.expectation(probability, event)
-        rows = np.flatnonzero(state[0][first, 0] > 0)
+        action, state = tree.expectation(probability, event, moves=mdp.moves)
+        rows = np.flatnonzero(mdp.at_start(state)[first] > 0)
         conditioned = tuple(p * q for p, q in zip(probability, action, strict=True))
-        forced = tree.sample(rng.random((len(rows), mdp.horizon)), conditioned, first[rows])
+        forced = tree.sample(rng.random((len(rows), numbers)), conditioned, first[rows], moves=mdp.moves, given=state)
         for whole, part in zip(drawn, forced, strict=True):
             whole[rows * num_generations + place] = part
     ref = speak(mdp, tuple(level + 0.5 * rng.standard_normal(level.shape) for level in logits))
-    value = tree.expectation(probability, mdp.rewards)[1]
+    value = tree.expectation(probability, mdp.earned, moves=mdp.moves)[1]
     # The last token of a transcript may be the environment's: the reward is read before its tokens are masked.
     reward = tree.along(mdp.rewards, drawn).sum(axis=1)
     return Probe(own_tokens(mdp, drawn), np.repeat(np.arange(len(first)), num_generations), reward, ref, value)

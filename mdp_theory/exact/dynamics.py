@@ -21,7 +21,7 @@ from jaxtyping import Float
 from mdp_theory.exact.critics import Critic
 from mdp_theory.exact.optimisers import SGD, Optimiser
 from mdp_theory.exact.policy import Policy, TabularPolicy
-from mdp_theory.exact.population import outcome_joint, rule_gradient
+from mdp_theory.exact.population import check_ratio, outcome_joint, rule_gradient
 from mdp_theory.exact.rules import rule_of, stack
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.loss import loss
@@ -74,7 +74,7 @@ def measure(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Metric
 
     surprise = tuple(-pi * xp.where(pi > 0, log, 0.0) for pi, log in zip(probability, log_pi, strict=True))
     local = [level.sum(axis=-1) for level in learned(mdp, surprise)]
-    entropy = mdp.prompt_probability @ tree.inner(tree.visits(probability), local)
+    entropy = mdp.prompt_probability @ tree.inner(tree.visits(probability, moves=mdp.moves), local)
     correct, wrong = joint[right].sum(axis=0), joint[~right].sum(axis=0)
     return Metrics(correct.sum(), entropy, mean_length(joint.sum(axis=0)), mean_length(correct), mean_length(wrong))
 
@@ -88,7 +88,7 @@ def exact_runs(
     Returns the metrics, `[runs, steps + 1]`, and the final logits with a leading axis of runs. Raises `InputError` for
     a method with a critic, whose expected gradient off-policy is not known in closed form.
     """
-    _check_no_critic(runs)
+    _check(runs, mdp)
     places: dict[Optimiser, list[int]] = {}
     for place, run in enumerate(runs):
         places.setdefault(run.optimiser, []).append(place)
@@ -158,7 +158,7 @@ def exact_run(
 
     An optimiser with a state of its own is compiled all the same.
     """
-    _check_no_critic([run])
+    _check([run], mdp)
     if not run.optimiser.plain:
         found, last = exact_runs([run], mdp, logits, steps=steps, num_generations=num_generations)
         return Metrics(*(column[0] for column in found)), tuple(level[0] for level in last)
@@ -253,7 +253,10 @@ def sampled_runs(
     return jax.jit(train)(jnp.stack([jax.random.key(seed) for seed in seeds]))
 
 
-def _check_no_critic(runs: Sequence[Run]) -> None:
+def _check(runs: Sequence[Run], mdp: TokenMDP) -> None:
+    for run in runs:
+        if run.refresh_every > 1:
+            check_ratio(run.objective, mdp)
     if any(run.objective.advantage.estimator != "outcome" for run in runs):
         raise InputError("a method with a critic has no exact run", mend="use sampled_runs")
 

@@ -144,10 +144,11 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
         hit = tuple((outcome == level).astype(np.float64) for outcome in mdp.outcome)
         weight = tree.on_endings(tuple(h * f for h, f in zip(hit, factor, strict=True)))
         square = tree.on_endings(tuple(h * f**2 for h, f in zip(hit, factor, strict=True)))
-        reached = tree.expectation(probability, weight)[0]
-        first.append(learned(mdp, tree.logit_gradient(probability, reached)))
-        second.append(learned(mdp, second_moment(probability, tree.expectation(probability, square)[0])))
-        mass.append(tree.expectation(probability, tree.on_endings(hit))[1][0][:, 0])
+        reached = tree.expectation(probability, weight, moves=mdp.moves)[0]
+        first.append(learned(mdp, tree.logit_gradient(probability, reached, moves=mdp.moves)))
+        told = tree.expectation(probability, square, moves=mdp.moves)[0]
+        second.append(learned(mdp, second_moment(probability, told, moves=mdp.moves)))
+        mass.append(mdp.at_start(tree.expectation(probability, tree.on_endings(hit), moves=mdp.moves)[1]))
     chance = np.stack(mass, axis=1)
     one, one_square, two = _tables(law, chance, num_generations)
     size = num_generations

@@ -45,6 +45,8 @@ def expected_gradient(
         InputError: the weights depend on more than outcomes and lengths, there are too many compositions of a group, or
             a critic is used off-policy (the sign of a sampled advantage decides what is clipped).
     """
+    if old_logits is not None:
+        check_ratio(objective, mdp)
     logits, old_logits, ref_logits = _spoken(mdp, logits, old_logits, ref_logits)
     sampled = tree.policy(logits if old_logits is None else old_logits)
     joint = outcome_joint(mdp, sampled)
@@ -57,13 +59,13 @@ def expected_gradient(
     if old_logits is not None and objective.surrogate != "log-likelihood":
         raise InputError("a critic's clipped credit is not exact off-policy", mend="pass no old_logits, or sample")
     table = outcome_table(rule, joint, prompt_probability=mdp.prompt_probability, **options)
-    value = tree.expectation(sampled, mdp.rewards)[1] if value is None else value
-    share = tree.expectation(sampled, _spread(mdp, table.share))[0]
+    value = tree.expectation(sampled, mdp.earned, moves=mdp.moves)[1] if value is None else value
+    share = tree.expectation(sampled, _spread(mdp, table.share), moves=mdp.moves)[0]
     decay, discount = objective.advantage.gae_lambda, objective.advantage.discount
     speaks = None if mdp.environment is None else mdp.environment.speaks
-    terminal = (sampled, mdp.rewards, share, value)
-    credit = tree.generalised_advantage(*terminal, decay=decay, discount=discount, speaks=speaks)
-    return learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits)))
+    told = (sampled, mdp.earned, share, value)
+    credit = tree.generalised_advantage(*told, decay=decay, discount=discount, speaks=speaks, moves=mdp.moves)
+    return learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits), moves=mdp.moves))
 
 
 def rule_gradient(
@@ -88,17 +90,28 @@ def rule_gradient(
         prompt_probability=mdp.prompt_probability,
     )
     if old_logits is None:
-        credit = tree.expectation(sampled, _spread(mdp, _without_commonest(table.weight, joint)))[0]
+        weight = _spread(mdp, _without_commonest(table.weight, joint))
+        credit = tree.expectation(sampled, weight, moves=mdp.moves)[0]
     else:
         credit = _off_policy_credit(rule, mdp, table, sampled, tree.log_policy(logits), tree.log_policy(old_logits))
     if ref_logits is not None:
-        share = tree.expectation(sampled, _spread(mdp, table.share))[0]
+        share = tree.expectation(sampled, _spread(mdp, table.share), moves=mdp.moves)[0]
         log_pi, log_ref = tree.log_policy(logits), tree.log_policy(ref_logits)
         credit = tuple(
             u - penalty_slope(rule.penalty, ref - now) * part
             for u, now, ref, part in zip(credit, log_pi, log_ref, share, strict=True)
         )
-    return learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits)))
+    return learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits), moves=mdp.moves))
+
+
+def check_ratio(objective: Objective, mdp: TokenMDP) -> None:
+    """Raises `InputError` where the ratio of a whole response is asked for and states do not tell it."""
+    whole = objective.importance_sampling_level != "token" and objective.surrogate != "log-likelihood"
+    if mdp.moves is not None and whole:
+        raise InputError(
+            f"{mdp.name}: histories share states, and the ratio of a whole response is a matter of histories",
+            mend="stay on-policy, take a method with a ratio per token, or a problem that is a tree",
+        )
 
 
 def outcome_joint(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "prompts levels lengths"]:
@@ -106,7 +119,7 @@ def outcome_joint(mdp: TokenMDP, probability: EdgeLevels) -> Float[Array, "promp
     shape = (len(mdp.reward_levels), mdp.horizon)
     total: Array = 0.0
     for chance, outcome, length in zip(
-        tree.response_probability(probability), mdp.outcome, own_lengths(mdp), strict=True
+        tree.response_probability(probability, moves=mdp.moves), mdp.outcome, own_lengths(mdp), strict=True
     ):
         cell = outcome * mdp.horizon + length - 1
         total = total + _add_up(cell, chance, shape[0] * shape[1])
@@ -120,13 +133,15 @@ def success(mdp: TokenMDP, threshold: float = 1.0) -> EdgeLevels:
 
 def success_probability(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> Float[Array, " prompts"]:
     """p, the probability of a reward of at least `threshold`, for each prompt."""
-    return tree.expectation(tree.policy(speak(mdp, logits)), success(mdp, threshold))[1][0][:, 0]
+    probability = tree.policy(speak(mdp, logits))
+    return mdp.at_start(tree.expectation(probability, success(mdp, threshold), moves=mdp.moves)[1])
 
 
 def success_gradient(mdp: TokenMDP, logits: EdgeLevels, threshold: float = 1.0) -> EdgeLevels:
     """∇p in the logits, for each prompt."""
     probability = tree.policy(speak(mdp, logits))
-    return learned(mdp, tree.logit_gradient(probability, tree.expectation(probability, success(mdp, threshold))[0]))
+    action = tree.expectation(probability, success(mdp, threshold), moves=mdp.moves)[0]
+    return learned(mdp, tree.logit_gradient(probability, action, moves=mdp.moves))
 
 
 @dataclass(frozen=True)
@@ -183,7 +198,7 @@ def _off_policy_credit(
     """
     xp = log_pi[0].__array_namespace__()
     log_ratio = tuple(now - old for now, old in zip(log_pi, log_old, strict=True))
-    total = tree.returns(log_ratio)
+    total = tree.returns(log_ratio) if mdp.moves is None else log_ratio  # on a graph, of no use and not used
     credit: list[Array] = [0.0] * len(log_pi)
     for above, part in ((True, table.positive), (False, table.negative)):
         weighted = []
@@ -191,7 +206,7 @@ def _off_policy_credit(
             sequence = xp.exp(xp.where(rule.ratio.mean > 0, whole / length, whole))
             factor = ratio_factor(rule.ratio, sequence, above=above)
             weighted.append(base * xp.where(rule.ratio.sequence > 0, factor, 1.0))
-        expected = tree.expectation(sampled, tuple(weighted))[0]
+        expected = tree.expectation(sampled, tuple(weighted), moves=mdp.moves)[0]
         for depth, (u, step) in enumerate(zip(expected, log_ratio, strict=True)):
             factor = ratio_factor(rule.ratio, xp.exp(step), above=above)
             credit[depth] = credit[depth] + u * xp.where(rule.ratio.token > 0, factor, 1.0)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from mdp_theory.problems import tree
 from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.moves import Moves
 from mdp_theory.problems.tree import EdgeLevels
 
 
@@ -42,10 +43,10 @@ class Variances(NamedTuple):
 def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
     """Exact variances of one sample's gradient, given the prompt."""
     probability = tree.policy(speak(mdp, logits))
-    action, state = tree.expectation(probability, mdp.rewards)
-    square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards))[0]
-    mean = tree.logit_gradient(probability, action)
-    start = state[0][:, :1, None]
+    action, state = tree.expectation(probability, mdp.rewards, moves=mdp.moves)
+    square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards), moves=mdp.moves)[0]
+    mean = tree.logit_gradient(probability, action, moves=mdp.moves)
+    start = mdp.at_start(state)[:, None, None]
 
     def around(centre: EdgeLevels) -> EdgeLevels:
         """E[(r - v)² | s, a]."""
@@ -53,7 +54,9 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
 
     def spread(second: EdgeLevels) -> EdgeLevels:
         """Variance in every logit, from E[X² | s, a]."""
-        return learned(mdp, tuple(m - g**2 for m, g in zip(second_moment(probability, second), mean, strict=True)))
+        return learned(
+            mdp, tuple(m - g**2 for m, g in zip(second_moment(probability, second, moves=mdp.moves), mean, strict=True))
+        )
 
     values = tuple(v[..., None] for v in state)
     return Variances(
@@ -67,17 +70,18 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
 def squared_error(mdp: TokenMDP, logits: EdgeLevels, credit: EdgeLevels) -> Float[np.ndarray, " prompts"]:
     """E‖Σ_t X(s_t, a_t) ∇ log π(a_t | s_t) - ∇J‖² for any credit X, bias included, given the prompt."""
     probability = tree.policy(speak(mdp, logits))
-    truth = tree.logit_gradient(probability, tree.expectation(probability, mdp.rewards)[0])
-    expected = tree.logit_gradient(probability, credit)
-    second = second_moment(probability, tuple(x**2 for x in credit))
+    action = tree.expectation(probability, mdp.rewards, moves=mdp.moves)[0]
+    truth = tree.logit_gradient(probability, action, moves=mdp.moves)
+    expected = tree.logit_gradient(probability, credit, moves=mdp.moves)
+    second = second_moment(probability, tuple(x**2 for x in credit), moves=mdp.moves)
     error = tuple(m - 2 * e * g + g**2 for m, e, g in zip(second, expected, truth, strict=True))
     return sum(level.sum(axis=(1, 2)) for level in learned(mdp, error))
 
 
-def second_moment(probability: EdgeLevels, square: EdgeLevels) -> EdgeLevels:
+def second_moment(probability: EdgeLevels, square: EdgeLevels, *, moves: Moves | None = None) -> EdgeLevels:
     """E of the squared estimator in every logit, from E[X² | s, a]."""
     levels = []
-    for reach, pi, x2 in zip(tree.visits(probability), probability, square, strict=True):
+    for reach, pi, x2 in zip(tree.visits(probability, moves=moves), probability, square, strict=True):
         mass = pi * x2
         others = mass.sum(axis=-1, keepdims=True) - mass
         levels.append(reach[..., None] * (mass * (1 - pi) ** 2 + pi**2 * others))

@@ -1,6 +1,8 @@
 """What every problem must satisfy: its vocabulary, its prompts, and the types of the fields of a problem file."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,3 +58,15 @@ def check_type(value: object, kind: Any, where: str) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(f"{where}: {value!r} is a {type(value).__name__}", mend=f"it must be a {wanted}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The contents of a problem file; raises `InputError` where there is none, or no TOML in it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}", mend="give the path of a problem file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error.reason})", mend="save the file as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}", mend="mend the line named above") from error

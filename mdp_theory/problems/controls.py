@@ -16,6 +16,9 @@ from mdp_theory.problems.mdp import TokenMDP, empty_levels, ending_tokens
 from mdp_theory.problems.tree import EdgeLevels
 from rino_base.messages import InputError
 
+MAX_UNROLLED = 2_000_000
+"""Responses, over all prompts, of a control that is made a tree."""
+
 
 @dataclass(frozen=True)
 class Control:
@@ -103,14 +106,16 @@ def unroll(control: Control) -> Unrolled:
             mend="unroll deterministic problems only",
         )
     tokens, horizon = len(control.vocabulary), control.horizon
-    levels = empty_levels(len(control.prompts), tokens, horizon, max_responses=2_000_000, name=control.name)
+    levels = empty_levels(len(control.prompts), tokens, horizon, max_responses=MAX_UNROLLED, name=control.name)
     successor = control.transition.argmax(axis=2)
     state, pairs = control.start[:, None], []
     for depth, level in enumerate(levels):
         level[...] = control.reward[depth][state]
         pairs.append(depth * len(successor) + state)
         state = successor[state].reshape(len(control.prompts), -1)
-    mdp = TokenMDP(control.name, control.prompts, control.prompt_probability, control.vocabulary, tree.returns(levels))
+    # Sums of one value in different orders are one reward level.
+    totals = tuple(level.round(12) for level in tree.returns(levels))
+    mdp = TokenMDP(control.name, control.prompts, control.prompt_probability, control.vocabulary, totals)
     return Unrolled(mdp, levels, tuple(pairs))
 
 
@@ -128,7 +133,7 @@ def closed_loop_values(control: Control) -> Float[np.ndarray, " prompts"]:
 def open_loop_values(control: Control, *, max_plans: int = 1_000_000) -> Float[np.ndarray, " prompts"]:
     """The value of the best fixed response: the expected return of every plan, from the belief it leads to."""
     states, m = control.reward.shape[1], len(control.vocabulary) - 1
-    if m ** (control.horizon - 1) * states > max_plans:
+    if not few_plans(control, max_plans=max_plans):
         raise InputError(
             f"{control.name}: {m} tokens, horizon {control.horizon} and {states} states need "
             f"{m ** (control.horizon - 1) * states:,} numbers, the limit is {max_plans:,}",
@@ -144,6 +149,12 @@ def open_loop_values(control: Control, *, max_plans: int = 1_000_000) -> Float[n
         belief = np.einsum("xjs,sat->xjat", belief, control.transition).reshape(len(control.prompts), -1, states)
         earned = gained[..., :-1].reshape(len(control.prompts), -1)
     return best
+
+
+def few_plans(control: Control, *, max_plans: int = 1_000_000) -> bool:
+    """Whether all plans can be tried."""
+    states, m = control.reward.shape[1], len(control.vocabulary) - 1
+    return m ** (control.horizon - 1) * states <= max_plans
 
 
 def running_sum(name: str, *, modulus: int, horizon: int, slip: float = 0.0) -> Control:

@@ -11,7 +11,6 @@ token; `flatten` gives this order.
 """
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,8 +21,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdp_theory.problems.checks import check_fields, check_prompts, check_type, check_vocabulary
+from mdp_theory.problems.checks import check_fields, check_prompts, check_type, check_vocabulary, read_toml
 from mdp_theory.problems.environment import Environment, Says, environment_of, parse_environment
+from mdp_theory.problems.moves import Moves
 from rino_base.messages import InputError
 from rino_base.progress import track
 
@@ -43,7 +43,9 @@ class TokenMDP:
 
     `rewards[d][x, j, a]` is the reward of the response that token `a` after prefix `j` of prompt `x` completes, zero
     where the response goes on. Where there is an `environment`, a response is a whole transcript, and the environment
-    chooses some of its tokens. Raises `InputError` when shapes disagree or a number is not finite.
+    chooses some of its tokens. Where there are `moves`, prefixes that lead to one state are one: A1 fails, and j is the
+    number of a state. `steps` are the rewards on the way where they are not all at the end: A2 fails, and `rewards`
+    hold their sum, the return. Raises `InputError` when shapes disagree or a number is not finite.
     """
 
     name: str
@@ -52,20 +54,23 @@ class TokenMDP:
     vocabulary: tuple[str, ...]
     rewards: Levels
     environment: Environment | None = None
+    moves: Moves | None = None
+    steps: Levels | None = None
 
     def __post_init__(self) -> None:
         check_prompts(self.prompts, self.prompt_probability)
         check_vocabulary(self.vocabulary, self.eos)
         for depth, reward in enumerate(self.rewards):
-            shape = (len(self.prompts), self.continuing**depth, len(self.vocabulary))
+            states = self.continuing**depth if self.moves is None else len(self.moves.to)
+            shape = (len(self.prompts), states, len(self.vocabulary))
             if reward.shape != shape:
                 raise InputError(
                     f"{self.name}: rewards at depth {depth} have shape {reward.shape}, expected {shape}",
                     mend="give one array [prompts, M**depth, N] for each depth (M tokens besides the end token)",
                 )
             if not np.isfinite(reward).all():
-                prompt, prefix, token = np.argwhere(~np.isfinite(reward))[0]
-                words = " ".join(self.words(depth, int(prefix), int(token)))
+                prompt, prefix, token = (int(place) for place in np.argwhere(~np.isfinite(reward))[0])
+                words = " ".join(self.words(depth, prefix, token))
                 raise InputError(
                     f"{self.name}: the reward of {words!r} to {self.prompts[prompt]!r} is "
                     f"{reward[prompt, prefix, token]}",
@@ -79,7 +84,8 @@ class TokenMDP:
 
     def __repr__(self) -> str:
         shape = f"{len(self.prompts)} prompts, {len(self.vocabulary)} tokens, horizon {self.horizon}"
-        return f"<TokenMDP {self.name!r}: {shape}, {self.num_responses} responses>"
+        states = "" if self.moves is None else f"{len(self.moves.to)} states, "
+        return f"<TokenMDP {self.name!r}: {shape}, {states}{self.num_responses} responses>"
 
     @property
     def eos(self) -> str:
@@ -98,7 +104,9 @@ class TokenMDP:
 
     @property
     def num_prefixes(self) -> int:
-        """States, over all prompts: every prefix at which a token is chosen."""
+        """States, over all prompts: every prefix at which a token is chosen; on a graph, every (time, state) pair."""
+        if self.moves is not None:
+            return sum(int(met.sum()) for met in self.met)
         return sum(reward.shape[0] * reward.shape[1] for reward in self.rewards)
 
     @property
@@ -118,7 +126,10 @@ class TokenMDP:
             ends = self.ends(depth)
             if self.environment is not None:
                 ends = ends & self.environment.possible[depth]
-            distinct.append(np.unique(reward[..., ends] if ends.ndim == 1 else reward[:, ends]))
+            if self.moves is not None:
+                distinct.append(np.unique(reward[self.met[depth]][:, ends]))
+            else:
+                distinct.append(np.unique(reward[..., ends] if ends.ndim == 1 else reward[:, ends]))
         return np.unique(np.concatenate(distinct))
 
     @cached_property
@@ -132,7 +143,9 @@ class TokenMDP:
 
     @cached_property
     def responses(self) -> tuple[Int[np.ndarray, "responses time"], Int[np.ndarray, " responses"]]:
-        """All responses, padded with the end token, and their lengths; the same for every prompt."""
+        """All responses, padded with the end token, and their lengths; the same for every prompt. For trees alone."""
+        if self.moves is not None:
+            raise InputError(f"{self.name}: responses to a graph are not listed", mend="ask for its gradients instead")
         tokens, lengths = [], []
         for depth in range(self.horizon):
             prefix, token = np.nonzero(np.broadcast_to(self.ends(depth), self.rewards[depth].shape[1:]))
@@ -146,11 +159,33 @@ class TokenMDP:
 
     @cached_property
     def response_rewards(self) -> Float[np.ndarray, "prompts responses"]:
-        """The reward of every response to every prompt."""
+        """The reward of every response to every prompt, in the order of `responses`."""
+        if self.moves is not None:
+            raise InputError(f"{self.name}: responses to a graph are not listed", mend="ask for its gradients instead")
         return flatten(self.rewards)
+
+    @property
+    def earned(self) -> Levels:
+        """Rewards on the edges at which they come."""
+        return self.rewards if self.steps is None else self.steps
+
+    @cached_property
+    def met(self) -> list[np.ndarray]:
+        """For each depth, which states `[prompts, states]` can be met; for graphs alone."""
+        if self.moves is None:
+            raise ValueError(f"{self.name} is a tree: all its prefixes can be met")
+        return self.moves.met(self.horizon)
+
+    def at_start(self, state: Sequence[Any]) -> Any:
+        """The entries of state levels at the beginning, for each prompt."""
+        if self.moves is None:
+            return state[0][:, 0]
+        return state[0][np.arange(len(self.prompts)), self.moves.start]
 
     def words(self, depth: int, prefix: int, token: int) -> list[str]:
         """The tokens of the response that `token` after prefix number `prefix` at `depth` completes."""
+        if self.moves is not None:
+            return [f"({self.moves.names[prefix]})", self.vocabulary[token]]
         tokens = [token]
         for _ in range(depth):
             prefix, last = divmod(prefix, self.continuing)
@@ -177,7 +212,7 @@ class TokenMDP:
         unless `probability` says otherwise.
         """
         prompts = tuple(rewards)
-        tokens = _normalise(vocabulary, eos)
+        tokens = normalised(vocabulary, eos)
         levels = empty_levels(len(prompts), len(tokens), horizon, max_responses=max_responses, name=name)
         for x, prompt in enumerate(prompts):
             default = default_reward[prompt] if isinstance(default_reward, Mapping) else default_reward
@@ -194,7 +229,7 @@ class TokenMDP:
                 depth, prefix, token = place
                 levels[depth][x, prefix, token] = reward
         speech = environment_of(environment, tokens, horizon, where=name) if environment else None
-        return cls(name, prompts, _prompt_probability(prompts, probability), tokens, levels, speech)
+        return cls(name, prompts, probabilities(prompts, probability), tokens, levels, speech)
 
     @classmethod
     def from_function(
@@ -211,7 +246,7 @@ class TokenMDP:
         max_responses: int = MAX_RESPONSES,
     ) -> "TokenMDP":
         """From `reward(prompt, tokens)`, called once for every complete response (the end token included, if any)."""
-        tokens = _normalise(vocabulary, eos)
+        tokens = normalised(vocabulary, eos)
         levels = empty_levels(len(prompts), len(tokens), horizon, max_responses=max_responses, name=name)
         prefixes: list[tuple[str, ...]] = [()]
         total = count_responses(len(tokens), horizon)
@@ -224,20 +259,12 @@ class TokenMDP:
             if depth + 1 < horizon:
                 prefixes = [(*prefix, token) for prefix in prefixes for token in tokens[:-1]]
         speech = environment_of(environment, tokens, horizon, where=name) if environment else None
-        return cls(name, tuple(prompts), _prompt_probability(prompts, probability), tokens, levels, speech)
+        return cls(name, tuple(prompts), probabilities(prompts, probability), tokens, levels, speech)
 
     @classmethod
     def from_toml(cls, path: Path, *, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
         """Read a problem file; the format is in docs/theory.md. Raises `InputError` for everything that is wrong."""
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}", mend="give the path of a problem file") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text ({error.reason})", mend="save the file as UTF-8") from error
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{path}: not valid TOML: {error}", mend="mend the line named above") from error
-        return cls.from_dict(data, where=str(path), max_responses=max_responses)
+        return cls.from_dict(read_toml(path), where=str(path), max_responses=max_responses)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
@@ -322,13 +349,13 @@ def flatten(levels: Levels) -> Float[np.ndarray, "prompts responses"]:
     return np.concatenate(parts, axis=1)
 
 
-def _normalise(vocabulary: Sequence[str], eos: str) -> tuple[str, ...]:
+def normalised(vocabulary: Sequence[str], eos: str) -> tuple[str, ...]:
     """The vocabulary with the end token moved to the last place."""
     check_vocabulary(vocabulary, eos)
     return (*(token for token in vocabulary if token != eos), eos)
 
 
-def _prompt_probability(prompts: Sequence[str], given: Mapping[str, float] | None) -> Float[np.ndarray, " prompts"]:
+def probabilities(prompts: Sequence[str], given: Mapping[str, float] | None) -> Float[np.ndarray, " prompts"]:
     if given is None:
         return np.full(len(prompts), 1 / max(len(prompts), 1))
     return np.array([given[prompt] for prompt in prompts], dtype=np.float64)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from mdp_theory.problems import graph
+from mdp_theory.problems.checks import read_toml
 from mdp_theory.problems.controls import Control, from_tree
 from mdp_theory.problems.controls import running_sum as _running_sum
 from mdp_theory.problems.mdp import TokenMDP
@@ -22,7 +25,8 @@ def load(name: str) -> TokenMDP | Control:
         return ZOO[name]()
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
-        return TokenMDP.from_toml(path)
+        data = read_toml(path)
+        return graph.from_dict(data, where=name) if "state" in data else TokenMDP.from_dict(data, where=name)
     close = get_close_matches(name, ZOO, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(f"no problem is called {name!r}", mend=f"{hint}the zoo has {', '.join(ZOO)}; or give a .toml file")
@@ -171,6 +175,58 @@ def discounted_words() -> Control:
     return from_tree(two_letter_words(), name="discounted-words", discount=0.9)
 
 
+def long_sum() -> TokenMDP:
+    """The running sum modulo 7 for forty tokens: 1.6 trillion responses to each prompt, seven states."""
+    return graph.from_function(
+        "long-sum",
+        prompts={"the sum is 1, make it 0 modulo 7": 1, "the sum is 3, make it 0 modulo 7": 3},
+        vocabulary=["1", "2", EOS],
+        eos=EOS,
+        horizon=40,
+        step=lambda state, token: (int(str(state)) + int(token)) % 7,
+        reward=lambda state, token: float(token == EOS and state == 0),
+    )
+
+
+def counted_brackets() -> TokenMDP:
+    """Balanced brackets of thirty tokens by a counter: an early mistake ruins everything, and the counter shows it."""
+    return graph.from_function(
+        "counted-brackets",
+        prompts={"balance": 0},
+        vocabulary=["(", ")", EOS],
+        eos=EOS,
+        horizon=30,
+        step=_count,
+        reward=lambda state, token: float(token == EOS and state == "closed"),
+    )
+
+
+def grid_walk() -> TokenMDP:
+    """From one corner of a grid to the other in sixteen steps, with 0.1 on the way for reaching the middle."""
+    middle, goal, size = (2, 2), (4, 4), 5
+    towards = {"up": (0, 1), "down": (0, -1), "left": (-1, 0), "right": (1, 0)}
+
+    def step(state: Any, token: str) -> Any:
+        (x, y), seen = state
+        x, y = (min(max(place + by, 0), size - 1) for place, by in zip((x, y), towards[token], strict=True))
+        return (x, y), seen or (x, y) == middle
+
+    def reward(state: Any, token: str) -> float:
+        if token == EOS:
+            return float(state[0] == goal)
+        return 0.1 * (step(state, token)[1] and not state[1])
+
+    return graph.from_function(
+        "grid-walk",
+        prompts={"walk to the corner": ((0, 0), False)},
+        vocabulary=[*towards, EOS],
+        eos=EOS,
+        horizon=16,
+        step=step,
+        reward=reward,
+    )
+
+
 def retry_after_failure() -> TokenMDP:
     """A tool that fails two times in five: calling again after `fail` beats every fixed number of calls."""
     return TokenMDP.from_function(
@@ -233,6 +289,14 @@ def dead_ends() -> TokenMDP:
     )
 
 
+def _count(state: Any, token: str) -> Any:
+    """Open brackets so far; "closed" where there have been some and none is open, "ruined" below zero."""
+    if state == "ruined":
+        return state
+    depth = (0 if state == "closed" else state) + (1 if token == "(" else -1)
+    return "ruined" if depth < 0 else depth or "closed"
+
+
 def _countdown(name: str, *, format_credit: float) -> TokenMDP:
     def reward(prompt: str, tokens: tuple[str, ...]) -> float:
         numbers, target = prompt.split(" = ")
@@ -282,6 +346,9 @@ ZOO: Mapping[str, Callable[[], TokenMDP | Control]] = MappingProxyType(
         "slippery-sum": slippery_sum,
         "letter-bonus": letter_bonus,
         "discounted-words": discounted_words,
+        "long-sum": long_sum,
+        "counted-brackets": counted_brackets,
+        "grid-walk": grid_walk,
         "retry-after-failure": retry_after_failure,
         "ask-before-answering": ask_before_answering,
         "noisy-tool": noisy_tool,
