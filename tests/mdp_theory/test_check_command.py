@@ -117,10 +117,10 @@ def test_shared_parameters_show_the_same(checked):
             assert record["direction_relative_error"] < 1e-12
 
 
-def test_a_stochastic_control_has_no_methods_and_breaks_nothing(capsys):
-    assert check_command.check("slippery-sum") == 0
+def test_a_stochastic_control_is_taken_on_its_graph(capsys):
+    assert check_command.check("slippery-sum", inner_steps=1) == 0
     shown = capsys.readouterr().out
-    assert "promise nothing" in shown
+    assert re.search(r"the problem is a bandit\s+│ no", shown)
     assert re.search(r"deterministic\s+│ no", shown)
 
 
