@@ -377,7 +377,7 @@ def _read_object(path: Path) -> Row:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{path}{line} is not JSON: {error}", mend="write it again, or move it away") from error
 
@@ -394,7 +394,7 @@ def _read_lines(path: Path) -> list[tuple[str, Row]]:
         where = f"{path}, line {number}"
         try:
             row = json.loads(line, parse_constant=_no_number)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # No newline after it: the write was cut short.
                 continue
             raise InputError(

@@ -161,7 +161,7 @@ def evaluate(
     from llm_exps.rollout import Actor
     from llm_exps.tables import print_result
 
-    setup, run = prepare_run(model, task, as_run(options))
+    setup, run = prepare_run(model, task, as_run(options), learns=False)
     with setup.on_devices():
         result = evaluate_model(
             Actor(setup.graph, setup.tokenizer, setup.stop_tokens, run.sampling),
@@ -203,7 +203,7 @@ def generate(
     from llm_exps.prepare import prepare_run
     from llm_exps.rollout import Actor, step_key
 
-    setup, run = prepare_run(model, task, as_run(options))
+    setup, run = prepare_run(model, task, as_run(options), learns=False)
     texts = list(prompts)
     if file is not None:
         if not file.is_file():

@@ -53,9 +53,15 @@ class Comparison:
     sweep_steps: int = 50
 
     def __post_init__(self) -> None:
-        for name, values in (("method", self.methods), ("seed", self.seeds)):
-            if not values:
-                raise InputError(f"no {name} to compare", mend=f"give at least one --{name}s")
+        given: tuple[tuple[str, tuple[object, ...]], ...] = (
+            ("method", tuple(get(name).key for name in self.methods)),
+            ("seed", self.seeds),
+            ("learning rate", self.learning_rates),
+            ("seed of the sweep", self.sweep_seeds),
+        )
+        for name, values in given:
+            if not values and name != "learning rate":
+                raise InputError(f"no {name} to compare", mend="give at least one")
             if len(set(values)) < len(values):
                 raise InputError(f"a {name} is given twice: {values}", mend="give each once")
         shared = set(self.seeds) & set(self.sweep_seeds) if self.learning_rates else set()
@@ -64,8 +70,6 @@ class Comparison:
                 f"seed {min(shared)} serves the sweep and the comparison",
                 mend="choose --sweep-seeds apart from --seeds",
             )
-        if self.learning_rates and self.sweep_steps < 1:
-            raise InputError(f"--sweep-steps {self.sweep_steps} is below 1", mend="give at least 1")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from llm_exps.options import ObjectiveOptions, RunOptions, changed
 from mdp_theory.methods.catalogue import Method, get
 from mdp_theory.methods.objectives import KL, Aggregation, Objective
 from rino_base.messages import InputError
+from rino_base.ranges import hold
 
 # TRL's `loss_type`, for people who come from there.
 AGGREGATION_ALIASES: dict[str, Aggregation] = {
@@ -52,11 +53,13 @@ class RunConfig:
     method: str
     options: RunOptions
 
+    def __post_init__(self) -> None:
+        validate_group(self.resolved, self.options.sampling.num_generations)
+
     @property
     def resolved(self) -> Method:
         """The method with this run's departures applied to its objective."""
         length = self.options.sampling.max_completion_length
-        assert length is not None, "options are resolved"
         return customise(get(self.method), self.options.objective, length)
 
     @property
@@ -100,6 +103,11 @@ def customise(method: Method, options: ObjectiveOptions, max_completion_length: 
             raise InputError(f"{method.title} has no clip range to set", mend="drop --epsilon and --epsilon-high")
         low = objective.clip.low if options.epsilon is None else options.epsilon
         high = options.epsilon_high if options.epsilon_high is not None else low
+        if options.epsilon_high is not None and low is not None and options.epsilon_high < low:
+            raise InputError(
+                f"epsilon_high is {options.epsilon_high:g}, below epsilon {low:g}",
+                mend=f"give an epsilon_high of at least {low:g}, or a smaller epsilon",
+            )
         objective = dataclasses.replace(objective, clip=dataclasses.replace(objective.clip, low=low, high=high))
     if options.loss_aggregation is not None:
         objective = dataclasses.replace(objective, aggregation=aggregation(options.loss_aggregation))
@@ -130,31 +138,13 @@ def aggregation(name: str) -> Aggregation:
 
 
 def validate(options: RunOptions) -> None:
-    """Check every number and the batch arithmetic.
+    """Check every number against its range, and the batch arithmetic.
 
     Raises:
         InputError: naming the value, the rule and the mend.
     """
-    sampling, optimiser, evaluation = options.sampling, options.optimiser, options.evaluation
-    for section, names, least in (
-        (options, ("steps", "num_prompts", "logprob_chunk"), 1),
-        (options, ("seed", "probe_every", "save_every"), 0),
-        (sampling, ("num_generations", "max_prompt_length", "max_completion_length"), 1),
-        (sampling, ("top_k",), 0),
-        (optimiser, ("num_iterations", "num_minibatches"), 1),
-        (optimiser, ("micro_batch_size", "warmup_steps", "refresh_every"), 0),
-        (evaluation, ("eval_prompts", "eval_every"), 0),
-        (evaluation, ("eval_samples",), 1),
-    ):
-        for name in names:
-            value, flag = getattr(section, name), name.replace("_", "-")
-            if value is not None and value < least:
-                raise InputError(f"--{flag} {value} is below {least}", mend=f"give at least {least}")
-    for value, name in ((sampling.temperature, "temperature"), (optimiser.learning_rate, "learning-rate")):
-        if value is not None and not value > 0:
-            raise InputError(f"--{name} {value} is not above 0", mend="give a positive number")
-    if not 0 < sampling.top_p <= 1:
-        raise InputError(f"--top-p {sampling.top_p} is outside (0, 1]", mend="1 samples from all tokens")
+    sampling, optimiser = options.sampling, options.optimiser
+    hold("train", {"options": options})
     if options.num_prompts % optimiser.num_minibatches:
         raise InputError(
             f"num_prompts {options.num_prompts} does not divide into num_minibatches {optimiser.num_minibatches}",
@@ -168,6 +158,22 @@ def validate(options: RunOptions) -> None:
             f"micro_batch_size {micro} does not divide the {completions} completions of a minibatch",
             mend=f"{completions} = num_prompts {options.num_prompts} / num_minibatches {optimiser.num_minibatches}"
             f" × num_generations {sampling.num_generations}; choose a divisor",
+        )
+
+
+def validate_group(method: Method, num_generations: int) -> None:
+    """Raise InputError where a group is too small for what the method compares in it."""
+    advantage = method.objective.advantage
+    compares = (
+        advantage.baseline != "none"
+        or advantage.scale == "group-std"
+        or advantage.outcome == "above-mean"
+        or method.objective.keep == "mixed-groups"
+    )
+    if compares and num_generations < 2:
+        raise InputError(
+            f"num_generations is {num_generations}, and {method.title} compares the responses of a group",
+            mend="give num_generations 2 or more, or take a method without a baseline, such as reinforce",
         )
 
 

@@ -29,6 +29,7 @@ from llm_exps.distribution import make_mesh, parameter_placement
 from llm_exps.evaluation import evaluate
 from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
 from llm_exps.models import lora
+from llm_exps.models.hub import commit_of, resolve
 from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
 from llm_exps.options import RunOptions
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
@@ -50,7 +51,7 @@ _ROLLOUT_STREAM = 0
 class Setup:
     """A model and a task, loaded once and shared by the runs of a comparison."""
 
-    source: str
+    source: Path
     graph: nnx.GraphDef
     params: nnx.State
     tokenizer: Any
@@ -82,9 +83,10 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
         scheme=options.scheme,
     )
     rewards = load_rewards(loaded_task, options.reward_functions, options.reward_weights)
-    source = str(EMBEDDED_MODEL) if model == "default" else model
+    # One snapshot for weights, tokenizer and what is saved with them: a branch of the hub may move in between.
+    source = resolve(EMBEDDED_MODEL if model == "default" else model, options.revision)
     tokenizer = load_tokenizer(source)
-    mesh = make_mesh(model=options.model_axis) if jax.device_count() > 1 else None
+    mesh = make_mesh(model=options.model_axis) if max(jax.device_count(), options.model_axis) > 1 else None
     placement = None if mesh is None else parameter_placement(mesh)
     decoder, _ = load(
         source, dtype=jnp.dtype(options.dtype or "float32"), remat=bool(options.remat), placement=placement
@@ -114,7 +116,8 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
     # Processes of one job write the same directory; the first holds it for all.
     alone = locked(out) if jax.process_index() == 0 else nullcontext()
     with alone, setup.on_devices(), progress_bar() as bar:
-        run.begin(config.to_json(), provenance=provenance())
+        commit = commit_of(setup.source)
+        run.begin(config.to_json() | ({"model_commit": commit} if commit else {}), provenance=provenance())
         task = bar.add_task(description, total=config.options.steps)
         if run.finished:
             bar.update(task, completed=config.options.steps)

@@ -4,12 +4,14 @@ On a CPU nothing is chosen: float32, no rematerialisation, all completions at on
 """
 
 import dataclasses
+import os
 from dataclasses import dataclass
 
 import jax
 
 from llm_exps.models.config import DecoderConfig
 from llm_exps.options import RunOptions
+from rino_base.messages import InputError
 
 # Left for what the estimate does not know: the allocator's fragments, XLA's scratch, the sampler's last buffers.
 _USABLE = 0.75
@@ -59,6 +61,51 @@ def with_micro_batch(
         fitting = max(int(free * device.count / each), device.count)
         chosen = max((n for n in range(1, rows + 1) if rows % n == 0 and n <= fitting), default=1)
     return dataclasses.replace(options, optimiser=dataclasses.replace(options.optimiser, micro_batch_size=chosen))
+
+
+def refuse_too_large(
+    options: RunOptions, model: DecoderConfig, device: Device, *, parameters: int, length: int, learns: bool
+) -> None:
+    """Raise InputError, with the numbers, where the work cannot fit: before it starts, not when memory runs out.
+
+    length: tokens of the longest row, prompt and completion. learns: whether there are updates, or only samples.
+    """
+    rows = options.num_prompts * options.sampling.num_generations
+    drawn = max(rows, options.evaluation.eval_samples)
+    micro = options.optimiser.micro_batch_size or rows // options.optimiser.num_minibatches
+    size = 2 if options.dtype == "bfloat16" else 4
+    cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * size
+    sampling = drawn * (length * cache + 2 * 4 * model.vocabulary_size)
+    refuse_over(
+        4 * parameters + sampling,
+        device,
+        f"{drawn:,} completions of {length:,} tokens at once (num_prompts {options.num_prompts:,} × num_generations "
+        f"{options.sampling.num_generations:,}, or eval_samples {options.evaluation.eval_samples:,})",
+        mend="fewer num_prompts, num_generations or eval_samples, or a smaller max_completion_length",
+    )
+    if not learns:
+        return
+    updating = micro * row_bytes(model, length=length, dtype=options.dtype or "float32", remat=bool(options.remat))
+    refuse_over(
+        state_bytes(parameters) + updating,
+        device,
+        f"an update from {micro:,} completions of {length:,} tokens at once",
+        mend="--micro-batch-size 1 and --remat need least, or a smaller max_completion_length",
+    )
+
+
+def refuse_over(size: int, device: Device, what: str, *, mend: str) -> None:
+    """Raise InputError where `what` needs more bytes than the device (on a CPU, the machine) has."""
+    there = (device.memory or 0) * device.count or host_memory()
+    if size > there:
+        raise InputError(
+            f"{what} need about {size / _GIB:,.1f} GiB of memory, and there are {there / _GIB:,.1f}", mend=mend
+        )
+
+
+def host_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def state_bytes(parameters: int) -> int:

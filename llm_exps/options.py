@@ -189,6 +189,7 @@ class WorkOptions:
         data: training problems of the task: a hub name, or a local parquet or JSONL file.
         evaluation_data: held-out problems of the task, likewise.
         prompt_template: a file with the prompt's text and {fields} of the task.
+        revision: branch, tag or commit of a model on the hub. Default: its main branch; the commit is recorded.
         dtype: of the computation; master weights are float32. Default: bfloat16 on an accelerator, float32 on a CPU.
         model_axis: devices that share one copy of the model's layers; the others split the batch.
     """
@@ -197,6 +198,7 @@ class WorkOptions:
     data: Annotated[str | None, Parameter(group=TASK)] = None
     evaluation_data: Annotated[str | None, Parameter(group=TASK)] = None
     prompt_template: Annotated[Path | None, Parameter(group=TASK)] = None
+    revision: Annotated[str | None, Parameter(group=MODEL)] = None
     dtype: Annotated[Literal["float32", "bfloat16"] | None, Parameter(group=MODEL)] = None
     model_axis: Annotated[int, Parameter(group=MODEL)] = 1
 

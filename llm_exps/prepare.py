@@ -6,12 +6,14 @@ from flax import nnx
 
 from llm_exps.config import resolve
 from llm_exps.experiment import Setup, prepare
-from llm_exps.memory import Device, with_device_defaults, with_micro_batch
+from llm_exps.memory import Device, refuse_too_large, with_device_defaults, with_micro_batch
 from llm_exps.options import RunOptions
 
 
-def prepare_run(model: str, task: str, options: RunOptions) -> tuple[Setup, RunOptions]:
+def prepare_run(model: str, task: str, options: RunOptions, *, learns: bool = True) -> tuple[Setup, RunOptions]:
     """Load model and task, and fill in the options whose defaults depend on the model or the device.
+
+    learns: whether the model will be trained, or only sampled from.
 
     Raises:
         InputError: no such model or task, or options that do not fit them.
@@ -22,5 +24,7 @@ def prepare_run(model: str, task: str, options: RunOptions) -> tuple[Setup, RunO
     size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(setup.params))
     shape = nnx.merge(setup.graph, setup.params).config
     options = resolve(options, parameters=size, context=shape.max_positions)
-    lengths = (options.sampling.max_prompt_length or 0) + (options.sampling.max_completion_length or 0)
-    return setup, with_micro_batch(options, shape, device, parameters=size, length=lengths)
+    length = (options.sampling.max_prompt_length or 0) + (options.sampling.max_completion_length or 0)
+    options = with_micro_batch(options, shape, device, parameters=size, length=length)
+    refuse_too_large(options, shape, device, parameters=size, length=length, learns=learns)
+    return setup, options

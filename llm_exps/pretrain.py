@@ -5,7 +5,6 @@ and the evaluation. Training stops early in the model's career on purpose: at a 
 completions nearly always holds right and wrong ones, so reinforcement learning has something to learn from.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from jaxtyping import Array, Float
 
 from llm_exps.evaluation import evaluate
 from llm_exps.experiment import provenance
+from llm_exps.memory import Device, refuse_over
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import save
@@ -38,7 +38,9 @@ from llm_exps.traces import (
 )
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
+from rino_base.outputs import try_directory
 from rino_base.progress import track
+from rino_base.ranges import hold
 
 # In tokens. A prompt takes 8, an attempt 8, and the answer 7 with its end: four attempts and an answer fit into half of
 # the context, which is what generation may use by default.
@@ -146,29 +148,32 @@ def _show(directory: Path, record: Mapping[str, Any]) -> None:
 
 
 def _check(directory: Path, options: dict[str, Any]) -> None:
-    """Raises InputError for a directory in use and for numbers out of their range."""
+    """Raises InputError for a directory in use, and for numbers out of their range or too large together."""
+    hold("pretrain", options)
+    try_directory(directory, "directory")
     if (directory / "config.json").exists():
         raise InputError(f"{directory} holds a model already", mend="name another directory, or remove it")
-    for name in ("steps", "batch_size", "hidden_size", "num_layers", "num_heads", "intermediate_size", "max_attempts"):
-        if options[name] < 1:
-            raise InputError(f"{name} is {options[name]}, and has to be at least 1", mend=f"change --{_flag(name)}")
-    if options["max_attempts"] > MAX_ATTEMPTS:
-        raise InputError(
-            f"max_attempts is {options['max_attempts']}, and a completion has room for {MAX_ATTEMPTS} and an answer",
-            mend=f"--max-attempts {MAX_ATTEMPTS}",
-        )
-    if options["seed"] < 0:
-        raise InputError(f"seed is {options['seed']}, and has to be at least 0", mend="change --seed")
-    for name in ("luck", "resign"):
-        if not 0 <= options[name] <= 1:
-            raise InputError(f"{name} is {options[name]}, and is a chance of 0 to 1", mend=f"change --{name}")
     if options["hidden_size"] % options["num_heads"]:
         raise InputError(
             f"hidden_size {options['hidden_size']} does not divide into num_heads {options['num_heads']}",
             mend="give every head the same even width, 16 for example",
         )
-    if not 0 < options["learning_rate"] < math.inf or options["eval_prompts"] < 1:
-        raise InputError("learning_rate and eval_prompts have to be above 0", mend="give positive numbers")
+    width, inside = options["hidden_size"], options["intermediate_size"]
+    if (width // options["num_heads"]) % 2:
+        raise InputError(
+            f"hidden_size {width} / num_heads {options['num_heads']} gives heads of an odd width",
+            mend="give every head the same even width, 16 for example",
+        )
+    parameters = options["num_layers"] * (4 * width**2 + 3 * width * inside)
+    tokens = options["batch_size"] * CONTEXT
+    # Weights, gradients and two moments; and what every layer keeps of every token.
+    kept = 4 * tokens * options["num_layers"] * (14 * width + 4 * inside)
+    refuse_over(
+        16 * parameters + kept,
+        Device.current(),
+        f"{parameters:,} parameters and batches of {options['batch_size']:,} traces",
+        mend="smaller hidden_size, num_layers, intermediate_size or batch_size",
+    )
 
 
 def _batches(

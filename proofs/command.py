@@ -39,7 +39,7 @@ def load(name: str) -> Theorem:
     """Return the theorem of this id, in upper or lower case; raise InputError with the nearest id if there is none."""
     key = name.strip().upper()
     if key not in MODULES:
-        number = int("".join(filter(str.isdecimal, key)) or 1)
+        number = int("".join(filter(str.isdecimal, key[:9])) or 1)
         nearest = min(MODULES, key=lambda known: abs(int(known[1:]) - number))
         raise InputError(f"there is no theorem {name!r}: there are {', '.join(MODULES)}", mend=f"rino prove {nearest}")
     theorem: Theorem = import_module(MODULES[key]).theorem()
@@ -76,7 +76,7 @@ def prove(
     Raises:
         InputError: There is no such theorem, or no Coq for `kernel`.
     """
-    theorems = [load(name) for name in ([theorem] if theorem else MODULES)]
+    theorems = [load(name) for name in (MODULES if theorem is None else [theorem])]
     ids = [theorem.id for theorem in theorems]
     if kernel:
         find_coq()  # Before anything is computed.

@@ -16,7 +16,10 @@ from rino import __version__
 from rino.compilation_cache import keep_compilations
 from rino.config_file import provider, take_config
 from rino.rooms import claim_for
+from rino.terminal import ready_streams
 from rino_base.messages import InputError, report_error
+from rino_base.outputs import try_outputs
+from rino_base.ranges import hold, outside, rule
 
 # Subcommand -> (where it lives, what `rino --help` says of it without importing the room).
 COMMANDS = {
@@ -64,17 +67,16 @@ def run(arguments: Sequence[str]) -> int:
         app = build_app()
         config = take_config(words)
         if config is not None:
-            app.config = [provider(config)]
+            app.config = [provider(config, words[0] if words else "")]
         with _json_to_stdout(words) as words:
-            result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+            result = _call(app, words)
     except InputError as error:
         report_error(error)
         return error.exit_code
     except CycloptsError as error:
-        report_error(InputError(" ".join(str(error).split()), mend=f"rino {' '.join(words[:1])} --help"))
+        of = f"{words[0]} " if words and words[0] in COMMANDS else ""
+        report_error(InputError(" ".join(str(error).split()), mend=f"rino {of}--help"))
         return 2
-    except BrokenPipeError:
-        raise
     except OSError as error:
         report_error(_of_the_system(error))
         return 2
@@ -89,13 +91,45 @@ def main() -> None:
     # transformers serves as tokenizer and configuration here; that it finds no PyTorch is no news to anybody.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     keep_compilations(os.environ)
+    ready_streams()
+    code = run(sys.argv[1:])
     try:
-        code = run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # `rino … | head` has seen enough
+    except OSError as error:
+        if code != 2:
+            report_error(_of_the_system(error))
+        code = 2
+        # Python flushes once more at its end, and would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
+
+
+def _call(app: App, words: Sequence[str]) -> object:
+    """Parse a command line, hold its numbers and paths against their rules, and only then run the command."""
+    name = words[0] if words else ""
+    _refuse_fractions(name, words)
+    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    if name in COMMANDS:
+        hold(name, bound.arguments, write=_flag)
+        try_outputs(bound.arguments, write=_flag)
+    return command(*bound.args, **bound.kwargs)
+
+
+def _refuse_fractions(command: str, words: Sequence[str]) -> None:
+    # cyclopts rounds: 1.5 steps would be two.
+    for place, word in enumerate(words):
+        flag, joined, value = word.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        wanted = rule(command, name) if flag.startswith("--") else None
+        if wanted is None or not wanted.whole:
+            continue
+        for text in [value] if joined else itertools.takewhile(lambda w: not w.startswith("--"), words[place + 1 :]):
+            if "." in text and not text.startswith("0x"):
+                raise outside(_flag(name), text, wanted)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _of_the_system(error: OSError) -> InputError:

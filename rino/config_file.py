@@ -12,6 +12,7 @@ from typing import Any
 from cyclopts.config import Dict
 
 from rino_base.messages import InputError
+from rino_base.ranges import outside, rule
 
 # Of a run's config.json: what describes the run and decides nothing that its options do not decide already.
 _RECORDED = ("title", "objective", "versions", "hardware")
@@ -27,15 +28,20 @@ def take_config(arguments: list[str]) -> Path | None:
     return None
 
 
-def provider(path: Path) -> Dict:
+def provider(path: Path, command: str) -> Dict:
     """The file's options for cyclopts, which fills them in where the command line says nothing.
 
     Raises:
-        InputError: no such file, not TOML, YAML or JSON, or not a table of options.
+        InputError: no such file, not TOML, YAML or JSON, not a table of options, or a fraction where `command` wants a
+            whole number (cyclopts would round it).
     """
     values = _read(path)
     record = isinstance(values, dict) and "objective" in values and "versions" in values
     flat = _of_record(values, path) if record else _flat(values, path)
+    for name, value in flat.items():
+        wanted = rule(command, name.replace("-", "_"))
+        if wanted is not None and wanted.whole and isinstance(value, float) and not value.is_integer():
+            raise outside(f"--config {path}: {name}", value, wanted)
     flat = {name.replace("_", "-"): value for name, value in flat.items() if value is not None}
     # A run's record also says what a comparison decides otherwise: its method and its seed.
     return Dict(flat, source=str(path), use_commands_as_keys=False, allow_unknown=record)

@@ -6,13 +6,16 @@ Imports of the rooms are inside the functions, so that `import rino` stays quick
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from rino.options import build
+from rino.options import as_list, build
 from rino.results import ComparisonResult, FiguresResult, MethodChoice, RunResult
 from rino.rooms import claim
 from rino_base.messages import InputError
+from rino_base.outputs import try_outputs
+from rino_base.ranges import hold
 
 
 def train(
@@ -48,6 +51,8 @@ def train(
     name = get(method.key if isinstance(method, MethodChoice) else str(method)).key
     own = ("model", "task", "method", "out")
     chosen = build(RunOptions, {**dials, **options}, what="rino.train", others=own)
+    hold("train", {"options": chosen})
+    try_outputs({"out": out})
     setup, resolved = prepare_run(os.fspath(model), os.fspath(task), chosen)
     config = RunConfig(model=os.fspath(model), task=os.fspath(task), method=name, options=resolved)
     default = Path("runs") / Path(task).stem / config.resolved.key / f"seed-{resolved.seed}"
@@ -92,18 +97,24 @@ def compare(
     from llm_exps.prepare import prepare_run
     from mdp_theory.methods.catalogue import get
 
-    if isinstance(methods, str) or not all(isinstance(name, str) for name in methods):
+    if (
+        isinstance(methods, str)
+        or not isinstance(methods, Iterable)
+        or not all(isinstance(name, str) for name in methods)
+    ):
         mend = 'give names, such as ["grpo", "f-isft-pm"]; dials are options of compare and hold for every method'
         raise InputError(f"methods is {methods!r}", mend=mend)
-    plan = Comparison(
-        methods=tuple(get(name).key for name in methods),
-        seeds=tuple(seeds),
-        learning_rates=tuple(learning_rates),
-        sweep_seeds=tuple(sweep_seeds),
-        sweep_steps=sweep_steps,
-    )
     own = ("model", "task", "seeds", "learning_rates", "sweep_seeds", "sweep_steps", "out")
     chosen = build(CompareOptions, options, what="rino.compare", others=own)
+    lists = {"seeds": seeds, "learning_rates": learning_rates, "sweep_seeds": sweep_seeds}
+    chosen_lists: dict[str, Any] = {name: as_list(values, name) for name, values in lists.items()}
+    hold("compare", {**chosen_lists, "methods": methods, "sweep_steps": sweep_steps, "options": chosen})
+    try_outputs({"out": out})
+    plan = Comparison(
+        methods=tuple(get(name).key for name in methods),
+        **chosen_lists,
+        sweep_steps=sweep_steps,
+    )
     setup, resolved = prepare_run(os.fspath(model), os.fspath(task), as_run(chosen))
     place = Path(out)
     result = compare_runs(plan, model=os.fspath(model), task=os.fspath(task), options=resolved, setup=setup, out=place)
@@ -141,6 +152,7 @@ def figures(
     from figures.render import Page
     from figures.style import Format
 
+    try_outputs({"out": out})
     known: tuple[Format, ...] = ("png", "pdf", "svg")
     if isinstance(formats, str) or not set(formats) <= set(known):
         raise InputError(f"formats is {formats!r}", mend=f"give a list of some of: {', '.join(known)}")

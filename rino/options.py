@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -34,6 +34,17 @@ def build(kind: type[Options], given: Mapping[str, object], *, what: str, others
                 f"{what} has no option {name!r}", mend=f"{nearest[0]!r} is nearest; there are {', '.join(names)}"
             )
     return _fill(kind, given)
+
+
+def as_list(values: object, name: str) -> tuple[Any, ...]:
+    """What was given as a list, as a tuple.
+
+    Raises:
+        InputError: it was no list.
+    """
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InputError(f"{name} is {values!r}", mend=f"give a list of values, such as {name}=[…]")
+    return tuple(values)
 
 
 def names_of(kind: Any) -> Iterator[str]:

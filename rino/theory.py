@@ -14,6 +14,7 @@ from rino.options import build
 from rino.results import AuditResult, CheckResult, GradientResult, MethodChoice, ProofResult
 from rino.rooms import claim
 from rino_base.messages import InputError
+from rino_base.ranges import hold
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +69,7 @@ def method(name: str, /, *, max_completion_length: int | None = None, **dials: o
 
     found = get(str(name))
     options = build(ObjectiveOptions, dials, what="a method", others=("max_completion_length",))
-    if max_completion_length is not None:
-        _at_least(1, max_completion_length=max_completion_length)
+    hold("method", {"options": options, "max_completion_length": max_completion_length})
     customised = customise(found, options, max_completion_length or found.objective.max_completion_length)
     shown = dials if max_completion_length is None else dials | {"max_completion_length": max_completion_length}
     told = customised
@@ -112,8 +112,8 @@ def check(
     claim("mdp_theory")
     from mdp_theory.check.report import report
 
-    _at_least(2, num_generations=num_generations)
-    _at_least(0, inner_steps=inner_steps, seed=seed)
+    numbers = {"num_generations": num_generations, "inner_steps": inner_steps, "seed": seed}
+    hold("check", numbers | {"learning_rate": learning_rate})
     found = report(
         _problem(problem),
         num_generations=num_generations,
@@ -159,7 +159,7 @@ def gradient(
     from mdp_theory.check.report import token_mdp
     from mdp_theory.exact import population
 
-    _at_least(2, num_generations=num_generations)
+    hold("gradient", {"num_generations": num_generations})
     found, choice = token_mdp(_problem(problem)), _method(method)
     logits = _logits(policy, found)
     levels = population.expected_gradient(
@@ -214,7 +214,7 @@ def coefficient(
 
     from mdp_theory.exact import population
 
-    _at_least(2, num_generations=num_generations)
+    hold("coefficient", {"num_generations": num_generations})
     choice = _method(method)
     if choice.objective.advantage.estimator != "outcome":
         raise InputError(
@@ -311,9 +311,3 @@ def _logits(policy: str | EdgeLevels, mdp: TokenMDP) -> EdgeLevels:
             f"logits of shapes {shapes} are not finite numbers of shapes {wanted}", mend="one array a depth"
         )
     return levels
-
-
-def _at_least(least: int, **numbers: object) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InputError(f"{name} is {value!r}", mend=f"give a whole number of at least {least}")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,14 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place when the block ends without an error."""
+    """Yield a temporary path beside `path` that takes its place when the block ends without an error.
+
+    A link stays and what it leads to is replaced; a device or a pipe is written to as it is.
+    """
+    if is_stream(path):
+        yield path
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_TEMPORARY)
     os.close(handle)
@@ -43,6 +51,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether `path` is a device, a pipe or a socket."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def is_temporary(path: Path) -> bool:
     """Whether `path` is what `atomic_path` writes to: a kill leaves it behind."""
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
@@ -54,18 +71,18 @@ def remove_temporaries(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, *, mend: str = "put the file back as it was") -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none; `mend` says what to do about it.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: it is not JSON ({error})", mend="put the file back as it was") from error
+        raise InputError(f"{path} is damaged: it is not JSON ({error})", mend=mend) from error
     if not isinstance(value, dict):
-        raise InputError(f"{path} is damaged: it holds no JSON object", mend="put the file back as it was")
+        raise InputError(f"{path} is damaged: it holds no JSON object", mend=mend)
     return value
 
 

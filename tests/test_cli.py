@@ -32,7 +32,7 @@ def test_help_lists_every_command(capsys):
         (["train", "--model", "/no/such/directory"], "/no/such/directory", ""),
         (["train", "--num-prompts", "8", "--num-minibatches", "3"], "num_prompts 8", "choose a divisor"),
         (["train", "--num-prompts", "8", "--micro-batch-size", "5"], "micro_batch_size 5", "num_generations 8"),
-        (["train", "--temperature", "0"], "--temperature 0", "positive"),
+        (["train", "--temperature", "0"], "--temperature is 0.0", "nearly greedily"),
         (["train", "--steps", "many"], "many", "rino train --help"),
         (["compare", "--methods", "grpo", "grpo"], "given twice", "once"),
         (["figures", "/no/such/directory"], "/no/such/directory", ""),

@@ -21,7 +21,7 @@ def parsed(command_line: str, config: Path | None, *, default=RunOptions()) -> t
 
     app.command(train)
     if config:
-        app.config = [provider(config)]
+        app.config = [provider(config, "train")]
     app(["train", *command_line.split()], exit_on_error=False, print_error=False, result_action="return_value")
     return seen[0]
 

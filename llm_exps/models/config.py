@@ -4,6 +4,7 @@ The three differ in four switches only: a bias on q, k and v (Qwen2), RMSNorm on
 rotary frequencies (Llama-3.1 and later), and whether the output head is the embedding (tied). Everything else is size.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,6 +60,22 @@ class DecoderConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
+        for name, value in self._sizes().items():
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
+                raise _wrong(name, value, "a whole number of at least 1")
+        for name, number in self._numbers().items():
+            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+                raise _wrong(name, number, "a number above 0")
+        if not isinstance(self.tie_embeddings, bool):
+            raise _wrong("tie_word_embeddings", self.tie_embeddings, "true or false")
+        tokens: list[tuple[str, Any]] = [("eos_token_id", token) for token in self.eos_token_ids]
+        tokens += [("bos_token_id", self.bos_token_id), ("pad_token_id", self.pad_token_id)]
+        for name, token in tokens:
+            if token is not None and (isinstance(token, bool) or not isinstance(token, int)):
+                raise _wrong(name, token, "a token id")
+        for token in self.eos_token_ids:
+            if not 0 <= token < self.vocabulary_size:
+                raise _wrong("eos_token_id", token, f"a token id from 0 to {self.vocabulary_size - 1}")
         if self.num_heads % self.num_kv_heads:
             raise InputError(
                 f"num_key_value_heads, {self.num_kv_heads}, does not divide num_attention_heads, {self.num_heads}",
@@ -69,6 +86,25 @@ class DecoderConfig:
                 f"head_dim is {self.head_dim}, and rotary position embedding needs an even one",
                 mend="change head_dim, or hidden_size and num_attention_heads",
             )
+
+    def _sizes(self) -> dict[str, Any]:
+        return {
+            "vocab_size": self.vocabulary_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "num_key_value_heads": self.num_kv_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_positions,
+        }
+
+    def _numbers(self) -> dict[str, Any]:
+        return {
+            "rope_theta": self.rope_theta,
+            "rms_norm_eps": self.norm_eps,
+            "initializer_range": self.initializer_range,
+        } | ({} if self.rope_scaling is None else vars(self.rope_scaling))
 
     @property
     def qkv_bias(self) -> bool:
@@ -99,8 +135,10 @@ class DecoderConfig:
             hidden_size, num_heads = config["hidden_size"], config["num_attention_heads"]
             rope = _rope_parameters(config)
             # Qwen3's class has this default; the others derive it.
-            head_dim = config.get("head_dim") or (128 if architecture == "qwen3" else hidden_size // num_heads)
-            eos = config.get("eos_token_id")
+            head_dim = config.get("head_dim")
+            if head_dim is None:
+                head_dim = 128 if architecture == "qwen3" else _quotient(hidden_size, num_heads)
+            kv_heads = config.get("num_key_value_heads")
             return cls(
                 architecture=architecture,
                 vocabulary_size=config["vocab_size"],
@@ -108,15 +146,15 @@ class DecoderConfig:
                 intermediate_size=config["intermediate_size"],
                 num_layers=config["num_hidden_layers"],
                 num_heads=num_heads,
-                num_kv_heads=config.get("num_key_value_heads") or num_heads,
+                num_kv_heads=num_heads if kv_heads is None else kv_heads,
                 head_dim=head_dim,
-                rope_theta=float(rope.get("rope_theta", 10_000.0)),
+                rope_theta=rope.get("rope_theta", 10_000.0),
                 rope_scaling=_rope_scaling(rope, config),
                 norm_eps=config.get("rms_norm_eps", 1e-6),
                 tie_embeddings=config.get("tie_word_embeddings", False),
                 max_positions=config.get("max_position_embeddings", 32_768),
                 bos_token_id=config.get("bos_token_id"),
-                eos_token_ids=() if eos is None else (eos,) if isinstance(eos, int) else tuple(eos),
+                eos_token_ids=token_ids(config.get("eos_token_id")),
                 pad_token_id=config.get("pad_token_id"),
                 initializer_range=config.get("initializer_range", 0.02),
             )
@@ -173,6 +211,24 @@ class DecoderConfig:
         return config
 
 
+def token_ids(value: Any) -> tuple[Any, ...]:
+    """The entry `eos_token_id` as a tuple: it may be missing, one token or a list of them."""
+    return () if value is None else tuple(value) if isinstance(value, list) else (value,)
+
+
+def _quotient(hidden_size: Any, num_heads: Any) -> Any:
+    """The width of a head; 1 where sizes are no numbers, which is said when they are checked."""
+    whole = all(isinstance(size, int) and size > 0 for size in (hidden_size, num_heads))
+    return max(hidden_size // num_heads, 1) if whole else 1
+
+
+def _wrong(name: str, value: Any, rule: str) -> InputError:
+    return InputError(
+        f"config.json has {name} = {repr(value)[:40]}, and it has to be {rule}",
+        mend="take the config.json that belongs to the weights",
+    )
+
+
 def _refuse_unsupported(config: Mapping[str, Any]) -> None:
     """Switches that the published Qwen2.5, Qwen3 and Llama-3.2 models leave at the only value implemented here."""
     expected: dict[str, Any] = {
@@ -193,6 +249,9 @@ def _refuse_unsupported(config: Mapping[str, Any]) -> None:
 def _rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     """The rotary settings in one dictionary, from either form of config.json."""
     rope: dict[str, Any] = {"rope_theta": config["rope_theta"]} if "rope_theta" in config else {}
+    for name in ("rope_scaling", "rope_parameters"):
+        if not isinstance(config.get(name) or {}, Mapping):
+            raise _wrong(name, config[name], "a table")
     return rope | dict(config.get("rope_scaling") or {}) | dict(config.get("rope_parameters") or {})
 
 

@@ -5,7 +5,6 @@ holds more than one slice; they are written shard by shard. Nothing is pickled a
 """
 
 import errno
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,10 +20,11 @@ from jax.typing import DTypeLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from llm_exps.models.config import DecoderConfig
+from llm_exps.models.config import DecoderConfig, token_ids
 from llm_exps.models.decoder import Decoder
-from rino_base.files import atomic_path, write_json
-from rino_base.messages import InputError
+from llm_exps.models.hub import resolve
+from rino_base.files import atomic_path, read_object, write_json
+from rino_base.messages import InputError, report_warning
 from rino_base.progress import track
 
 # Besides the weights, what makes a directory usable: copied from the source when a model is written back.
@@ -41,6 +41,7 @@ _COMPANIONS = (
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _SHARD_BYTES = 4 * 2**30
+_BLOCK_VALUES = 2**24  # compared at once
 
 # Where a parameter is in the model: ("layers", 0, "mlp", "up_proj", "kernel").
 ParameterPath = tuple[Any, ...]
@@ -66,6 +67,8 @@ def load(
     directory = resolve(source)
     config = read_config(directory)
     with _open_weights(directory) as tensors:
+        _refuse_missing_layers(tensors, config, directory)
+        _refuse_another_head(tensors, config, directory)
 
         def read(path: ParameterPath, shape: tuple[int, ...]) -> jax.Array:
             sharding = placement(".".join(map(str, path)), shape) if placement else None
@@ -176,10 +179,19 @@ def load_tokenizer(source: str | Path) -> Any:
 def stop_tokens(source: str | Path) -> tuple[int, ...]:
     """Every token that ends a response: those of `generation_config.json` and of `config.json`."""
     directory = resolve(source)
-    stops = set(read_config(directory).eos_token_ids)
-    if (directory / "generation_config.json").is_file():
-        eos = _read_json(directory / "generation_config.json").get("eos_token_id") or ()
-        stops |= {eos} if isinstance(eos, int) else set(eos)
+    config = read_config(directory)
+    stops = set(config.eos_token_ids)
+    file = directory / "generation_config.json"
+    if file.is_file():
+        for token in token_ids(_read_json(file).get("eos_token_id")):
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < config.vocabulary_size:
+                raise InputError(
+                    f"{file} has eos_token_id = {token!r}, which is no token of the model",
+                    mend="take the generation_config.json that belongs to the model, or remove it",
+                )
+            stops.add(token)
+    if not stops:
+        report_warning(f"{directory} names no token that ends a response: every completion runs to its limit")
     return tuple(sorted(stops))
 
 
@@ -192,40 +204,6 @@ def read_config(directory: Path) -> DecoderConfig:
     if not path.is_file():
         raise InputError(f"{directory} has no config.json", mend="name a Hugging Face model directory")
     return DecoderConfig.from_huggingface(_read_json(path))
-
-
-def resolve(source: str | Path) -> Path:
-    """The directory that `source` names, downloaded when it is the name of a model on the hub.
-
-    Raises: InputError when it is neither a directory nor a model that can be reached.
-    """
-    directory = Path(source)
-    if directory.is_dir():
-        return directory
-    # The hub has names of the form owner/model and nothing else: spare a mistyped path the network.
-    if isinstance(source, Path) or source.startswith((".", "/", "~")) or source.count("/") != 1:
-        raise InputError(
-            f"no model directory {source}", mend="name an existing directory, or a hub model such as Qwen/Qwen2.5-0.5B"
-        )
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                source, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-            )
-        )
-    except RepositoryNotFoundError:
-        raise InputError(
-            f"{source} is neither a directory here nor a model on the hub",
-            mend="check the name, and for a gated model run: hf auth login",
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise InputError(
-            f"{source} is no directory here, and the hub cannot be reached ({type(error).__name__})",
-            mend="connect to the network, or name a directory that holds the model",
-        ) from None
 
 
 def tensor_name(path: ParameterPath) -> str:
@@ -241,7 +219,12 @@ def _open_weights(directory: Path) -> Iterator[Mapping[str, Any]]:
     index = directory / "model.safetensors.index.json"
     files = {"model.safetensors"}
     if index.is_file():
-        files = set(_read_json(index).get("weight_map", {}).values())
+        names = _read_json(index).get("weight_map")
+        files = set(names.values()) if isinstance(names, dict) and all(map(_is_plain, names.values())) else set()
+        if not files:
+            raise InputError(
+                f"{index} does not map the names of tensors to files beside it", mend="download the file again"
+            )
     with ExitStack() as stack:
         tensors: dict[str, Any] = {}
         for name in sorted(files):
@@ -258,6 +241,39 @@ def _open_weights(directory: Path) -> Iterator[Mapping[str, Any]]:
                 ) from error
             tensors |= dict.fromkeys(file.keys(), file)
         yield tensors
+
+
+def _is_plain(name: Any) -> bool:
+    """Whether this is the name of a file in the directory itself."""
+    return isinstance(name, str) and name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def _refuse_missing_layers(tensors: Mapping[str, Any], config: DecoderConfig, directory: Path) -> None:
+    # Before the model is laid out: ten million layers would take hours to find missing.
+    layers = {name.split(".")[2] for name in tensors if name.startswith("model.layers.")}
+    if len(layers) < config.num_layers:
+        raise InputError(
+            f"{directory} has weights of {len(layers)} layers, and its config.json calls for {config.num_layers:,}",
+            mend="complete the download, or take the config.json that belongs to the weights",
+        )
+
+
+def _refuse_another_head(tensors: Mapping[str, Any], config: DecoderConfig, directory: Path) -> None:
+    """A tied model may carry its head a second time: equal, then, to its embedding."""
+    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+    if not config.tie_embeddings or head not in tensors or embedding not in tensors:
+        return
+    left, right = (tensors[name].get_slice(name) for name in (head, embedding))
+    same = left.get_shape() == right.get_shape() and left.get_dtype() == right.get_dtype()
+    rows = left.get_shape()[0] if same else 0
+    step = max(_BLOCK_VALUES // max(left.get_shape()[-1], 1), 1)
+    if not same or not all(
+        np.array_equal(left[start : start + step], right[start : start + step]) for start in range(0, rows, step)
+    ):
+        raise InputError(
+            f"{directory} has a {head} that differs from its embedding, and its config.json ties the two",
+            mend="set tie_word_embeddings to false in config.json if the head was trained apart, or remove it",
+        )
 
 
 def _refuse_unexpected(tensors: Mapping[str, Any], expected: set[str], directory: Path) -> None:
@@ -362,7 +378,4 @@ def _room_for(directory: Path, size: int) -> Iterator[None]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error})", mend="download or write the file again") from error
+    return read_object(path, mend="download or write the file again")

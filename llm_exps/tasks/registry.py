@@ -89,17 +89,30 @@ def _from_file(path: Path) -> Callable[..., Task]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(
-            f"the task file {path} fails: {type(error).__name__}: {error}", mend="run it with python to see where"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise _failed(path, error) from error
     maker = getattr(module, "task", None)
     if not callable(maker):
         raise InputError(
             f"the task file {path} has no function task()", mend="define task() -> llm_exps.tasks.Task (docs/tasks.md)"
         )
 
-    return maker
+    def make(**given: Any) -> Task:
+        try:
+            made: Task = maker(**given)
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _failed(path, error) from error
+        return made
+
+    make.__signature__ = inspect.signature(maker)  # type: ignore[attr-defined]
+    return make
+
+
+def _failed(path: Path, error: BaseException) -> InputError:
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return InputError(f"the task file {path} fails: {words}", mend="run it with python to see where")
 
 
 def _questions(*, data: str, evaluation_data: str | None = None, template: str | None = None) -> Task:

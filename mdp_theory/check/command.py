@@ -7,7 +7,7 @@ from typing import Any
 from mdp_theory.check.report import report
 from mdp_theory.problems import zoo
 from rino_base.files import write_json
-from rino_base.messages import InputError, print_table
+from rino_base.messages import print_table
 from rino_base.progress import track
 
 
@@ -38,13 +38,8 @@ def check(
         0 when every identity that the problem's assumptions promise holds, 1 otherwise.
 
     Raises:
-        InputError: no such problem, a file that is wrong, or a group of fewer than two responses.
+        InputError: no such problem, or a file that is wrong.
     """
-    if num_generations < 2 or inner_steps < 0:
-        raise InputError(
-            f"num_generations is {num_generations} and inner_steps {inner_steps}; the rule is at least 2 and 0",
-            mend="a group needs two responses to be compared",
-        )
     names = [name for given in (problem, *others) for name in (zoo.ZOO if given == "all" else [given])]
     problems = [zoo.load(name) for name in names]
     reports = []

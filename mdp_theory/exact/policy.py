@@ -18,6 +18,7 @@ from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels
 from rino_base.messages import InputError
+from rino_base.ranges import RANGES
 
 
 class Policy(Protocol):
@@ -157,4 +158,6 @@ def parse(text: str) -> tuple[TabularPolicy, int | None]:
     kind, _, seed = text.partition(":")
     if kind != "random" or not seed.isdecimal():
         raise InputError(f"unknown policy {text!r}", mend="write 'uniform' or 'random:SEED' with a whole number SEED")
+    if len(seed) > 10 or not RANGES["seed"].holds(int(seed)):
+        raise InputError(f"the seed of the policy {text[:40]!r} is too large", mend=f"give {RANGES['seed']}")
     return TabularPolicy(), int(seed)

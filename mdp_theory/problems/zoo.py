@@ -24,7 +24,9 @@ def load(name: str) -> TokenMDP | Control:
     if name in ZOO:
         return ZOO[name]()
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    if "\0" in name:
+        raise InputError(f"no problem is called {name!r}", mend="give a name from rino list problems, or a path")
+    if name and (path.suffix == ".toml" or path.exists()):
         data = read_toml(path)
         return graph.from_dict(data, where=name) if "state" in data else TokenMDP.from_dict(data, where=name)
     close = get_close_matches(name, ZOO, n=1, cutoff=0.4)
