@@ -71,17 +71,15 @@ def refuse_too_large(
     length: tokens of the longest row, prompt and completion. learns: whether there are updates, or only samples.
     """
     rows = options.num_prompts * options.sampling.num_generations
-    drawn = max(rows, options.evaluation.eval_samples)
     micro = options.optimiser.micro_batch_size or rows // options.optimiser.num_minibatches
     size = 2 if options.dtype == "bfloat16" else 4
     cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * size
-    sampling = drawn * (length * cache + 2 * 4 * model.vocabulary_size)
+    sampling = rows * (length * cache + 2 * 4 * model.vocabulary_size)
     refuse_over(
         4 * parameters + sampling,
         device,
-        f"{drawn:,} completions of {length:,} tokens at once (num_prompts {options.num_prompts:,} × num_generations "
-        f"{options.sampling.num_generations:,}, or eval_samples {options.evaluation.eval_samples:,})",
-        mend="fewer num_prompts, num_generations or eval_samples, or a smaller max_completion_length",
+        f"{options.num_prompts:,} prompts × {options.sampling.num_generations:,} generations of {length:,} tokens",
+        mend="give a smaller num_prompts, num_generations or max_completion_length",
     )
     if not learns:
         return

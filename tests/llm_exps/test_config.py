@@ -19,9 +19,9 @@ def options(**sections):
     [
         (options(optimiser=OptimiserOptions(num_minibatches=5)), ["num_prompts 12", "num_minibatches 5", "96"]),
         (options(optimiser=OptimiserOptions(micro_batch_size=7)), ["micro_batch_size 7", "96 completions"]),
-        (options(sampling=SamplingOptions(num_generations=0)), ["--num-generations 0", "below 1"]),
-        (options(sampling=SamplingOptions(top_p=1.5)), ["--top-p 1.5"]),
-        (options(optimiser=OptimiserOptions(learning_rate=-1.0)), ["--learning-rate -1.0"]),
+        (options(sampling=SamplingOptions(num_generations=0)), ["num_generations is 0", "at least 1"]),
+        (options(sampling=SamplingOptions(top_p=1.5)), ["top_p is 1.5"]),
+        (options(optimiser=OptimiserOptions(learning_rate=-1.0)), ["learning_rate is -1.0"]),
     ],
 )
 def test_numbers_that_break_a_rule_are_named(given, words):

@@ -145,9 +145,9 @@ def test_several_problems_make_a_list(tmp_path, monkeypatch):
     [
         (["cuntdown"], "no problem is called 'cuntdown'"),
         (["absent.toml"], "No such file"),
-        (["two-letter-words", "--num-generations", "1"], "num_generations is 1"),
+        (["two-letter-words", "--num-generations", "1"], "--num-generations is 1"),
         (["two-letter-words", "--policy", "greedy"], "unknown policy 'greedy'"),
-        (["two-letter-words", "--inner-steps", "-1"], "inner_steps -1"),
+        (["two-letter-words", "--inner-steps", "-1"], "--inner-steps is -1"),
     ],
 )
 def test_bad_input_is_said_in_two_lines(arguments, said, capsys):
