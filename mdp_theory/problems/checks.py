@@ -68,5 +68,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error.strerror or error}", mend="give the path of a problem file") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason})", mend="save the file as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}", mend="mend the line named above") from error
+    except (ValueError, RecursionError) as error:  # besides what is no TOML: integers of 5,000 digits, deep nesting
+        words = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InputError(f"{path}: not valid TOML: {words}", mend="mend the line named above") from error
