@@ -93,6 +93,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "epsilon_high": above(0, 1e9, hint="1e9 is no bound at all"),
         "advantage_eps": real(0, 1e3),
         "reward_weights": real(-1e6, 1e6),
+        "rollout_is_threshold": real(0, 1e9),
         "ddof": whole(0, 1),
         # sampling
         "max_prompt_length": whole(1),

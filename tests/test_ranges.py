@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rino
+from llm_exps.options import CompareOptions, EvaluateOptions, GenerateOptions, RunOptions
 from rino import cli
 from rino_base.messages import InputError
 from rino_base.ranges import OF_COMMAND, RANGES, hold, rule
@@ -87,3 +88,8 @@ def test_numbers_inside_lists_and_dataclasses_are_held():
     with pytest.raises(InputError, match="seeds is empty"):
         hold("compare", {"seeds": ()})
     hold("compare", {"seeds": (0,), "learning_rate": None})
+
+
+@pytest.mark.parametrize("options", [RunOptions(), CompareOptions(), EvaluateOptions(), GenerateOptions()])
+def test_defaults_are_in_range(options):
+    hold("train", {"options": options})
