@@ -4,7 +4,7 @@ What they need is imported when they run, so that `--help` is there at once.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -86,6 +86,10 @@ def compare(
     sweep_seeds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, group=RUN)] = (1000,),
     sweep_steps: Annotated[int, Parameter(group=RUN)] = 50,
     out: Annotated[Path, Parameter(group=LOGGING)] = Path("runs/comparison"),
+    launcher: Annotated[Literal["local", "slurm", "ray"] | None, Parameter(group=RUN)] = None,
+    jobs: Annotated[int, Parameter(group=RUN)] = 0,
+    gpus_per_job: Annotated[int, Parameter(group=RUN)] = 0,
+    slurm: Annotated[tuple[str, ...], Parameter(consume_multiple=True, group=RUN)] = (),
     list_commands: Annotated[bool, Parameter(name="--list", negative="", group=RUN)] = False,
     config: ConfigFile = None,
     options: CompareOptions = CompareOptions(),
@@ -102,12 +106,19 @@ def compare(
         sweep_seeds: seeds of the sweep, apart from those of the comparison.
         sweep_steps: steps of each run of the sweep.
         out: directory of all runs and of comparison.json.
+        launcher: make every run a job of its own: local processes, a SLURM array (pip install -e '.[slurm]'), or tasks
+            of a Ray cluster (pip install -e '.[ray]'; RAY_ADDRESS names it). Lost jobs are started again and resume.
+            Default: one run after the other in this process.
+        jobs: so many at once; 0 is one with the local launcher, and left to the others.
+        gpus_per_job: asked of SLURM or Ray for each run; the local launcher shares out the visible GPUs, one a job.
+        slurm: more parameters of SLURM jobs in submitit's names, such as slurm_partition=gpu timeout_min=240.
         list_commands: print one command a line instead of running, for job arrays.
         config: options from a TOML or YAML file, or from a run's own config.json; what the command line says wins.
         json: write the comparison here too; - is standard output.
     """
     from llm_exps import comparison as comparisons
     from llm_exps.config import RunConfig
+    from llm_exps.launch import Launcher
     from llm_exps.prepare import prepare_run
     from llm_exps.tables import print_comparison, print_head
     from mdp_theory.methods.catalogue import get
@@ -134,12 +145,26 @@ def compare(
     print_head(RunConfig(model=model, task=task, method=methods[0], options=resolved), setup)
     for name in methods[1:]:
         print(describe(RunConfig(model=model, task=task, method=name, options=resolved).resolved))
-    result = comparisons.compare(plan, model=model, task=task, options=resolved, setup=setup, out=out)
+    where = None
+    if launcher is not None:
+        where = Launcher(engine=launcher, jobs=jobs, gpus=gpus_per_job, slurm=_pairs(slurm))
+    result = comparisons.compare(plan, model=model, task=task, options=resolved, setup=setup, out=out, launcher=where)
     print_comparison(result)
     print(f"runs and comparison.json: {out}")
     if json:
         write_json(json, result)
     return 0
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    """`name=value` words as a mapping."""
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"--slurm {word}", mend="give NAME=VALUE, such as slurm_partition=gpu")
+        pairs[name] = value
+    return pairs
 
 
 def evaluate(

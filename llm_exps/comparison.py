@@ -20,6 +20,7 @@ from scipy import stats
 
 from llm_exps.config import RunConfig
 from llm_exps.experiment import Setup, train
+from llm_exps.launch import Job, Launcher, launch
 from llm_exps.options import RunOptions, changed_flags
 from llm_exps.run_directory import RunDirectory
 from mdp_theory.methods.catalogue import get
@@ -107,19 +108,42 @@ def main_runs(
 
 
 def compare(
-    comparison: Comparison, *, model: str, task: str, options: RunOptions, setup: Setup, out: Path
+    comparison: Comparison,
+    *,
+    model: str,
+    task: str,
+    options: RunOptions,
+    setup: Setup,
+    out: Path,
+    launcher: Launcher | None = None,
 ) -> dict[str, Any]:
-    """Run everything that is not done yet under `out`, and write `out/comparison.json`."""
+    """Run everything that is not done yet under `out`, and write `out/comparison.json`.
+
+    launcher: runs become jobs of their own; without one they run here, one after the other, sharing what is compiled.
+    """
     sweep = list(sweep_runs(comparison, model, task, options))
-    for number, run in enumerate(sweep, start=1):
-        train(run.config, out / run.place, setup=setup, description=f"sweep {number}/{len(sweep)} {run.place[6:]}")
+    _run_all(sweep, "sweep", setup=setup, out=out, launcher=launcher)
     chosen = {get(method).key: choose_rate(comparison, method, out) for method in comparison.methods} if sweep else {}
     runs = list(main_runs(comparison, model, task, options, chosen))
-    for number, run in enumerate(runs, start=1):
-        train(run.config, out / run.place, setup=setup, description=f"run {number}/{len(runs)} {run.place[5:]}")
+    _run_all(runs, "run", setup=setup, out=out, launcher=launcher)
     result = summarise(comparison, runs, out, swept=bool(sweep))
     write_json(out / "comparison.json", result)
     return result
+
+
+def _run_all(runs: Sequence[Run], what: str, *, setup: Setup, out: Path, launcher: Launcher | None) -> None:
+    if launcher is not None and runs:
+        launch([_job(run, out) for run in runs], launcher, description=f"{len(runs)} {what}s")
+        return
+    for number, run in enumerate(runs, start=1):
+        short = run.place.partition("/")[2]
+        train(run.config, out / run.place, setup=setup, description=f"{what} {number}/{len(runs)} {short}")
+
+
+def _job(run: Run, out: Path) -> Job:
+    place = (out / run.place).absolute()
+    log = out.absolute() / "logs" / f"{run.place.replace('/', '-')}.log"
+    return Job(tuple(words(run, place)), place, log, run.config.options.steps)
 
 
 def choose_rate(comparison: Comparison, method: str, out: Path) -> float:
@@ -231,8 +255,13 @@ def distinguished(pair: Mapping[str, Any]) -> bool:
 
 def command_line(run: Run, out: Path) -> str:
     """The `rino train` command of one run: a line of a job array."""
-    words = ["rino", "train", "--model", run.config.model, "--task", run.config.task, "--method", run.config.method]
-    return shlex.join([*words, "--out", str(out / run.place), *changed_flags(run.config.options)])
+    return shlex.join(["rino", *words(run, out / run.place)])
+
+
+def words(run: Run, place: Path) -> list[str]:
+    """What follows `rino` in the command of one run."""
+    chosen = ["train", "--model", run.config.model, "--task", run.config.task, "--method", run.config.method]
+    return [*chosen, "--out", str(place), *changed_flags(run.config.options)]
 
 
 def _config(
