@@ -84,7 +84,7 @@ def launch(jobs: Sequence[Job], launcher: Launcher, *, description: str) -> None
         InputError: the engine is not installed or cannot be reached.
         CheckFailed: jobs failed; what the others did is kept, and so is what these did before.
     """
-    engine: AbstractContextManager[Submit] = _ENGINES[launcher.engine](launcher, jobs)
+    engine: AbstractContextManager[Submit] = ENGINES[launcher.engine](launcher, jobs)
     with engine as submit, progress_bar() as bar:
         handles = [submit(job) for job in jobs]
         total = sum(job.steps for job in jobs)
@@ -216,7 +216,7 @@ def _ray(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[Submit]:
             ray.shutdown()
 
 
-_ENGINES: dict[Engine, Callable[[Launcher, Sequence[Job]], AbstractContextManager[Submit]]] = {
+ENGINES: dict[Engine, Callable[[Launcher, Sequence[Job]], AbstractContextManager[Submit]]] = {
     "local": _local,
     "slurm": _slurm,
     "ray": _ray,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rino.options import as_list, build
 from rino.results import ComparisonResult, FiguresResult, MethodChoice, RunResult
@@ -71,6 +71,9 @@ def compare(
     learning_rates: Sequence[float] = (),
     sweep_seeds: Sequence[int] = (1000,),
     sweep_steps: int = 50,
+    launcher: Literal["local", "slurm", "ray"] | None = None,
+    jobs: int = 0,
+    gpus_per_job: int = 0,
     out: str | os.PathLike[str] = "runs/comparison",
     **options: object,
 ) -> ComparisonResult:
@@ -84,6 +87,9 @@ def compare(
         learning_rates: swept for every method first, in steps of AdamW. Default: no sweep.
         sweep_seeds: seeds of the sweep, apart from `seeds`.
         sweep_steps: steps of each run of the sweep.
+        launcher: make every run a job of its own, as `rino compare --launcher`. Default: one after the other, here.
+        jobs: so many at once; 0 is one with the local launcher, and left to the others.
+        gpus_per_job: asked of SLURM or Ray for each run.
         out: directory of all runs and of comparison.json.
         options: any option of `rino compare --help`, with underscores; they hold for every run.
 
@@ -93,6 +99,7 @@ def compare(
     claim("llm_exps")
     from llm_exps.comparison import Comparison
     from llm_exps.comparison import compare as compare_runs
+    from llm_exps.launch import ENGINES, Launcher
     from llm_exps.options import CompareOptions, as_run
     from llm_exps.prepare import prepare_run
     from mdp_theory.methods.catalogue import get
@@ -104,11 +111,14 @@ def compare(
     ):
         mend = 'give names, such as ["grpo", "f-isft-pm"]; dials are options of compare and hold for every method'
         raise InputError(f"methods is {methods!r}", mend=mend)
-    own = ("model", "task", "seeds", "learning_rates", "sweep_seeds", "sweep_steps", "out")
+    own = ("model", "task", "seeds", "learning_rates", "sweep_seeds", "sweep_steps", "launcher", "jobs", "out")
     chosen = build(CompareOptions, options, what="rino.compare", others=own)
     lists = {"seeds": seeds, "learning_rates": learning_rates, "sweep_seeds": sweep_seeds}
     chosen_lists: dict[str, Any] = {name: as_list(values, name) for name, values in lists.items()}
-    hold("compare", {**chosen_lists, "methods": methods, "sweep_steps": sweep_steps, "options": chosen})
+    numbers = {"sweep_steps": sweep_steps, "jobs": jobs, "gpus_per_job": gpus_per_job}
+    hold("compare", {**chosen_lists, "methods": methods, **numbers, "options": chosen})
+    if launcher is not None and launcher not in ENGINES:
+        raise InputError(f"launcher is {launcher!r}", mend=f"one of: {', '.join(ENGINES)}; or None for this process")
     try_outputs({"out": out})
     plan = Comparison(
         methods=tuple(get(name).key for name in methods),
@@ -117,7 +127,9 @@ def compare(
     )
     setup, resolved = prepare_run(os.fspath(model), os.fspath(task), as_run(chosen))
     place = Path(out)
-    result = compare_runs(plan, model=os.fspath(model), task=os.fspath(task), options=resolved, setup=setup, out=place)
+    engine = None if launcher is None else Launcher(engine=launcher, jobs=jobs, gpus=gpus_per_job)
+    names = {"model": os.fspath(model), "task": os.fspath(task)}
+    result = compare_runs(plan, **names, options=resolved, setup=setup, out=place, launcher=engine)
     return ComparisonResult(result, place)
 
 

@@ -112,6 +112,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "adam_epsilon": above(0, 1),
         "lora_r": whole(0, 65_536),
         "lora_alpha": above(0, 1e6),
+        "rollout_is_threshold": real(0, 1e6),
         "num_iterations": whole(1, 10**6),
         "num_minibatches": whole(1),
         "micro_batch_size": whole(0),
@@ -134,6 +135,8 @@ OF_COMMAND: Mapping[str, Mapping[str, Range]] = MappingProxyType(
             "sweep_seeds": _SEED,
             "learning_rates": above(0, 1e3),
             "sweep_steps": whole(1),
+            "jobs": whole(0, 100_000),
+            "gpus_per_job": whole(0, 1_024),
         },
         "pretrain": {
             "batch_size": whole(1, 10**6),
