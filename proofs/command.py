@@ -31,6 +31,10 @@ MODULES: Mapping[str, str] = {
     "T12": "proofs.t12_variance",
     "T13": "proofs.t13_equivalences",
     "T14": "proofs.t14_amplification",
+    "T15": "proofs.t15_optimisers",
+    "T16": "proofs.t16_rates",
+    "T17": "proofs.t17_noise",
+    "T18": "proofs.t18_environment",
 }
 """Where each theorem is: a module with a function `theorem() -> Theorem`, imported when the command runs."""
 

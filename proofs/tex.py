@@ -13,10 +13,10 @@ _WIDTH = 60  # Letters and signs that fit on a line of the page.
 
 _COMMANDS = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "η": "eta", "θ": "theta", "κ": "kappa",
-    "λ": "lambda", "μ": "mu", "ν": "nu", "π": "pi", "ρ": "rho", "σ": "sigma", "Σ": "Sigma", "Φ": "Phi", "ℓ": "ell",
-    "∇": "nabla", "∂": "partial", "√": "surd", "∞": "infty", "≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx",
-    "→": "to", "∼": "sim", "½": "frac12", "·": "cdot", "×": "times", "±": "pm", "−": "mathord{-}", "‖": "Vert",
-    "…": "ldots",
+    "λ": "lambda", "μ": "mu", "ν": "nu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "ω": "omega",
+    "Σ": "Sigma", "Φ": "Phi", "ℓ": "ell", "∇": "nabla", "∂": "partial", "√": "surd", "∞": "infty", "≤": "leq",
+    "≥": "geq", "≠": "neq", "≈": "approx", "→": "to", "∼": "sim", "½": "frac12", "·": "cdot", "×": "times", "±": "pm",
+    "−": "mathord{-}", "‖": "Vert", "…": "ldots",
 }  # fmt: skip
 _RAISED = {"⁺": "+", "⁻": "-", "²": "2", "⁶": "6", "′": r"\prime"}
 _LOWERED = {"₀": "0", "₁": "1", "₂": "2", "ᵢ": "i"}

@@ -140,7 +140,7 @@ BAD = {
     "a critic": (lambda: rino.coefficient("ppo", 0.5), "rino.gradient"),
     "a loss": (lambda: rino.audit(3), "give a function"),
     "a signature": (lambda: rino.audit(lambda logp: logp), "the signature is"),
-    "a theorem": (lambda: rino.prove("T99"), "rino prove T14"),
+    "a theorem": (lambda: rino.prove("T99"), "rino prove T18"),
     "a run's option": (lambda: rino.train(stepps=3), "'steps'"),
     "a run's value": (lambda: rino.train(steps=2.5), "a whole number"),
     "a run's method": (lambda: rino.train(method="grop"), "'grpo'"),

@@ -99,17 +99,15 @@ def longest_update(optimiser: Optimiser, steps: int | None = None) -> float:
 def factor_bound(optimiser: Optimiser, factor: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
     """How far, at most, Adam's update with gradients c(s) v(s) is from that with the v(s): theorem T15, at ε = 0.
 
-    `factor` holds c(1), c(2), …, all positive. Entry n is min(2 √Q δ / (1 − δ), 2 √Q) in units of the learning rate,
-    for every coordinate and any v, where |c(s)/c(n) − 1| ≤ δ for s ≤ n. Two rules are within it of one another on one
-    path if `factor` is the quotient of their c.
+    `factor` holds c(1), c(2), …, all positive. Entry n is √Q min(2, max c / min c − 1) over the steps up to n, in units
+    of the learning rate, for every coordinate and any v; the comparison is with the same v times a constant. Two rules
+    are within it of one another on one path if `factor` is the quotient of their c.
     """
     if not (factor > 0).all():
         raise InputError("a factor is not positive", mend="Adam forgets the size of a factor, not its sign")
-    found = np.empty(len(factor))
-    for n in range(1, len(factor) + 1):
-        gap, longest = float(np.abs(factor[:n] / factor[n - 1] - 1).max()), longest_update(optimiser, n)
-        found[n - 1] = longest * (2 * gap / (1 - gap) if gap < 0.5 else 2.0)
-    return found
+    change = np.maximum.accumulate(factor) / np.minimum.accumulate(factor) - 1
+    longest = np.array([longest_update(optimiser, n) for n in range(1, len(factor) + 1)])
+    return longest * np.minimum(change, 2.0)
 
 
 def adam_updates(
