@@ -1,6 +1,6 @@
 """The witnesses of T17: second moments of a group's gradient, enumerated, beside the formula."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import comb, prod
 
@@ -14,7 +14,7 @@ _QUARTER, _HALF = Rational(1, 4), Rational(1, 2)
 Weights = Callable[[str, Expr], list[Expr]]
 
 
-def leave_one_out(rewards: tuple[Expr, ...]) -> list[Expr]:
+def leave_one_out(rewards: Sequence[Expr]) -> list[Expr]:
     """RLOO: each reward less the mean of the others."""
     total = sum(rewards)
     return [r - (total - r) / Integer(len(rewards) - 1) for r in rewards]
