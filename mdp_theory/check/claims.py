@@ -76,8 +76,8 @@ def _dependence(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
     if objective.advantage.estimator != "outcome":
         return {"expected_weight": None, "outcome_dependence": None, "length_dependence": None}
     joint = population.outcome_joint(mdp, tree.policy(logits))
-    options: dict[str, Any] = {"apart": False, "chance": joint.sum(axis=2), "num_generations": num_generations}
-    rule = rule_of(objective, mdp.reward_levels, mdp.horizon, **options)
+    options: dict[str, Any] = {"apart": False, "noise": mdp.noise, "num_generations": num_generations}
+    rule = rule_of(objective, mdp.reward_levels, mdp.horizon, chance=joint.sum(axis=2), **options)
     weight = np.where(joint > 0, outcome_table(rule, joint, num_generations=num_generations).weight, np.nan)
     largest = np.nanmax(np.abs(weight), axis=(1, 2))
 

@@ -44,7 +44,7 @@ def training_curves(
     mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, steps: int = 100, learning_rate: float = 2.0
 ) -> dict[str, Any] | None:
     """Exact training on-policy, by method; None for a problem that is too large to be trained on here."""
-    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON:
+    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON or mdp.noise:
         return None
     methods = {}
     for key in TRAINED_METHODS:
@@ -61,7 +61,7 @@ def staleness_curves(
 
     None for a problem that is too large to be trained on here.
     """
-    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON:
+    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON or mdp.noise:
         return None
     methods = {}
     for key in ("grpo", "raft", "f-isft-pm-adv"):

@@ -91,7 +91,7 @@ def report(
             found["methods"][name] = {"title": METHODS[name].title, **record}
         else:
             found[name] = sections[name]()
-    binary = mdp.reward_levels.tolist() == [0.0, 1.0]
+    binary = mdp.reward_levels.tolist() == [0.0, 1.0] and not mdp.noise
     shared = {} if found["shared_parameters"] is None else found["shared_parameters"]["methods"]
     checks = identities(facts, bandit, found["methods"], shared, binary=binary)
     return {
@@ -122,8 +122,8 @@ def token_mdp(problem: TokenMDP | Control) -> TokenMDP:
 
 
 def _shared(mdp: TokenMDP, *, num_generations: int, seed: int) -> dict[str, Any] | None:
-    """None on a graph: its logits are shared by all histories of a state already."""
-    if mdp.moves is not None:
+    """None on a graph, whose logits are shared by all histories of a state already, and where rewards have noise."""
+    if mdp.moves is not None or mdp.noise:
         return None
     return shared_parameters(mdp, METHODS, num_generations=num_generations, seed=seed)
 

@@ -77,6 +77,8 @@ def draw_probe(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, seed:
     value = tree.expectation(probability, mdp.earned, moves=mdp.moves)[1]
     # The last token of a transcript may be the environment's: the reward is read before its tokens are masked.
     reward = tree.along(mdp.rewards, drawn).sum(axis=1)
+    if mdp.noise:
+        reward = reward + mdp.noise * rng.standard_normal(len(reward))
     return Probe(own_tokens(mdp, drawn), np.repeat(np.arange(len(first)), num_generations), reward, ref, value)
 
 

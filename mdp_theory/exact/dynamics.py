@@ -200,6 +200,9 @@ def sampled_runs(
     `policy` is tabular by default and starts at `params`, by default uniform over tokens. Prompts are drawn from their
     probabilities. A method with the `gae` estimator needs a critic.
     """
+    mdp.refuse_noise("training")
+    if mdp.moves is not None:
+        raise InputError(f"{mdp.name}: sampled training is on trees", mend="use exact_run, which is on graphs too")
     policy = TabularPolicy() if policy is None else policy
     start = jax.tree.map(jnp.asarray, policy.init(mdp, None) if params is None else params)
     reference = tree.log_policy(speak(mdp, policy.logits(start, mdp)))
@@ -254,6 +257,7 @@ def sampled_runs(
 
 
 def _check(runs: Sequence[Run], mdp: TokenMDP) -> None:
+    mdp.refuse_noise("training")
     for run in runs:
         if run.refresh_every > 1:
             check_ratio(run.objective, mdp)

@@ -133,6 +133,7 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
         InputError: the weights depend on more than outcomes and lengths, the denominator counts tokens, or there are
             too many compositions of a group.
     """
+    mdp.refuse_noise("the noise of a group")
     law = _law(objective, mdp, num_generations)
     per_token = length_factor(objective, np.arange(1.0, mdp.horizon + 1))
     logits = speak(mdp, logits)

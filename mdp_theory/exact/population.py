@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from mdp_theory.exact.kl_reward import credit_of_kl, without_kl
 from mdp_theory.exact.quadrature import unit_quadrature
 from mdp_theory.exact.rules import Rule, Table, outcome_table, rule_of
 from mdp_theory.methods.kl import penalty_slope
@@ -45,6 +46,9 @@ def expected_gradient(
         InputError: the weights depend on more than outcomes and lengths, there are too many compositions of a group, or
             a critic is used off-policy (the sign of a sampled advantage decides what is clipped).
     """
+    given, inside = objective, objective.kl is not None and objective.kl.placement == "reward"
+    if inside:
+        objective = without_kl(objective, off_policy=old_logits is not None)
     if old_logits is not None:
         check_ratio(objective, mdp)
     logits, old_logits, ref_logits = _spoken(mdp, logits, old_logits, ref_logits)
@@ -53,9 +57,18 @@ def expected_gradient(
     options: dict[str, Any] = {"num_generations": num_generations, "groups": groups}
     clips = old_logits is not None and objective.surrogate == "clipped-ratio"
     levels, chance = mdp.reward_levels, joint.sum(axis=2) if isinstance(joint, np.ndarray) else None
-    rule = rule_of(objective, levels, mdp.horizon, apart=clips, chance=chance, **options)
+    rule = rule_of(objective, levels, mdp.horizon, apart=clips, chance=chance, noise=mdp.noise, **options)
     if objective.advantage.estimator == "outcome":
-        return rule_gradient(rule, mdp, logits, old_logits=old_logits, ref_logits=ref_logits, **options)
+        if not inside:
+            return rule_gradient(rule, mdp, logits, old_logits=old_logits, ref_logits=ref_logits, **options)
+        plain = rule_gradient(rule, mdp, logits, old_logits=old_logits, **options)
+        table = outcome_table(rule, joint, prompt_probability=mdp.prompt_probability, **options)
+        ref = logits if ref_logits is None else ref_logits
+        log_sampled = tree.log_policy(logits if old_logits is None else old_logits)
+        policies = {"sampled": sampled, "log_sampled": log_sampled, "log_ref": tree.log_policy(ref)}
+        credit = credit_of_kl(given, rule, table, mdp, **policies, **options)
+        added = learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits), moves=mdp.moves))
+        return tuple(a + b for a, b in zip(plain, added, strict=True))
     if old_logits is not None and objective.surrogate != "log-likelihood":
         raise InputError("a critic's clipped credit is not exact off-policy", mend="pass no old_logits, or sample")
     table = outcome_table(rule, joint, prompt_probability=mdp.prompt_probability, **options)

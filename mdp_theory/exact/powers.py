@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from scipy.special import ndtr
 
 from mdp_theory.exact.groups import fixed_outcome
 from mdp_theory.exact.quadrature import inverse, inverse_root
@@ -59,14 +60,18 @@ def powers(
     num_generations: int,
     apart: bool,
     chance: Float[np.ndarray, "prompts levels"] | None = None,
+    noise: float = 0.0,
 ) -> Powers:
     """The rule of an objective with outcome advantages; `apart` keeps weights above and below zero apart.
 
     `chance` (the probabilities of the levels, if they are known and fixed) leaves out what cannot matter there: groups
-    that are nearly of one reward though not quite, where no reward is likely. Raises `InputError` with the reason where
-    the rule is no short sum of powers.
+    that are nearly of one reward though not quite, where no reward is likely. `noise` is the standard deviation of
+    normal noise on every reward, which makes rewards continuous. Raises `InputError` with the reason where the rule is
+    no short sum of powers.
     """
     rule, size = objective.advantage, num_generations
+    if noise:
+        return _noisy(objective, levels, size, noise, apart=apart)
     outcome = fixed_outcome(rule, levels)
     if rule.baseline == "none" and rule.scale == "none" and outcome is not None:
         terms = _constant(outcome)
@@ -86,6 +91,61 @@ def powers(
         base = np.concatenate([base, np.eye(len(levels))], axis=1)
     kept = (levels >= rule.threshold).astype(np.float64) if objective.keep == "correct" else np.ones(len(levels))
     return Powers(coefficient * kept[:, None], base, kept, np.float64(objective.keep == "mixed-groups"))
+
+
+def _noisy(objective: Objective, levels: np.ndarray, size: int, noise: float, *, apart: bool) -> Powers:
+    """With normal noise on every reward no two are equal, and integrals over it are in closed form."""
+    rule = objective.advantage
+    plain, centred = rule.baseline == "none" and rule.scale == "none", rule.baseline != "none"
+    odds = ndtr((levels - rule.threshold) / noise)  # of counting as correct
+    outcome = levels if rule.outcome == "reward" else rule.positive * odds - rule.negative * (1 - odds)
+    if apart or objective.keep == "correct":
+        terms = None
+    elif plain and rule.outcome != "above-mean":
+        terms = _constant(outcome)
+    elif plain:
+        terms = _of_the_sum(rule, levels, None, size, noise)
+    elif rule.scale == "none" and rule.outcome == "reward":
+        terms = _centred(rule, outcome, size)
+    elif rule.scale in ("group-std", "batch-std") and centred and rule.outcome == "reward":
+        terms = _standardised_noise(rule, outcome, size, noise)
+    else:
+        terms = None
+    if terms is None:
+        raise InputError(
+            "this rule of rewards with continuous noise is not exact here",
+            mend="take grpo, rloo, dr-grpo, reinforce or the cross-entropies, on-policy; or a reward without noise",
+        )
+    return Powers(*terms, np.ones(len(levels)), np.float64(0))
+
+
+def _standardised_noise(rule: Advantage, outcome: np.ndarray, size: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """As `_standardised`, with E exp(-t²(u-c)²) over normal u: a wider and lower Gaussian."""
+    spread = max(float(np.ptp(outcome)), noise)
+    width = math.sqrt(size - rule.ddof) if size > rule.ddof else 1.0
+    # Groups within a q-th of the noise are rare, as q^(G-1), and their advantages cancel; left out is less than 1e-14.
+    smallest = (noise * min(1e-24 ** (1 / size), 1e-3)) ** 2
+    t, weight = inverse_root(smallest, (spread + 12 * noise) ** 2 * size, offset=rule.eps * width)
+    distinct = np.unique(outcome)
+    places, found = [], []
+    for now, w in zip(t.tolist(), weight.tolist(), strict=True):
+        deviation = math.sqrt((1 + 2 * (now * noise) ** 2) / (2 * now**2))
+        step = 2.0 ** math.floor(math.log2(_SPACING * deviation / math.sqrt(size)))
+        reach = _REACH * math.sqrt(2) * deviation
+        nodes = step * _near(distinct, reach, step)
+        places.append(np.stack([np.full(len(nodes), now), nodes]))
+        found.append(np.full(len(nodes), w * now * step * math.sqrt(size / math.pi) * width * _factor(rule, size)))
+    now, centre = np.concatenate(places, axis=1)
+    if now.size * len(outcome) > MAX_NUMBERS:
+        raise InputError(
+            f"noise {noise:g} on {len(outcome)} rewards and groups of {size} need {now.size:,} nodes, the limit is "
+            f"{MAX_NUMBERS // len(outcome):,}",
+            mend="round the rewards to fewer levels, or leave so small a noise out",
+        )
+    lower = 1 + 2 * (now * noise) ** 2
+    distance = outcome[:, None] - centre
+    base = np.exp(-((now * distance) ** 2) / lower) / np.sqrt(lower)
+    return (np.concatenate(found) * distance / lower * base)[None], base
 
 
 def _constant(outcome: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +236,7 @@ def _over_the_mean(rule: Advantage, outcome: np.ndarray, size: int) -> tuple[np.
 
 
 def _of_the_sum(
-    rule: Advantage, levels: np.ndarray, outcome: np.ndarray | None, size: int
+    rule: Advantage, levels: np.ndarray, outcome: np.ndarray | None, size: int, noise: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Any function of the own reward and of the sum of the others', for rewards that are multiples of one step."""
     plain = rule.baseline == "none" and rule.scale == "none"
@@ -198,6 +258,9 @@ def _of_the_sum(
     if outcome is None:
         above = size * place[:, None] - total
         advantage = np.where(above > 0, rule.positive, np.where(above < 0, -rule.negative, 0.0))
+        if noise:
+            odds = ndtr(step * above / (noise * math.sqrt(size * (size - 1))))
+            advantage = rule.positive * odds - rule.negative * (1 - odds)
     else:
         mean = seen.min() + step * total / size
         advantage = np.broadcast_to(seen[:, None], mean.shape)

@@ -96,18 +96,22 @@ def rule_of(
     quadrature: bool = False,
     apart: bool = True,
     chance: Float[np.ndarray, "prompts levels"] | None = None,
+    noise: float = 0.0,
 ) -> Rule:
     """The rule of an objective; `quadrature` forces it where it is not needed, so that rules can be stacked.
 
     `apart` keeps the weights of advantages above and below zero apart, as clipping off-policy needs; on-policy, do
     without, and many levels cost no more than a few. `chance`, the probabilities of the levels where they are known,
-    may spare work (`exact.powers`). Raises `InputError` when the weights do not depend on outcomes and lengths alone,
-    or when groups are neither few compositions nor a short sum of powers.
+    may spare work (`exact.powers`); `noise` is that of a problem with continuous rewards.
+
+    Raises:
+        InputError: the weights do not depend on outcomes and lengths alone, or groups are neither few compositions nor
+            a short sum of powers.
     """
     _check_outcome_only(objective, groups)
     lengths = np.arange(1.0, horizon + 1)
     by_token = objective.aggregation == "token-mean"
-    law = _group_law(objective, levels, num_generations=num_generations, apart=apart, chance=chance)
+    law = _group_law(objective, levels, num_generations=num_generations, apart=apart, chance=chance, noise=noise)
     nodes, node_weight = np.ones(1), np.ones(1)
     random = isinstance(law, Powers) and objective.keep == "correct"
     if by_token or groups > 1 or quadrature or random:
@@ -185,15 +189,19 @@ def _group_law(
     num_generations: int,
     apart: bool,
     chance: Float[np.ndarray, "prompts levels"] | None,
+    noise: float,
 ) -> Compositions | Powers:
     if objective.advantage.estimator == "gae":  # its weights are a critic's; the group decides denominators alone
         plain = Advantage(threshold=objective.advantage.threshold)
         objective = Objective(advantage=plain, surrogate="ratio", keep=objective.keep)
+    options: dict[str, Any] = {"num_generations": num_generations, "apart": apart, "chance": chance}
+    if noise:
+        return powers(objective, levels, noise=noise, **options)
     number = count_compositions(num_generations, len(levels))
     if len(levels) == 2 or number <= FEW_COMPOSITIONS:
         return composition_law(objective, levels, num_generations=num_generations)
     try:
-        return powers(objective, levels, num_generations=num_generations, apart=apart, chance=chance)
+        return powers(objective, levels, **options)
     except InputError as refused:
         try:
             return composition_law(objective, levels, num_generations=num_generations)
@@ -225,22 +233,22 @@ def _by_powers(law: Powers, seen: Array, dropped: Array, size: int) -> tuple[Seq
     xp = seen.__array_namespace__()
     prompts, _, nodes = seen.shape
     one = law.kept[:, None] * seen + (1 - law.kept[:, None]) * dropped
-    everyone = _power(one.sum(axis=1), size - 1)
-    share = law.kept[:, None] * (everyone[:, None] - law.mixed * _power(one, size - 1))
-    whole = everyone * one.sum(axis=1) + law.mixed * (_power(dropped, size) - _power(one, size)).sum(axis=1)
+    everyone = raised(one.sum(axis=1), size - 1)
+    share = law.kept[:, None] * (everyone[:, None] - law.mixed * raised(one, size - 1))
+    whole = everyone * one.sum(axis=1) + law.mixed * (raised(dropped, size) - raised(one, size)).sum(axis=1)
     step = max(1, _BLOCK // (prompts * nodes))
     rows = one.transpose(0, 2, 1)  # [prompts, nodes, levels]
     total: Any = 0.0
     for start in range(0, law.base.shape[-1], step):
         block = slice(start, start + step)
-        raised = _power(rows @ law.base[:, block], size - 1)
-        total = total + (raised[:, None] @ law.coefficient[:, :, block].swapaxes(1, 2)).real
+        powers_of = raised(rows @ law.base[:, block], size - 1)
+        total = total + (powers_of[:, None] @ law.coefficient[:, :, block].swapaxes(1, 2)).real
     weight = total.swapaxes(2, 3)  # [prompts, parts, levels, nodes]
     below = weight[:, 1] if weight.shape[1] == 2 else xp.zeros_like(weight[:, 0])
     return [weight[:, 0], below, share], whole
 
 
-def _power(base: Array, exponent: int) -> Array:
+def raised(base: Array, exponent: int) -> Array:
     """By squaring: a dozen products where `**` takes a logarithm and an exponential."""
     result: Any = None
     while exponent:

@@ -44,7 +44,9 @@ def variances(mdp: TokenMDP, logits: EdgeLevels) -> Variances:
     """Exact variances of one sample's gradient, given the prompt."""
     probability = tree.policy(speak(mdp, logits))
     action, state = tree.expectation(probability, mdp.rewards, moves=mdp.moves)
-    square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards), moves=mdp.moves)[0]
+    square = tree.expectation(
+        probability, tree.on_endings(tuple(reward**2 + mdp.noise**2 for reward in mdp.rewards)), moves=mdp.moves
+    )[0]
     mean = tree.logit_gradient(probability, action, moves=mdp.moves)
     start = mdp.at_start(state)[:, None, None]
 

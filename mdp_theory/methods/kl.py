@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mdp_theory.methods.batch import TokenArray
@@ -27,13 +26,13 @@ def penalty_of(objective: Objective) -> Penalty:
 
 
 def kl_estimate(estimator: str, logp: TokenArray, ref_logp: TokenArray) -> TokenArray:
-    """k1, k2 or k3 of every token, from log-probabilities of the sampled tokens."""
+    """k1, k2 or k3 of every token, from log-probabilities of the sampled tokens; numpy in, numpy out."""
     log_q = ref_logp - logp
     if estimator == "k1":
         return -log_q
     if estimator == "k2":
         return 0.5 * log_q**2
-    return jnp.expm1(log_q) - log_q
+    return log_q.__array_namespace__().expm1(log_q) - log_q
 
 
 def penalty_slope(penalty: Penalty, log_q: Float[Array, "..."]) -> Float[Array, "..."]:

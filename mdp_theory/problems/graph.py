@@ -6,6 +6,7 @@ earned is known where it ends.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def unrolls(control: Control) -> bool:
 def from_dict(data: Mapping[str, Any], *, where: str) -> TokenMDP:
     """From the contents of a problem file with [[state]] tables; the format is in docs/theory.md."""
     fields = {"name": str, "vocabulary": list, "eos": str, "horizon": int, "prompt": list, "state": list}
-    check_fields(data, fields, required=fields.keys(), where=where)
+    check_fields(data, fields | {"reward_noise": (int, float)}, required=fields.keys(), where=where)
     for token in data["vocabulary"]:
         check_type(token, str, f"{where}, vocabulary")
     check_vocabulary(data["vocabulary"], data["eos"])
@@ -185,7 +186,7 @@ def from_dict(data: Mapping[str, Any], *, where: str) -> TokenMDP:
         prompts[entry["text"]] = entry["state"]
         if "probability" in entry:
             probability[entry["text"]] = float(entry["probability"])
-    return from_function(
+    problem = from_function(
         data["name"],
         prompts=prompts,
         vocabulary=data["vocabulary"],
@@ -195,6 +196,7 @@ def from_dict(data: Mapping[str, Any], *, where: str) -> TokenMDP:
         reward=lambda state, token: earned[str(state)].get(token, 0.0),
         probability=probability or None,
     )
+    return replace(problem, noise=float(data.get("reward_noise", 0.0)))
 
 
 def best_value(mdp: TokenMDP) -> Float[np.ndarray, " prompts"]:

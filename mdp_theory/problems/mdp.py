@@ -45,7 +45,10 @@ class TokenMDP:
     where the response goes on. Where there is an `environment`, a response is a whole transcript, and the environment
     chooses some of its tokens. Where there are `moves`, prefixes that lead to one state are one: A1 fails, and j is the
     number of a state. `steps` are the rewards on the way where they are not all at the end: A2 fails, and `rewards`
-    hold their sum, the return. Raises `InputError` when shapes disagree or a number is not finite.
+    hold their sum, the return. `noise` is the standard deviation of normal noise that is added to the reward of every
+    response, as by a reward model; `rewards` are then means, and success is a mean of at least 1.
+
+    Raises `InputError` when shapes disagree or a number is not finite.
     """
 
     name: str
@@ -56,10 +59,13 @@ class TokenMDP:
     environment: Environment | None = None
     moves: Moves | None = None
     steps: Levels | None = None
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         check_prompts(self.prompts, self.prompt_probability)
         check_vocabulary(self.vocabulary, self.eos)
+        if not 0 <= self.noise < math.inf:
+            raise InputError(f"{self.name}: the reward's noise is {self.noise}", mend="give a standard deviation")
         for depth, reward in enumerate(self.rewards):
             states = self.continuing**depth if self.moves is None else len(self.moves.to)
             shape = (len(self.prompts), states, len(self.vocabulary))
@@ -176,6 +182,11 @@ class TokenMDP:
             raise ValueError(f"{self.name} is a tree: all its prefixes can be met")
         return self.moves.met(self.horizon)
 
+    def refuse_noise(self, what: str) -> None:
+        """Raises `InputError` where rewards have noise and `what` does not account for it."""
+        if self.noise:
+            raise InputError(f"{self.name}: {what} is not computed for rewards with noise", mend="leave the noise out")
+
     def at_start(self, state: Sequence[Any]) -> Any:
         """The entries of state levels at the beginning, for each prompt."""
         if self.moves is None:
@@ -204,6 +215,7 @@ class TokenMDP:
         default_reward: float | Mapping[str, float] = 0.0,
         probability: Mapping[str, float] | None = None,
         environment: Says | None = None,
+        noise: float = 0.0,
         max_responses: int = MAX_RESPONSES,
     ) -> "TokenMDP":
         """From `{prompt: {response: reward}}`, a response being its tokens separated by spaces.
@@ -229,7 +241,7 @@ class TokenMDP:
                 depth, prefix, token = place
                 levels[depth][x, prefix, token] = reward
         speech = environment_of(environment, tokens, horizon, where=name) if environment else None
-        return cls(name, prompts, probabilities(prompts, probability), tokens, levels, speech)
+        return cls(name, prompts, probabilities(prompts, probability), tokens, levels, speech, noise=noise)
 
     @classmethod
     def from_function(
@@ -270,7 +282,8 @@ class TokenMDP:
     def from_dict(cls, data: Mapping[str, Any], *, where: str, max_responses: int = MAX_RESPONSES) -> "TokenMDP":
         """From the contents of a problem file (`where` names it in errors)."""
         fields = {"name": str, "vocabulary": list, "eos": str, "horizon": int, "prompt": list}
-        check_fields(data, fields | {"environment": list}, required=fields.keys(), where=where)
+        more = {"environment": list, "reward_noise": (int, float)}
+        check_fields(data, fields | more, required=fields.keys(), where=where)
         rewards, default, probability = {}, {}, {}
         optional = {"text": str, "probability": (int, float), "default_reward": (int, float), "rewards": dict}
         if not all(isinstance(entry, dict) for entry in data["prompt"]):
@@ -305,6 +318,7 @@ class TokenMDP:
             default_reward=default,
             probability=probability or None,
             environment=parse_environment(data.get("environment", []), where=where),
+            noise=float(data.get("reward_noise", 0.0)),
             max_responses=max_responses,
         )
 

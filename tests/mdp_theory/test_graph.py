@@ -16,6 +16,7 @@ from mdp_theory.exact.dynamics import Run, exact_run, measure
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.exact.variance import variances
 from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.objectives import KL
 from mdp_theory.problems import graph, tree, zoo
 from mdp_theory.problems.controls import closed_loop_values, open_loop_values
 from mdp_theory.problems.mdp import TokenMDP, ending_tokens
@@ -119,6 +120,10 @@ def test_every_method_agrees_with_the_unrolled_tree(seed, horizon, on_the_way):
             one = population.expected_gradient(objective, problem, logits, num_generations=3, old_logits=old)
             other = population.expected_gradient(objective, mdp, deep, num_generations=3, old_logits=deep_old)
             agree(one, collected(other, nodes, logits))
+    objective = replace(METHODS["rloo"].objective, aggregation="token-mean", kl=KL(beta=0.4, placement="reward"))
+    one = population.expected_gradient(objective, problem, logits, num_generations=3, ref_logits=old)
+    other = population.expected_gradient(objective, mdp, deep, num_generations=3, ref_logits=deep_old)
+    agree(one, collected(other, nodes, logits))
     np.testing.assert_allclose(graph.best_value(problem), mdp.response_rewards.max(axis=1), atol=1e-12)
     np.testing.assert_allclose(graph.best_response_value(problem), mdp.response_rewards.max(axis=1), atol=1e-12)
     np.testing.assert_allclose(measure(problem, logits), measure(mdp, deep), atol=1e-12)

@@ -376,6 +376,32 @@ def test_what_does_not_depend_on_outcomes_alone_is_refused():
         population.expected_gradient(METHODS["ppo"].objective, mdp, logits, num_generations=2, old_logits=moved)
 
 
+KL_IN_REWARD = [
+    ("reinforce", "k1", "sequence-mean-token-sum", 1, False),
+    ("rloo", "k1", "sequence-mean-token-sum", 1, False),
+    ("rloo", "k3", "sequence-mean-token-mean", 1, True),
+    ("rloo", "k2", "token-mean", 1, True),
+    ("dr-grpo", "k1", "token-mean", 1, False),
+    ("rloo", "k1", "token-mean", 2, False),
+    ("reinforce", "k3", "token-mean", 2, False),
+]
+
+
+@pytest.mark.parametrize(("key", "estimator", "aggregation", "groups", "moved"), KL_IN_REWARD)
+def test_a_kl_term_in_a_linear_reward_equals_brute_force(key, estimator, aggregation, groups, moved):
+    mdp = small_mdp([0.0, 0.1, 1.0], seed=1, letters=1 if groups > 1 else 2, prompts=groups)
+    kl = KL(beta=0.4, estimator=estimator, placement="reward")
+    objective = replace(METHODS[key].objective, aggregation=aggregation, kl=kl)
+    logits, ref = TabularPolicy().init(mdp, 5), TabularPolicy().init(mdp, 6)
+    old = TabularPolicy().init(mdp, 8) if moved else None
+    size = 2 if groups > 1 else 3
+    options = {"ref_logits": ref, "old_logits": old, "groups": groups}
+    exact = population.expected_gradient(objective, mdp, logits, num_generations=size, **options)
+    plain = population.expected_gradient(replace(objective, kl=None), mdp, logits, num_generations=size, **options)
+    assert max(np.abs(a - b).max() for a, b in zip(exact, plain, strict=True)) > 1e-3
+    assert_same(exact, enumerated_gradient(objective, mdp, logits, size=size, **options), mdp)
+
+
 def test_token_mean_over_many_groups_stays_accurate():
     # Denominators up to 9,600.
     p, horizon, size, groups = 0.3, 20, 4, 120

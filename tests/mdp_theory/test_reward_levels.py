@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
+from mdp_theory.check.report import report
 from mdp_theory.exact import population, quadrature, rules
 from mdp_theory.exact.groups import compositions, group_advantage, members_kept
 from mdp_theory.exact.policy import TabularPolicy
@@ -19,6 +21,7 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.objectives import Advantage, Objective
 from mdp_theory.precision import in_float64
+from mdp_theory.problems import zoo
 from mdp_theory.problems.mdp import TokenMDP
 from rino_base.messages import InputError
 
@@ -255,3 +258,68 @@ def test_rewards_on_a_lattice():
 def test_compositions_equal_products():
     found = {tuple(row) for row in compositions(4, 3).tolist()}
     assert found == {row for row in itertools.product(range(5), repeat=3) if sum(row) == 4}
+
+
+def noisy_weight(key, levels, chance, *, size, noise):
+    objective = population.without_length(METHODS[key].objective)
+    rule = rules.rule_of(objective, levels, 1, num_generations=size, apart=False, noise=noise)
+    return rules.outcome_table(rule, chance[None, :, None], num_generations=size).weight[0, :, 0]
+
+
+@pytest.mark.parametrize("noise", [1e-3, 0.2, 30.0])
+def test_two_noisy_rewards_are_a_comparison(noise):
+    """At G = 2 the advantage is the sign of the difference, whose expectation is in closed form."""
+    levels, chance = np.array([0.0, 0.1, 1.0]), np.array([0.5, 0.2, 0.3])
+    gap = levels[:, None] - levels
+    expected = (2 * ndtr(gap / (noise * 2**0.5)) - 1) @ chance
+    np.testing.assert_allclose(noisy_weight("grpo", levels, chance, size=2, noise=noise), expected, atol=1e-11)
+    above = ndtr(gap / (noise * 2**0.5)) @ chance
+    np.testing.assert_allclose(noisy_weight("f-isft-pos-adv", levels, chance, size=2, noise=noise), above, atol=1e-12)
+
+
+def test_three_noisy_rewards_equal_an_integral_by_angles():
+    """At G = 3 a group's deviation is an angle; the law of the angle is integrated by itself."""
+    levels, chance, noise = np.array([0.0, 1.0]), np.array([0.6, 0.4]), 0.7
+    angle = (np.arange(4000) + 0.5) * 2 * np.pi / 4000
+    one, two = np.array([1, -1, 0]) / 2**0.5, np.array([1, 1, -2]) / 6**0.5
+    around = np.cos(angle)[:, None] * one + np.sin(angle)[:, None] * two  # unit deviations from the mean
+    expected = np.zeros(2)
+    for own, i, j in itertools.product(range(2), repeat=3):
+        mean = levels[[own, i, j]]
+        a, centre = around @ mean / noise, np.array([mean @ one, mean @ two]) / noise
+        # The density of the angle of a normal vector in the plane with this centre.
+        density = (
+            np.exp(-(centre @ centre) / 2) / (2 * np.pi)
+            + a * np.exp((a**2 - centre @ centre) / 2) * ndtr(a) / (2 * np.pi) ** 0.5
+        )
+        expected[own] += chance[i] * chance[j] * (density * around[:, 0]).mean() * 2 * np.pi * 3**0.5
+    np.testing.assert_allclose(noisy_weight("grpo", levels, chance, size=3, noise=noise), expected, atol=1e-10)
+
+
+def test_noise_leaves_linear_rules_alone_and_vanishes():
+    levels, chance = np.array([0.0, 0.1, 1.0]), np.array([0.5, 0.2, 0.3])
+    for key in ("rloo", "dr-grpo", "reinforce"):
+        np.testing.assert_allclose(
+            noisy_weight(key, levels, chance, size=5, noise=0.3),
+            noisy_weight(key, levels, chance, size=5, noise=0.0),
+            atol=1e-14,
+        )
+    gap = noisy_weight("grpo", levels, chance, size=8, noise=1e-6) - noisy_weight(
+        "grpo", levels, chance, size=8, noise=0
+    )
+    assert np.abs(gap).max() < 1e-9
+    with pytest.raises(InputError, match="continuous noise"):
+        noisy_weight("maxrl", levels, chance, size=8, noise=0.1)
+
+
+def test_a_problem_file_with_reward_noise(tmp_path):
+    path = tmp_path / "noisy.toml"
+    path.write_text(
+        'name = "noisy"\nvocabulary = ["a", "<eos>"]\neos = "<eos>"\nhorizon = 2\nreward_noise = 0.5\n'
+        '[[prompt]]\ntext = "p"\nrewards = { "a <eos>" = 1.0 }\n'
+    )
+    found = report(zoo.load(str(path)), num_generations=4, inner_steps=1)
+    assert found["verified"]
+    assert found["methods"]["maxrl"]["refused"]
+    c = found["methods"]["grpo"]["c_without_length"][0]  # two levels leave one direction, noise or not
+    assert 0 < c < population.coefficient(METHODS["grpo"].objective, np.array([0.25]), num_generations=4)[0]
