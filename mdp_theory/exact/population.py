@@ -65,7 +65,7 @@ def expected_gradient(
         table = outcome_table(rule, joint, prompt_probability=mdp.prompt_probability, **options)
         ref = logits if ref_logits is None else ref_logits
         log_sampled = tree.log_policy(logits if old_logits is None else old_logits)
-        policies = {"sampled": sampled, "log_sampled": log_sampled, "log_ref": tree.log_policy(ref)}
+        policies: dict[str, Any] = {"sampled": sampled, "log_sampled": log_sampled, "log_ref": tree.log_policy(ref)}
         credit = credit_of_kl(given, rule, table, mdp, **policies, **options)
         added = learned(mdp, tree.logit_gradient(sampled, credit, current=tree.policy(logits), moves=mdp.moves))
         return tuple(a + b for a, b in zip(plain, added, strict=True))
