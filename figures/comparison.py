@@ -1,13 +1,13 @@
 """Arms against the reference, paired: what the data distinguish, and how large a difference they leave possible."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from figures.runs import Arm
-from figures.statistics import Estimate, paired_bootstrap, t_interval
+from figures.statistics import CONFIDENCE, FEWEST, Estimate, holm, paired_bootstrap, t_interval
 
 GREEDY = "eval/accuracy_strict"
 """Greedy decoding, strict parsing, held-out prompts."""
@@ -25,6 +25,8 @@ class Comparison:
     Attributes:
         over_seeds: the difference, paired by seed.
         over_prompts: the same with the trained models held fixed, paired by prompt; None without per-prompt results.
+        family: how many comparisons with this reference were tested together.
+        adjusted: the p-value over seeds, corrected for them by Holm's rule; None where there is none.
     """
 
     reference: Arm
@@ -34,6 +36,8 @@ class Comparison:
     estimates: tuple[Estimate, Estimate]
     over_seeds: Estimate
     over_prompts: Estimate | None
+    family: int = 1
+    adjusted: float | None = None
 
     @property
     def intervals(self) -> tuple[Estimate, ...]:
@@ -41,9 +45,23 @@ class Comparison:
         return tuple(e for e in (self.over_seeds, self.over_prompts) if e is not None and e.low is not None)
 
     @property
+    def doubt(self) -> str:
+        """Why the two are not distinguished; empty where they are: neither seeds nor prompts explain the difference."""
+        seeds, prompts = self.over_seeds, self.over_prompts
+        if seeds.count < FEWEST:
+            return f"{seeds.count} seed{'s' * (seeds.count > 1)} cannot tell, it takes {FEWEST}"
+        if seeds.p_value is None:
+            return "the seeds do not differ, so their spread is unknown"
+        if not seeds.conclusive:
+            return "the seeds leave 0 possible"
+        if self.adjusted is None or self.adjusted > 1 - CONFIDENCE:
+            return f"of {self.family} comparisons one is expected to look like this by chance"
+        return "" if prompts is None or prompts.excludes_zero else "the prompts leave 0 possible"
+
+    @property
     def distinguished(self) -> bool:
-        """True where there is an interval and all exclude 0: neither seeds nor prompts explain the difference."""
-        return bool(self.intervals) and all(estimate.excludes_zero for estimate in self.intervals)
+        """True where nothing is left to doubt at the level of the intervals."""
+        return not self.doubt
 
 
 def compare(reference: Arm, arm: Arm, name: str) -> Comparison | None:
@@ -70,14 +88,22 @@ def compare(reference: Arm, arm: Arm, name: str) -> Comparison | None:
 
 
 def against_reference(arms: Sequence[Arm], name: str) -> list[Comparison]:
-    """The first arm of every task and model against each of the others."""
-    found = []
+    """The first arm of every task and model against each of the others, each such family corrected by Holm's rule."""
+    families: dict[tuple[str, str], list[Comparison]] = {}
     first: dict[tuple[str, str], Arm] = {}
     for arm in arms:
-        reference = first.setdefault((arm.task, arm.model), arm)
+        place = (arm.task, arm.model)
+        reference = first.setdefault(place, arm)
         if arm is not reference and (result := compare(reference, arm, name)) is not None:
-            found.append(result)
-    return found
+            families.setdefault(place, []).append(result)
+    return [comparison for family in families.values() for comparison in corrected(family)]
+
+
+def corrected(family: Sequence[Comparison]) -> list[Comparison]:
+    """The same with Holm's p-values; comparisons of too few seeds are not tested, and do not count."""
+    p_values = [c.over_seeds.p_value if c.over_seeds.count >= FEWEST else None for c in family]
+    tested = sum(p is not None for p in p_values)
+    return [replace(c, adjusted=p, family=tested) for c, p in zip(family, holm(p_values), strict=True)]
 
 
 def change(arm: Arm, name: str) -> tuple[Estimate, Estimate, Estimate] | None:

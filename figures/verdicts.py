@@ -2,6 +2,8 @@
 
 "Equal" is said of exact computations that agree to a stated tolerance, never of samples: where an interval covers 0 the
 verdict is "not distinguished", with the number of seeds and prompts and the largest difference that is left possible.
+Nothing is "distinguished" or "changed" on fewer than three seeds, or where the seeds have no spread. Verdicts on trained
+models name task, model and seeds: they hold for these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +16,8 @@ from figures.comparison import PRIMARY, Comparison, against_reference, change
 from figures.credit import credit_variances
 from figures.curves import MissingData
 from figures.dynamics import age_name
-from figures.runs import CLAIM, Results, Row
-from figures.statistics import EXACT, TRAINED, Estimate
+from figures.runs import CLAIM, Arm, Results, Row
+from figures.statistics import EXACT, FEWEST, TRAINED, Estimate
 from figures.tables import interval, measurement
 from figures.training import require_arms
 
@@ -238,12 +240,12 @@ def probes(results: Results) -> list[Verdict]:
             continue
         precision = str(arm.runs[0].config.get("dtype", "float32"))
         tolerance, worst = TRAINED.get(precision, TRAINED["float32"]), float(errors.max())
-        structure = f", η up to {float(index.max()):.1e}" if index.size else ""
+        structure = f", η up to {rounded(float(index.max()))}" if index.size else ""
         outcome: Outcome = "equal" if worst <= tolerance else "different"
         cosine = f", cosine at least {float(cosines.min()):.6f}" if cosines.size else ""
         text = (
-            f"{arm.label} against outcome-weighted SFT on the model being trained, {errors.shape[1]} probes × "
-            f"{_seeds(len(arm.runs))}: relative error at most {worst:.1e}{cosine}{structure} → {outcome}"
+            f"{_place(arm)}: {arm.label} against outcome-weighted SFT on the model being trained, {errors.shape[1]} "
+            f"probes × {_seeds(len(arm.runs))}: relative error at most {rounded(worst)}{cosine}{structure} → {outcome}"
             f"{f' (tolerance {tolerance:g}, {precision})' if outcome == 'equal' else ''}."
         )
         found.append(Verdict(arm.label, outcome, text, headline=True))
@@ -263,7 +265,7 @@ def weights(results: Results) -> list[Verdict]:
         outcome: Outcome = "equal" if spread <= TRAINED["float32"] else "different"
         says = "all tokens of a response weigh alike" if outcome == "equal" else "tokens of a response differ in weight"
         responses = f"{len(samples)} sampled response{'s' * (len(samples) != 1)}"
-        text = f"{arm.label}: {says} in {responses} (largest spread {spread:.1e} of the weight)."
+        text = f"{_place(arm)}: {arm.label}: {says} in {responses} (largest spread {rounded(spread)} of the weight)."
         found.append(Verdict(arm.label, outcome, text))
     if not found:
         raise MissingData("no samples with token weights")
@@ -272,29 +274,29 @@ def weights(results: Results) -> list[Verdict]:
 
 def _compared(comparison: Comparison, *, headline: bool) -> Verdict:
     left, right = comparison.estimates
-    seeds = comparison.over_seeds
-    prompts = comparison.over_prompts
-    sample = f"{_seeds(seeds.count)}" + (f", {prompts.count} prompts" if prompts else "")
-    differences = f"paired difference over seeds {interval(seeds)}" + (
-        f", over prompts {interval(prompts)}" if prompts else ""
-    )
-    arm, reference = comparison.arm.label, comparison.reference.label
-    outcome: Outcome = "distinguished" if comparison.distinguished else "not distinguished"
+    seeds, prompts = comparison.over_seeds, comparison.over_prompts
+    sample = _seeds(seeds.count) + (f", {prompts.count} prompts" if prompts else "")
+    differences = f"paired difference over seeds {interval(seeds)}"
+    if comparison.adjusted is not None:
+        differences += f" (p = {comparison.adjusted:.2g}, Holm over {comparison.family})"
+    if prompts:
+        differences += f", over prompts {interval(prompts)}"
+    arm, reference = comparison.arm, comparison.reference
     if comparison.distinguished:
-        end = f"{arm} is {'higher' if seeds.mean > 0 else 'lower'} by {abs(seeds.mean):.3f}"
-        if seeds.count == 1:
-            end += ", for these two trained models alone"
+        end = f"{arm.label} is {'higher' if seeds.mean > 0 else 'lower'} by {abs(seeds.mean):.3f}"
     else:
-        end = f"not distinguished at {sample}"
+        end = f"not distinguished at {sample}: {comparison.doubt}"
         if comparison.intervals:
             # The wider interval leaves the most open.
             reach = max(max(abs(e.low or 0.0), abs(e.high or 0.0)) for e in comparison.intervals)
             end += f"; differences up to {reach:.3f} remain possible"
+        if seeds.detectable is not None and seeds.count >= FEWEST:
+            end += f"; with this spread {_seeds(seeds.count)} would show {seeds.detectable:.3f} four times in five"
     text = (
-        f"{measurement(comparison.name)} at step {comparison.step} ({sample}): {reference} {left}, {arm} {right}; "
-        f"{differences} → {end}."
+        f"{_place(arm)}: {measurement(comparison.name)} at step {comparison.step} ({sample}): {reference.label} {left}, "
+        f"{arm.label} {right}; {differences} → {end}."
     )
-    return Verdict(arm, outcome, text, headline)
+    return Verdict(arm.label, "distinguished" if comparison.distinguished else "not distinguished", text, headline)
 
 
 def _changes(results: Results, names: Mapping[str, str], *, digits: int) -> list[Verdict]:
@@ -305,21 +307,34 @@ def _changes(results: Results, names: Mapping[str, str], *, digits: int) -> list
             if moved is None:
                 continue
             first, last, difference = moved
-            by = _interval(difference, digits)
-            outcome: Outcome = "measured"
-            end = f"one seed: {by} without an interval"
-            if difference.low is not None:
-                outcome = "changed" if difference.excludes_zero else "not distinguished"
-                up = "rose" if difference.mean > 0 else "fell"
-                end = f"{up} by {by}" if difference.excludes_zero else f"not distinguished from no change ({by})"
+            by, count = _interval(difference, digits), _seeds(len(arm.runs))
+            outcome: Outcome = "not distinguished"
+            if difference.count < FEWEST:
+                outcome = "measured"
+                end = f"{by}, without a verdict: {count} cannot tell, it takes {FEWEST}"
+            elif difference.conclusive:
+                outcome = "changed"
+                end = f"{'rose' if difference.mean > 0 else 'fell'} by {by}"
+            else:
+                end = f"not distinguished from no change ({by})"
             text = (
-                f"{arm.label}: {words} on held-out prompts from {first.mean:.{digits}f} to {last.mean:.{digits}f} "
-                f"({_seeds(len(arm.runs))}) → {end}."
+                f"{_place(arm)}: {arm.label}: {words} on held-out prompts from {first.mean:.{digits}f} to "
+                f"{last.mean:.{digits}f} ({count}) → {end}."
             )
             found.append(Verdict(arm.label, outcome, text))
     if not found:
         raise MissingData(f"no run was evaluated twice on {' or '.join(names.values())}")
     return found
+
+
+def rounded(value: float, *, tolerance: float = EXACT) -> str:
+    """A number that ought to be 0, and is written so where it is 0 up to rounding."""
+    return "0" if abs(value) <= tolerance else f"{value:.1e}".replace("-", "−")
+
+
+def _place(arm: Arm) -> str:
+    """Task and model: a verdict holds for these."""
+    return f"{arm.task}, {arm.model}"
 
 
 def _interval(estimate: Estimate, digits: int) -> str:

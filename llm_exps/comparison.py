@@ -3,7 +3,7 @@
 If learning rates are swept, each method picks its own on seeds of the sweep's own, by one rule: the highest mean
 training reward over the last quarter of the steps. Held-out prompts play no part in the choice. The comparison then
 runs on fresh seeds. Differences are paired, and have two intervals: Student's t over seeds, and a bootstrap over
-prompts with the trained models held fixed. Two methods are distinguished where both exclude 0.
+prompts with the trained models held fixed. Two methods are distinguished where both exclude 0, on three seeds or more.
 """
 
 import dataclasses
@@ -29,6 +29,8 @@ from rino_base.messages import InputError
 
 _RESAMPLES = 4000
 _LEVEL = 0.95
+_FEWEST = 3
+"""Seeds: from fewer nothing is said to be distinguished."""
 SELECTION_RULE = (
     "highest mean training reward over the last quarter of the steps, mean over the sweep's seeds; "
     "a tie goes to the first rate given"
@@ -179,7 +181,7 @@ def summarise(comparison: Comparison, runs: Sequence[Run], out: Path, *, swept: 
         "completions_per_step": options.num_prompts * options.sampling.num_generations,
         "eval_prompts": any_final["eval/prompts"],
         "eval_samples": any_final["eval/samples"],
-        "initial_pass@1": _first(out / runs[0].place / "eval.jsonl")["eval/pass@1"],
+        "initial_pass@1": _mean([_first(out / run.place / "eval.jsonl")["eval/pass@1"] for run in runs]),
         "selection": _selection(comparison) if swept else None,
         "interval": f"{_LEVEL:.0%}: Student's t over seeds; bootstrap over prompts, {_RESAMPLES} resamples",
         "methods": methods,
@@ -214,6 +216,7 @@ def _paired(rates: Mapping[str, Float[np.ndarray, "seeds prompts"]]) -> list[dic
             "method": key,
             "baseline": first,
             "difference": float((counts - baseline).mean()),
+            "seeds": len(counts),
             "interval_over_seeds": over_seeds(counts - baseline),
             "interval_over_prompts": over_prompts(counts - baseline),
         }
@@ -231,9 +234,9 @@ def _selection(comparison: Comparison) -> dict[str, Any]:
 
 
 def over_seeds(values: Float[np.ndarray, "seeds prompts"]) -> list[float] | None:
-    """Student's t interval of the mean over seeds; None for a single seed."""
+    """Student's t interval of the mean over seeds; None for a single seed, or seeds without any spread."""
     means = values.mean(axis=1)
-    if len(means) < 2:
+    if len(means) < 2 or np.ptp(means) <= 1e-12:
         return None
     reach = stats.t.ppf((1 + _LEVEL) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
     return [float(means.mean() - reach), float(means.mean() + reach)]
@@ -248,9 +251,11 @@ def over_prompts(values: Float[np.ndarray, "seeds prompts"]) -> list[float]:
 
 
 def distinguished(pair: Mapping[str, Any]) -> bool:
-    """Whether no interval of a paired difference covers 0."""
+    """Whether neither interval of a paired difference covers 0, and the seeds are enough to have one that says so."""
     intervals = (pair["interval_over_seeds"], pair["interval_over_prompts"])
-    return not any(low <= 0 <= high for low, high in (interval for interval in intervals if interval))
+    if pair["seeds"] < _FEWEST or None in intervals:
+        return False
+    return not any(low <= 0 <= high for low, high in intervals)
 
 
 def command_line(run: Run, out: Path) -> str:

@@ -34,16 +34,19 @@ def test_interval_covers_the_mean_about_as_often_as_it_says(interval):
     assert 180 <= covered <= 199
 
 
-def test_one_seed_has_no_interval_over_seeds():
+def test_one_seed_or_seeds_without_spread_have_no_interval_over_seeds():
     assert over_seeds(np.zeros((1, 5))) is None
+    assert over_seeds(np.full((4, 5), 0.1)) is None
 
 
-def test_distinguished_needs_both_intervals_to_exclude_zero():
+def test_distinguished_needs_both_intervals_to_exclude_zero_and_three_seeds():
     clear, unclear = [0.1, 0.3], [-0.1, 0.3]
-    assert distinguished({"interval_over_seeds": clear, "interval_over_prompts": clear})
-    assert distinguished({"interval_over_seeds": None, "interval_over_prompts": clear})
-    assert not distinguished({"interval_over_seeds": unclear, "interval_over_prompts": clear})
-    assert not distinguished({"interval_over_seeds": clear, "interval_over_prompts": unclear})
+    pair = {"seeds": 3, "interval_over_seeds": clear, "interval_over_prompts": clear}
+    assert distinguished(pair)
+    assert not distinguished(pair | {"seeds": 2})
+    assert not distinguished(pair | {"interval_over_seeds": None})
+    assert not distinguished(pair | {"interval_over_seeds": unclear})
+    assert not distinguished(pair | {"interval_over_prompts": unclear})
 
 
 class Counting:
