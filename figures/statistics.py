@@ -1,8 +1,8 @@
 """Intervals and paired differences: what a handful of seeds and a fixed set of prompts can and cannot tell apart.
 
 Two sources of chance are kept apart. Over *seeds* (sampling, order of prompts): Student's t interval of the mean. Over
-*prompts*, the trained models held fixed: bootstrap of the prompts, paired, percentile interval. Several comparisons with
-one reference are a family, and their p-values are corrected by Holm's step-down rule (Scandinavian Journal of
+*prompts*, the trained models held fixed: bootstrap of the prompts, paired, percentile interval. Several comparisons
+with one reference are a family, and their p-values are corrected by Holm's step-down rule (Scandinavian Journal of
 Statistics 6, 1979).
 """
 

@@ -2,7 +2,7 @@
 
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -185,13 +185,23 @@ def _curves(curves: Mapping[str, Row], x: str, name: str, *, positive: bool = Fa
         if curve.get(x):
             places, values = np.array(curve[x], dtype=float), _by_draw(curve, name)
             shown = (places > 0) | (not positive)
-            with warnings.catch_warnings():
-                # Where a measure is undefined in some batches, the others count; where in all, there is a gap.
-                warnings.simplefilter("ignore", RuntimeWarning)
-                mean, low, high = (f(values[:, shown], axis=0) for f in (np.nanmean, np.nanmin, np.nanmax))
+            mean, low, high = (_over(f, values[:, shown]) for f in (np.nanmean, np.nanmin, np.nanmax))
             band = np.stack([low, high]) if len(values) > 1 else None
             found.append(Curve(label, places[shown], mean, band))
     return tuple(found)
+
+
+def over_draws(curve: Row, name: str) -> Float[np.ndarray, " points"]:
+    """The mean over batches of one measure; where it is undefined in some, over the others, NaN where in all."""
+    return _over(np.nanmean, _by_draw(curve, name))
+
+
+def _over(
+    summary: Callable[..., np.ndarray], values: Float[np.ndarray, "draws points"]
+) -> Float[np.ndarray, " points"]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a column without a number
+        return np.asarray(summary(values, axis=0))
 
 
 def _by_draw(curve: Row, name: str) -> Float[np.ndarray, "draws points"]:

@@ -2,8 +2,8 @@
 
 "Equal" is said of exact computations that agree to a stated tolerance, never of samples: where an interval covers 0 the
 verdict is "not distinguished", with the number of seeds and prompts and the largest difference that is left possible.
-Nothing is "distinguished" or "changed" on fewer than three seeds, or where the seeds have no spread. Verdicts on trained
-models name task, model and seeds: they hold for these.
+Nothing is "distinguished" or "changed" on fewer than three seeds, or where the seeds have no spread. Verdicts on
+trained models name task, model and seeds: they hold for these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from figures.dynamics import age_name
 from figures.runs import CLAIM, Arm, Results, Row
 from figures.statistics import EXACT, FEWEST, TRAINED, Estimate
 from figures.tables import interval, measurement
+from figures.theory import over_draws
 from figures.training import require_arms
 
 Outcome = Literal[
@@ -167,15 +168,12 @@ def staleness(results: Results) -> list[Verdict]:
 
 
 def off_policy(results: Results) -> list[Verdict]:
-    """What inner steps on one batch do to the equality, on every problem."""
+    """What inner steps on one batch do to the equality, on every problem; means over the batches."""
     found = []
     for problem, check in _checks(results).items():
         for key, curve in check.get("inner_steps", {}).get("methods", {}).items():
-            errors = [
-                (step, error)
-                for step, error in zip(curve["step"], curve["relative_error"], strict=True)
-                if error is not None
-            ]
+            means = over_draws(curve, "relative_error")
+            errors = [(step, e) for step, e in zip(curve["step"], means, strict=True) if np.isfinite(e)]
             if not errors:
                 continue
             title = results.titles[key]
@@ -184,8 +182,8 @@ def off_policy(results: Results) -> list[Verdict]:
                 text = f"{title} on {problem}: equal to outcome-weighted SFT at all {len(errors)} inner steps."
                 found.append(Verdict(problem, "equal", text))
                 continue
-            cosine = next((value for value in reversed(curve["cosine"]) if value is not None), None)
-            end = f", cosine {cosine:.3f}".replace("-", "−") if cosine is not None else ""
+            cosines = over_draws(curve, "cosine")
+            end = f", cosine {cosines[-1]:.3f}".replace("-", "−") if np.isfinite(cosines[-1]) else ""
             text = (
                 f"{title} on {problem}: the equality ends at inner step {lost[0][0]} (relative error "
                 f"{lost[0][1]:.2g}); at step {errors[-1][0]} the relative error is {errors[-1][1]:.2g}{end}."
@@ -293,8 +291,8 @@ def _compared(comparison: Comparison, *, headline: bool) -> Verdict:
         if seeds.detectable is not None and seeds.count >= FEWEST:
             end += f"; with this spread {_seeds(seeds.count)} would show {seeds.detectable:.3f} four times in five"
     text = (
-        f"{_place(arm)}: {measurement(comparison.name)} at step {comparison.step} ({sample}): {reference.label} {left}, "
-        f"{arm.label} {right}; {differences} → {end}."
+        f"{_place(arm)}: {measurement(comparison.name)} at step {comparison.step} ({sample}): {reference.label} "
+        f"{left}, {arm.label} {right}; {differences} → {end}."
     )
     return Verdict(arm.label, "distinguished" if comparison.distinguished else "not distinguished", text, headline)
 

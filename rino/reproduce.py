@@ -17,8 +17,8 @@ from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
 
 PROBLEMS = ("two-letter-words", "countdown", "three-level", "running-sum", "slippery-sum")
-"""The claim's own setting twice, then three that each drop an assumption: binary rewards, histories as states, no chance
-in the transitions."""
+"""The claim's own setting twice, then three that each drop an assumption: binary rewards, states that are histories,
+transitions without chance."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 from run_files import PROMPTS, make_check, make_proof, make_results, make_run, write_lines
 
 from figures import verdicts
-from figures.comparison import GREEDY, PASS, compare
+from figures.comparison import GREEDY, PASS, against_reference, compare
 from figures.curves import MissingData
 from figures.runs import Arm, read_results
 
@@ -45,20 +45,47 @@ def test_no_real_difference_is_not_called_equal(tmp_path: Path) -> None:
 
 
 def test_a_difference_between_seeds_that_few_prompts_carry_is_not_distinguished(tmp_path: Path) -> None:
-    # Every seed agrees that one prompt in ten differs: the seeds are sure, the prompts are not.
-    left, right = arms(tmp_path, {"grpo": [0.5, 0.5, 0.5], "f-isft-pm": [0.6, 0.6, 0.6]}, prompts=10)
-    comparison = compare(left, right, GREEDY)
-    assert comparison.over_seeds.excludes_zero
+    # Every seed agrees that about one prompt in ten differs: the seeds are sure, the prompts are not.
+    arms(tmp_path, {"grpo": [0.45, 0.5, 0.5], "f-isft-pm": [0.6, 0.6, 0.6]}, prompts=20)
+    found = read_results(tmp_path)
+    (comparison,) = against_reference(found.arms, GREEDY)
+    assert comparison.over_seeds.conclusive
     assert not comparison.over_prompts.excludes_zero
-    assert not comparison.distinguished
+    assert comparison.doubt == "the prompts leave 0 possible"
+    (verdict,) = verdicts.success(found)
+    assert (verdict.outcome, comparison.doubt in verdict.text) == ("not distinguished", True)
 
 
-def test_one_seed_speaks_of_these_models_alone(tmp_path: Path) -> None:
-    arms(tmp_path, {"grpo": [0.5], "f-isft-pos": [0.2]})
+@pytest.mark.parametrize("rates", [[0.2], [0.2, 0.21]])
+def test_fewer_than_three_seeds_decide_nothing(tmp_path: Path, rates: list[float]) -> None:
+    arms(tmp_path, {"grpo": [0.5, 0.5][: len(rates)], "f-isft-pos": rates})
     (verdict,) = verdicts.success(read_results(tmp_path))
-    assert verdict.outcome == "distinguished"
-    assert "for these two trained models alone" in verdict.text
-    assert "1 seed," in verdict.text
+    assert verdict.outcome == "not distinguished"
+    assert f"{len(rates)} seed{'s' * (len(rates) > 1)} cannot tell, it takes 3" in verdict.text
+
+
+def test_seeds_that_all_say_the_same_decide_nothing(tmp_path: Path) -> None:
+    arms(tmp_path, {"grpo": [0.5, 0.5, 0.5], "f-isft-pos": [0.2, 0.2, 0.2]})
+    (verdict,) = verdicts.success(read_results(tmp_path))
+    assert verdict.outcome == "not distinguished"
+    assert "the seeds do not differ" in verdict.text
+    assert "[−0.300, −0.300]" not in verdict.text
+
+
+def test_of_many_comparisons_a_lucky_one_is_not_distinguished(tmp_path: Path) -> None:
+    # Alone this difference has p = 0.02; with two others beside it, 0.06.
+    success = {"grpo": [0.5, 0.5, 0.5], "f-isft-pm": [0.40, 0.435, 0.385]}
+    alone = arms(tmp_path / "alone", success)
+    (single,) = against_reference(alone, GREEDY)
+    assert single.adjusted == pytest.approx(single.over_seeds.p_value)
+    assert 1 / 60 < single.adjusted < 0.05
+    assert single.distinguished
+    others = {"f-isft-pos": [0.5, 0.49, 0.52], "f-isft-neg": [0.48, 0.5, 0.53]}
+    family = {c.arm.label: c for c in against_reference(arms(tmp_path / "family", success | others), GREEDY)}
+    lucky = family["F-ISFT±"]
+    assert (lucky.family, lucky.adjusted) == (3, pytest.approx(3 * single.adjusted))
+    assert not lucky.distinguished
+    assert "of 3 comparisons" in lucky.doubt
 
 
 def test_one_seed_without_prompts_decides_nothing(tmp_path: Path) -> None:
@@ -76,6 +103,7 @@ def test_seeds_are_paired(tmp_path: Path) -> None:
     comparison = compare(left, right, GREEDY)
     assert comparison.over_seeds.excludes_zero
     assert comparison.over_seeds.mean == pytest.approx(0.16 / 3)
+    assert "p = " in verdicts.success(read_results(tmp_path))[0].text
 
 
 def test_arms_without_a_common_seed_are_not_compared(tmp_path: Path) -> None:
@@ -143,6 +171,10 @@ def test_the_end_of_equality_off_policy_is_located(tmp_path: Path) -> None:
     assert (isft.outcome, "at all 3 inner steps" in isft.text) == ("equal", True)
 
 
+def test_rounding_is_zero() -> None:
+    assert [verdicts.rounded(x) for x in (2.3e-15, -1e-16, 1.7e-7)] == ["0", "0", "1.7e−07"]
+
+
 def test_directions_are_counted(tmp_path: Path) -> None:
     make_check(tmp_path / "check")
     (verdict,) = verdicts.directions(read_results(tmp_path))
@@ -165,12 +197,20 @@ def test_the_probe_is_judged_by_the_precision_of_training(
     assert verdict.outcome == outcome
 
 
-def test_length_changes_have_intervals(tmp_path: Path) -> None:
-    make_run(tmp_path / "a", seed=0, length=10.0)
-    make_run(tmp_path / "b", seed=1, length=10.2)
+def test_length_changes_have_intervals_from_three_seeds_on(tmp_path: Path) -> None:
+    for seed, length in enumerate((10.0, 10.2, 10.4)):
+        make_run(tmp_path / str(seed), seed=seed, length=length)
+        (verdict,) = verdicts.lengths(read_results(tmp_path))
+        assert verdict.outcome == ("changed" if seed == 2 else "measured")
+    assert verdict.text.startswith("countdown-small, tiny: GRPO: mean response length on held-out prompts from 10.2")
+    assert "(3 seeds) → rose by +4.0" in verdict.text
+
+
+def test_what_rises_alike_on_every_seed_has_not_changed(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path / str(seed), seed=seed, length=10.0)
     (verdict,) = verdicts.lengths(read_results(tmp_path))
-    assert verdict.outcome == "changed"
-    assert "rose by +4.0" in verdict.text
+    assert verdict.outcome == "not distinguished"
 
 
 def test_unequal_token_weights_are_seen(tmp_path: Path) -> None:

@@ -90,11 +90,17 @@ def test_the_drawn_tree_adds_up(checked):
 def test_curves_have_one_length_and_start_on_policy(checked):
     _, found, _ = checked
     for curve in found["inner_steps"]["methods"].values():
-        assert {len(column) for column in curve.values()} == {4}
-        assert curve["relative_error"][0] < 1e-12
+        assert {len(column) for name, column in curve.items() if name != "draws"} == {4}
+        assert all(draw["relative_error"][0] < 1e-12 for draw in curve["draws"])
     for curve in found["drift"].values():
         assert curve["distance"][0] == 0
         assert curve["relative_error"][0] < 1e-12
+    for curve in (*found["inner_steps"]["methods"].values(), *found["drift"].values(), *found["kl"].values()):
+        draws = curve["draws"]
+        assert draws[0] == {name: column for name, column in curve.items() if name != "draws"}
+        # Other batches are other batches.
+        assert len({str(draw["relative_error"]) for draw in draws}) in (1, len(draws))
+    assert len({str(draw) for draw in found["inner_steps"]["methods"]["grpo"]["draws"]}) == 5
     curves = found["curves"]
     assert all(len(curve["c"]) == len(curve["phi"]) == len(curves["p"]) for curve in curves["methods"].values())
     assert (np.diff(curves["methods"]["grpo"]["phi"]) > 0).all()
