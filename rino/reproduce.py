@@ -64,7 +64,7 @@ class Scale:
 
 QUICK = Scale(
     methods=("grpo", "f-isft-pos", "f-isft-pm", "f-isft-pm-adv"),
-    seeds=(0, 1),
+    seeds=(0, 1, 2),
     steps=30,
     learning_rates=(),
     eval_every=10,
