@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from figures.facts import CRITIC, ON_POLICY, PENALISED, REUSED, STALE, Contest, Facts, Probe
+from figures.panels import power_of_ten
 from figures.statistics import EXACT
 
 
@@ -23,14 +26,11 @@ def points(difference: float) -> str:
 
 
 def error(value: float) -> str:
-    """A relative error as text: rounding in powers of ten, the rest in per cent."""
-    return (
-        percent(value)
-        if value >= 1e-3
-        else "0"
-        if value == 0
-        else f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
-    )
+    """A relative error as text: in per cent, and below a tenth of one as a power of ten."""
+    if value >= 1e-3 or value == 0:
+        return percent(value) if value else "0"
+    exponent = int(np.floor(np.log10(value)))
+    return f"{value / 10.0**exponent:.0f}·{power_of_ten(10.0**exponent)}"
 
 
 def listed(parts: Sequence[str], *, last: str = "and") -> str:

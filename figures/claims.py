@@ -27,7 +27,8 @@ def claims_table(facts: Facts) -> Table:
     )
     note = (
         "Errors are relative: of a method's gradient to that of outcome-weighted supervised fine-tuning with the same "
-        "advantages. Shares: the part of the expected gradient that is off ∇p. Measured: on models being trained."
+        "advantages. Shares: the part of the expected gradient that is off ∇p. Measured: on models being trained; "
+        "differences in points of pass@1."
     )
     columns = ("claim", "proved", "exact", "measured", "verdict")
     return Table("Claims, evidence, verdicts", columns, rows, note)
@@ -98,7 +99,7 @@ def _levels(facts: Facts) -> Cells:
 
 
 def _comparable(facts: Facts) -> Cells:
-    told = [f"{c.method} {_interval(c)}, {_sample(c)}" for c in facts.contests]
+    told = _by_place((c, f"{c.method} {_interval(c)}") for c in facts.contests)
     apart = sum(contest.distinguished for contest in facts.contests)
     few = facts.contests and all("cannot tell" in contest.doubt for contest in facts.contests)
     verdict = "open: too few seeds" if few else f"{apart} of {len(facts.contests)} distinguished from the reference"
@@ -106,7 +107,7 @@ def _comparable(facts: Facts) -> Cells:
 
 
 def _longer(facts: Facts) -> Cells:
-    told = [f"{entry.method} {_tokens(entry)}, {_sample(entry)}" for entry in facts.lengthening]
+    told = _by_place((entry, f"{entry.method} {_tokens(entry)}") for entry in facts.lengthening)
     found = [("longer" if entry.change > 0 else "shorter") if entry.changed else "open" for entry in facts.lengthening]
     proved = _proved(facts, ("T9",))
     return (
@@ -145,7 +146,7 @@ def _proved(facts: Facts, theorems: tuple[str, ...]) -> str:
 def _interval(contest: Contest) -> str:
     ends = contest.low is not None and contest.high is not None
     told = f" [{points(contest.low or 0)}, {points(contest.high or 0)}]" if ends else ""
-    return f"{points(contest.difference)}{told} points"
+    return f"{points(contest.difference)}{told}"
 
 
 def _tokens(entry: Lengthening) -> str:
@@ -153,8 +154,12 @@ def _tokens(entry: Lengthening) -> str:
     return f"{entry.change:+.1f}{ends} tokens".replace("-", "−")
 
 
-def _sample(entry: Contest | Lengthening) -> str:
-    return f"{entry.task}, {entry.model}, n = {entry.seeds}"
+def _by_place(told: Iterable[tuple[Contest | Lengthening, str]]) -> list[str]:
+    """Task, model and seeds once for what was measured there."""
+    places: dict[str, list[str]] = {}
+    for entry, text in told:
+        places.setdefault(f"{entry.task}, {entry.model}, n = {entry.seeds}", []).append(text)
+    return [f"{place}: {', '.join(texts)}" for place, texts in places.items()]
 
 
 def _runs(count: int) -> str:

@@ -1,6 +1,5 @@
 """The weight that a method gives every token of a response, as colour: two methods side by side."""
 
-import html
 import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -123,18 +122,6 @@ def signed_weight(value: float) -> str:
     return f"{value:+.2g}".replace("-", "−") if value else "0"
 
 
-def weights_html(pair: Pair) -> str:
-    """The same as an HTML table; the exact weight of a token shows under the pointer."""
-    rows = ["<tr>" + "".join(f"<th>{html.escape(label)}</th>" for label in pair.labels) + "</tr>"]
-    for responses in pair.rows:
-        cells = (
-            f"<td><small>{html.escape(response.verdict)}</small><br>{_spans(response, _scale(pair))}</td>"
-            for response in responses
-        )
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return '<table class="weights">\n' + "\n".join(rows) + "\n</table>"
-
-
 def visible(token: str) -> str:
     """A token with its white space made visible; byte-level vocabularies write it as Ġ and Ċ."""
     plain = token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n").replace("\t", "→")
@@ -228,13 +215,3 @@ def _draw_response(ax: Axes, response: Response, scale: float, height: float, wi
 
 def _shade(colors: Any, value: float) -> str:
     return to_hex(colors(Normalize(-1, 1)(value)))
-
-
-def _spans(response: Response, scale: float) -> str:
-    colors = matplotlib.colormaps[COLORS]
-    spans = []
-    for token, weight in zip(response.tokens, response.weights, strict=True):
-        ink = "#fff" if abs(weight / scale) > 0.75 else "#000"
-        style = f"background:{_shade(colors, weight / scale)};color:{ink}"
-        spans.append(f'<span style="{style}" title="{signed_weight(weight)}">{html.escape(visible(token))}</span>')
-    return " ".join(spans)

@@ -1,66 +1,59 @@
-"""The report: one Markdown text with a verdict for everything shown, and the same as one self-contained HTML file.
+"""The report: three sentences and a table of claims first, then a verdict for everything shown.
 
-The Markdown points at the pictures beside it; the HTML carries them inside, and shows token weights as coloured text.
-
-Names, titles and numbers come from files that anybody may have written. So the only HTML in the page is what this
-module wrote (`_Html`); every other block is rendered with HTML switched off, pictures are those that were drawn, and
-the page forbids itself scripts and everything from elsewhere.
+It is one Markdown text, and the same as one self-contained HTML file. The Markdown points at the pictures beside it;
+the HTML carries them inside, and lets a reader go through the sampled responses with the weight of every token.
 """
 
-import base64
 import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from markdown_it import MarkdownIt
-
-from figures.heatmap import Pair, weights_html
+from figures.answer import sentences
+from figures.claims import claims_table
+from figures.facts import Facts, gather
+from figures.page import TITLE, Html, Picture, page
 from figures.registry import THEORY, TRAINING
 from figures.render import Drawn, Rendering
 from figures.runs import Results, Row, panels
-from figures.statistics import CONFIDENCE
+from figures.samples import browser_data, browser_html
+from figures.statistics import CONFIDENCE, FEWEST
 from figures.tables import Table
 from figures.verdicts import Verdict
-from rino_base.files import write_text
+from rino_base.files import write_json, write_text
 
 _SHOWN = 8  # Verdicts of one figure before the rest is folded away.
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; }
-img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.85em; display: block; overflow-x: auto; }
-th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd; }
-table.weights td { width: 50%; line-height: 1.9; font-family: ui-monospace, monospace; }
-table.weights span { padding: 0.1rem 0.25rem; border-radius: 2px; white-space: pre; }
-summary { cursor: pointer; color: #555; }
-"""
-
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")  # how HTML begins in Markdown
 
 
-class _Html(str):
-    """A block of HTML of our own making; all other blocks are Markdown."""
+def write_report(results: Results, rendering: Rendering, out: Path) -> tuple[Path, Path, Path]:
+    """Write `out`/report.md, `out`/report.html and `out`/answer.json; returns their paths."""
+    facts = gather(results)
+    answer, blocks = first_screen(facts), compose(results, rendering, out)
+    paths = out / "report.md", out / "report.html", out / "answer.json"
+    head = [f"# {TITLE}", *answer]
+    plain = (block if isinstance(block, Html) else _TAG.sub("&lt;", block) for block in [*head, *blocks])
+    write_text(paths[0], "\n\n".join(block.strip() for block in plain) + "\n")
+    samples = browser_data(results)
+    browser = ["## Samples", _SAMPLES, Html(browser_html(samples))] if samples else []
+    top = [f"# {TITLE}", Html('<div class="answer">'), *answer[:-1], Html("</div>"), _claims_html(claims_table(facts))]
+    # Before the settings and what is not shown.
+    place = next((i for i, block in enumerate(blocks) if block in ("## Settings", "## Not shown")), len(blocks))
+    write_text(paths[1], page(top, [*blocks[:place], *browser, *blocks[place:]]))
+    write_json(paths[2], facts.to_json())
+    return paths
 
 
-def write_report(results: Results, rendering: Rendering, out: Path) -> tuple[Path, Path]:
-    """Write `out`/report.md and `out`/report.html; returns both paths."""
-    blocks = compose(results, rendering, out)
-    pages = out / "report.md", out / "report.html"
-    plain = (block if isinstance(block, _Html) else _TAG.sub("&lt;", block) for block in blocks)
-    write_text(pages[0], "\n\n".join(block.strip() for block in plain) + "\n")
-    write_text(pages[1], to_html(blocks, rendering, out))
-    return pages
+def first_screen(facts: Facts) -> list[str]:
+    """The sentences, and the table of claims last."""
+    told = sentences(facts) or ["Nothing here was decided by the data."]
+    return [*told, claims_table(facts).to_markdown()]
 
 
 def compose(results: Results, rendering: Rendering, out: Path) -> list[str]:
-    """The blocks of the report in Markdown; pictures are named relative to `out`."""
-    parts = ["# Is it RL in name only?", _inputs(results), "## In short", *_summary(rendering), _READING]
+    """The details in Markdown blocks; pictures are named relative to `out`."""
+    parts = ["## Details", _inputs(results), _READING, *_summary(rendering)]
     if results.proof is not None:
         parts += ["## Proofs", *_proofs(results.proof["theorems"])]
     if results.checks:
@@ -79,35 +72,39 @@ def compose(results: Results, rendering: Rendering, out: Path) -> list[str]:
     return parts
 
 
-def to_html(blocks: Sequence[str], rendering: Rendering, out: Path) -> str:
-    """The report as one file that needs no other: pictures inside, token weights as coloured text."""
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
-    ours: dict[str, str] = {}
-    for item in rendering.drawn:
-        picture = base64.b64encode(_png(item).read_bytes()).decode()
-        shown = f'<p><img src="data:image/png;base64,{picture}" alt="{html.escape(_name(item))}"></p>'
-        ours[_picture(item, out)] = shown + (weights_html(item.data) if isinstance(item.data, Pair) else "")
+def _claims_html(table: Table) -> Html:
+    """The table of claims; on a narrow screen every row becomes a card, whose cells say what they are."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     body = "\n".join(
-        ours[block] if block in ours else block if isinstance(block, _Html) else markdown.render(block)
-        for block in blocks
+        "<tr>"
+        + "".join(
+            f'<td data-name="{html.escape(name)}">{html.escape(cell)}</td>'
+            for name, cell in zip(table.columns, row, strict=True)
+        )
+        + "</tr>"
+        for row in table.rows
     )
-    title = "Is it RL in name only?"
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    note = f"<p><small>{html.escape(table.note)}</small></p>" if table.note else ""
+    return Html(
+        f'<div class="claims"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n{note}'
     )
+
+
+_SAMPLES = (
+    "Responses sampled in training, with every token coloured by its weight: minus the derivative of the loss by the "
+    "token's log-probability. Before the first update all methods of one seed sample the same responses."
+)
 
 
 _TABLE_ORDER = ("overview", "final-results", "differences", "hyperparameters")
 
-_READING = f"""**How to read this.** Every sentence below with a bold first word was decided by the data when this
-report was made. *Equal* is said only of gradients that agree to a stated tolerance. Between trained models the words
-are *distinguished* and *not distinguished*: the second does not mean equal, and the largest difference that the data
-leave possible stands beside it. Intervals are {CONFIDENCE:.0%} intervals of paired differences: Student's t over seeds,
-and a bootstrap over held-out prompts with the trained models held fixed; *distinguished* means that both exclude 0.
-They are not corrected for the number of comparisons."""
+_READING = f"""**How to read this.** Every sentence with a bold first word was decided by the data when this report was
+made. *Equal* is said only of gradients that agree to a stated tolerance. Between trained models the words are
+*distinguished* and *not distinguished*: the second does not mean equal, and the largest difference that the data leave
+possible stands beside it. Intervals are {CONFIDENCE:.0%} intervals of paired differences: Student's t over seeds, and a
+bootstrap over held-out prompts with the trained models held fixed. *Distinguished* means that both exclude 0, with at
+least {FEWEST} seeds that have some spread, and that the p-value over seeds stays below {1 - CONFIDENCE:.2g} by Holm's
+rule for all comparisons with the same reference."""
 
 
 def _inputs(results: Results) -> str:
@@ -217,10 +214,10 @@ def _setup(results: Results) -> str:
 
 
 def _figures(rendering: Rendering, section: str, out: Path) -> list[str]:
-    parts = []
+    parts: list[str] = []
     for plot in dict.fromkeys(item.plot for item in rendering.drawn if item.plot.section == section):
         drawn = [item for item in rendering.drawn if item.plot is plot]
-        pictures = [_picture(item, out) for item in drawn]
+        pictures = [_picture(item, out, first=item is drawn[0]) for item in drawn]
         parts += [f"### {plot.title}", pictures[0], drawn[0].caption]
         if pictures[1:]:
             parts += _folded(f"{len(pictures) - 1} more", *pictures[1:])
@@ -228,13 +225,12 @@ def _figures(rendering: Rendering, section: str, out: Path) -> list[str]:
     return parts
 
 
-def _picture(item: Drawn, out: Path) -> str:
-    sign = "".join(f"\\{letter}" if letter in "[]\\`*_<>&!" else letter for letter in " ".join(_name(item).split()))
-    return f"![{sign}]({_png(item).relative_to(out).as_posix()})"
-
-
-def _png(item: Drawn) -> Path:
-    return next(path for path in item.files if path.suffix == ".png")
+def _picture(item: Drawn, out: Path, *, first: bool) -> Picture:
+    name = " ".join(_name(item).split())
+    sign = "".join(f"\\{letter}" if letter in "[]\\`*_<>&!" else letter for letter in name)
+    file = next(path for path in item.files if path.suffix == ".png")
+    link = file.relative_to(out).as_posix()
+    return Picture.of(f"![{sign}]({link})", file=file, link=link, name=name, first=first)
 
 
 def _name(item: Drawn) -> str:
@@ -242,7 +238,7 @@ def _name(item: Drawn) -> str:
 
 
 def _folded(title: str, *blocks: str) -> list[str]:
-    return [_Html(f"<details><summary>{html.escape(title)}</summary>"), *blocks, _Html("</details>")]
+    return [Html(f"<details><summary>{html.escape(title)}</summary>"), *blocks, Html("</details>")]
 
 
 def _lines(verdicts: Sequence[Verdict]) -> list[str]:
