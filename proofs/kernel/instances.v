@@ -33,6 +33,10 @@ Proof. by move/eqP; rewrite (negPf half_neq0). Qed.
 (** Its direction. *)
 Definition tilt (s0 : seq bool) : variation coin := @Variation F _ coin (tilt_at s0) (tilt_sum s0) (tilt_eq0 s0).
 
+(** The direction in which [true] gains 1 and [false] loses 1 after every prefix: one parameter for all states. *)
+Definition tilt_all : variation coin :=
+  @Variation F _ coin (fun _ => tilt_at [::] [::]) (fun=> tilt_sum [::] [::]) (fun _ => @tilt_eq0 [::] [::]).
+
 Lemma sum_coins n (f : seq bool -> F) :
   \sum_(y <- responses (true : [finType of bool]) n.+1) f y =
   f [:: true] + \sum_(y <- responses (true : [finType of bool]) n) f (false :: y).

@@ -46,6 +46,14 @@ Proof. by elim: n y => [|n IH] [|a y] //=; case: ifP => [_ /eqP->|_ /IH]. Qed.
 Lemma complete_nonempty n y : (0 < n)%N -> complete eos n y -> (0 < size y)%N.
 Proof. by case: n => // n _; case: y. Qed.
 
+Lemma complete_take n y m : complete eos n y -> (0 < m <= size y)%N -> complete eos n (take m y) = (m == size y).
+Proof.
+elim: n y m => [|n IH] [|a y] [|m] //= complete_y; rewrite ltnS eqSS => m_y.
+case: (a == eos) complete_y m_y => [/eqP->|complete_y m_y]; first by case: m.
+case: m m_y => [_|m m_y]; last exact: IH.
+by case: n IH complete_y => [|n] IH; case: y.
+Qed.
+
 Definition response_of H y (y_complete : complete eos H y) : response eos H :=
   exist _ (Bseq (complete_size y_complete)) y_complete.
 

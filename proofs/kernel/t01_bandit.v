@@ -130,14 +130,6 @@ rewrite /dexpected_return dvalue_responses.
 by rewrite -(sum_responses eos H (fun y => prob eos pi y * sample_gradient dpi gamma pay y)).
 Qed.
 
-Lemma complete_take n y m : complete eos n y -> (0 < m <= size y)%N -> complete eos n (take m y) = (m == size y).
-Proof.
-elim: n y m => [|n IH] [|a y] [|m] //= complete_y; rewrite ltnS eqSS => m_y.
-case: (a == eos) complete_y m_y => [/eqP->|complete_y m_y]; first by case: m.
-case: m m_y => [_|m m_y]; last exact: IH.
-by case: n IH complete_y => [|n] IH; case: y.
-Qed.
-
 Lemma return_of_terminal r (y : response eos H) t : (t < size y)%N -> return_to_go 1 (terminal H r) y t = r y.
 Proof.
 case size_y: (size y) => [//|m]; rewrite ltnS => t_m.
