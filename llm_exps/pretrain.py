@@ -1,8 +1,8 @@
-"""`rino pretrain`: make the small model from scratch, a Qwen2-architecture directory trained on Countdown traces.
+"""The small model from scratch: a Qwen2-architecture directory trained on Countdown traces.
 
-The embedded default (`default_model/`) was made by this command; its `pretraining.json` holds every option, the losses
-and the evaluation. Training stops early in the model's career on purpose: at a pass@1 between 0.2 and 0.4 a group of
-completions nearly always holds right and wrong ones, so reinforcement learning has something to learn from.
+The embedded default (`default_model/`) was made by `rino pretrain`; its `pretraining.json` holds every option, the
+losses and the evaluation. Training stops early in the career of the model on purpose: at a pass@1 between 0.2 and 0.4 a
+group of completions nearly always holds right and wrong ones, so reinforcement learning has something to learn from.
 """
 
 import time
@@ -37,7 +37,7 @@ from llm_exps.traces import (
     possible_attempts,
 )
 from rino_base.files import write_json
-from rino_base.messages import InputError, print_table
+from rino_base.messages import InputError
 from rino_base.outputs import try_directory
 from rino_base.progress import track
 from rino_base.ranges import hold
@@ -48,62 +48,30 @@ CONTEXT = 80
 MAX_ATTEMPTS = 4
 
 
-def pretrain(
-    directory: Path,
-    /,
-    *,
-    steps: int = 1200,
-    batch_size: int = 64,
-    learning_rate: float = 6e-3,
-    seed: int = 0,
-    hidden_size: int = 64,
-    num_layers: int = 2,
-    num_heads: int = 4,
-    intermediate_size: int = 128,
-    luck: float = 0.45,
-    resign: float = 0.2,
-    max_attempts: int = 3,
-    eval_prompts: int = 512,
-    config: Path | None = None,
-    json: Path | None = None,
-) -> int:
-    """Make a small Countdown model from scratch, about two minutes on two CPU cores.
+def make(directory: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Train a model, write it to the directory, and return what is known of it, which `pretraining.json` holds too.
 
-    The result is a Hugging Face directory (Qwen2 architecture, its own tokenizer) for `rino train --model DIRECTORY`.
+    options: the parameters of `rino pretrain` by name.
 
-    Args:
-        directory: where the model is written; it may not hold a model yet.
-        steps: optimiser steps; each sees new traces. More steps make a better model.
-        batch_size: traces per step.
-        learning_rate: of AdamW at its peak; it warms up, then falls along a cosine to a twentieth.
-        seed: decides the initial weights and the traces.
-        hidden_size: width of the model.
-        num_layers: layers of the model.
-        num_heads: query heads; half as many key-value heads.
-        intermediate_size: width inside the MLP.
-        luck: chance that an attempt of a trace is a solution.
-        resign: chance that a trace answers with an attempt that failed, instead of trying again.
-        max_attempts: after this many a trace resigns for certain.
-        eval_prompts: held-out problems to evaluate on, 8 samples and one greedy completion each.
-        config: options from a TOML or YAML file; what the command line says wins.
-        json: write what is known of the model here: options, losses, evaluation.
+    Raises:
+        InputError: a directory in use, or numbers out of their range or too large together.
     """
-    options = {name: value for name, value in locals().items() if name not in ("directory", "config", "json")}
     _check(directory, options)
     task, tokenizer = load_task("countdown-small"), make_tokenizer()
-    traces = TraceOptions(luck=luck, resign=resign, max_attempts=max_attempts)
-    batches = _batches(task, tokenizer, traces, batch_size=batch_size, seed=seed)
+    traces = TraceOptions(**{name: options[name] for name in ("luck", "resign", "max_attempts")})
+    batches = _batches(task, tokenizer, traces, batch_size=options["batch_size"], seed=options["seed"])
     start = time.perf_counter()
-    model, losses = _fit(_shape(tokenizer, options), batches, steps=steps, learning_rate=learning_rate, seed=seed)
+    schedule = {name: options[name] for name in ("steps", "learning_rate", "seed")}
+    model, losses = _fit(_shape(tokenizer, options), batches, **schedule)
     seconds = time.perf_counter() - start
-    evaluation = _evaluate(model, tokenizer, task, prompts=eval_prompts, seed=seed)
+    evaluation = _evaluate(model, tokenizer, task, prompts=options["eval_prompts"], seed=options["seed"])
 
     tokenizer.model_max_length = CONTEXT
     tokenizer.save_pretrained(directory)
     save(model, directory)
     record = {
         "command": _command(options),
-        "options": options,
+        "options": dict(options),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))),
         "seconds": round(seconds, 1),
         "losses": losses,
@@ -111,10 +79,7 @@ def pretrain(
         **provenance(),
     }
     write_json(directory / "pretraining.json", record)
-    if json:
-        write_json(json, record)
-    _show(directory, record)
-    return 0
+    return record
 
 
 def _shape(tokenizer: Any, options: Mapping[str, Any]) -> DecoderConfig:
@@ -136,18 +101,7 @@ def _shape(tokenizer: Any, options: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
-def _show(directory: Path, record: Mapping[str, Any]) -> None:
-    rows = [
-        ("parameters", record["parameters"]),
-        ("seconds of training", record["seconds"]),
-        ("loss, nats", record["losses"][-1]["loss"]),
-    ]
-    shown = ("pass@1", "pass@8", "accuracy_strict", "mean_length", "correct_mean_length", "incorrect_mean_length")
-    rows += [(name, record["evaluation"][f"eval/{name}"]) for name in shown]
-    print_table(f"{directory}: held-out Countdown problems, temperature 1", ("quantity", "value"), rows)
-
-
-def _check(directory: Path, options: dict[str, Any]) -> None:
+def _check(directory: Path, options: Mapping[str, Any]) -> None:
     """Raises InputError for a directory in use, and for numbers out of their range or too large together."""
     hold("pretrain", options)
     try_directory(directory, "directory")
@@ -234,7 +188,7 @@ def _evaluate(model: Decoder, tokenizer: Any, task: Task, *, prompts: int, seed:
     return evaluate(actor, params, task, task.evaluation_problems(prompts), samples=8, seed=seed, rows=1024)
 
 
-def _command(options: dict[str, Any]) -> str:
+def _command(options: Mapping[str, Any]) -> str:
     return " ".join(["rino pretrain DIRECTORY", *(f"--{_flag(name)} {value}" for name, value in options.items())])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rino_base.messages import format_cell, table_text
+from rino_base.messages import format_cell, format_numbers, table_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,8 +149,8 @@ class CheckResult(Recorded):
         rows = [
             (
                 key,
-                numbers(record["c"]),
-                numbers(record["c_without_length"]),
+                format_numbers(record["c"]),
+                format_numbers(record["c_without_length"]),
                 record["credit_structure_index"],
                 record["cosine"],
                 record["relative_error"],
@@ -329,7 +329,11 @@ class ComparisonResult(Recorded):
         rows = []
         for row in self.record["methods"]:
             pair = paired.get(row["key"], {"difference": None, "interval_over_prompts": None})
-            bounds = (numbers(row["pass@1_interval"]), pair["difference"], numbers(pair["interval_over_prompts"]))
+            bounds = (
+                format_numbers(row["pass@1_interval"]),
+                pair["difference"],
+                format_numbers(pair["interval_over_prompts"]),
+            )
             rows.append((row["title"], row["learning_rate"], row["pass@1"], *bounds, row["mean_length"]))
         return columns, rows
 
@@ -379,13 +383,6 @@ class Picture:
 
     def _repr_png_(self) -> bytes:
         return self.path.read_bytes()
-
-
-def numbers(values: Sequence[float | None] | None) -> str | None:
-    """At most four numbers in one cell."""
-    if values is None:
-        return None
-    return " ".join(format_cell(value) for value in values[:4]) + (" …" if len(values) > 4 else "")
 
 
 def _joined(names: Sequence[str]) -> str:

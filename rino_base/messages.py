@@ -85,6 +85,13 @@ def format_cell(value: object) -> str:
     return str(value)
 
 
+def format_numbers(values: Sequence[float | None] | None, *, most: int = 4) -> str | None:
+    """Several numbers in one cell, at most `most` of them."""
+    if values is None:
+        return None
+    return " ".join(format_cell(value) for value in values[:most]) + (" …" if len(values) > most else "")
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

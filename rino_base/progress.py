@@ -82,8 +82,14 @@ class _Lines(Progress):
 
     def __init__(self) -> None:
         super().__init__(disable=True)
-        self._begun: dict[TaskID, tuple[float, float]] = {}  # when, and how much was done then
+        self._added: dict[TaskID, float] = {}
+        self._first: dict[TaskID, tuple[float, float]] = {}  # when the first update came, and how much was done then
         self._said: dict[TaskID, tuple[float, str]] = {}
+
+    def add_task(self, *words: Any, **settings: Any) -> TaskID:
+        task_id = super().add_task(*words, **settings)
+        self._added[task_id] = time.monotonic()
+        return task_id
 
     def update(self, task_id: TaskID, **changes: Any) -> None:  # type: ignore[override]
         super().update(task_id, **changes)
@@ -95,19 +101,21 @@ class _Lines(Progress):
 
     def _say(self, task_id: TaskID) -> None:
         task, now = self._tasks[task_id], time.monotonic()
-        # The first update of a resumed run says how far it had come.
-        start, done_before = self._begun.setdefault(task_id, (now, max(task.completed - 1, 0)))
+        # What is left is judged from the first update on: the first step compiles, and that of a resumed run says how
+        # far it had come.
+        first, done = self._first.setdefault(task_id, (now, task.completed))
         over = task.total is not None and task.completed >= task.total
-        last, before = self._said.get(task_id, (start, ""))
-        if now - start < self._PATIENCE or (now - last < self._PAUSE and not over):
+        added = self._added[task_id]
+        last, before = self._said.get(task_id, (added, ""))
+        if now - added < self._PATIENCE or (now - last < self._PAUSE and not over):
             return
         words = [task.description, f"{task.completed:g}/{task.total:g}" if task.total else f"{task.completed:g}"]
         if task.fields.get("facts"):
             words.append(task.fields["facts"])
         if over:
-            words.append(f"{_duration(now - start)} in all")
-        elif task.total and task.completed > done_before:
-            left = (now - start) / (task.completed - done_before) * (task.total - task.completed)
+            words.append(f"{_duration(now - added)} in all")
+        elif task.total and task.completed > done:
+            left = (now - first) / (task.completed - done) * (task.total - task.completed)
             words.append(f"ETA {_duration(left)}")
         line = "  ".join(words)
         if line != before:

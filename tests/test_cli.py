@@ -84,8 +84,8 @@ def test_json_dash_leaves_stdout_empty_on_bad_input(capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("command", ["train", "compare", "evaluate", "generate"])
-def test_help_of_training_imports_nothing_heavy(command):
+@pytest.mark.parametrize("command", sorted({*cli.COMMANDS} - {"audit"}))
+def test_help_imports_nothing_heavy(command):
     script = (
         f"import sys; from rino import cli; cli.run(['{command}', '--help']); "
         "print([m for m in ('jax', 'flax', 'transformers', 'optax') if m in sys.modules])"

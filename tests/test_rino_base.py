@@ -6,7 +6,7 @@ import pytest
 
 from rino_base import progress
 from rino_base.files import write_json
-from rino_base.messages import InputError, print_table, report_error
+from rino_base.messages import InputError, format_numbers, print_table, report_error
 from rino_base.progress import facts, progress_bar, track
 
 
@@ -49,9 +49,31 @@ def test_log_files_get_a_line_a_step_with_count_facts_and_what_is_left(clock, ca
             clock[0] += 10
             bar.update(task, completed=step, facts=facts({"reward": 0.25, "length": 12.0}))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "GRPO  2/4  reward 0.25, length 12  ETA 10 s" or len(lines) == 3, lines
-    assert lines[-1].startswith("GRPO  4/4  reward 0.25, length 12  ")
-    assert lines[-1].endswith("in all")
+    assert lines == [
+        "GRPO  1/4  reward 0.25, length 12",
+        "GRPO  2/4  reward 0.25, length 12  ETA 20 s",
+        "GRPO  3/4  reward 0.25, length 12  ETA 10 s",
+        "GRPO  4/4  reward 0.25, length 12  40 s in all",
+    ]
+
+
+def test_a_few_long_stages_leave_a_line_each(clock, capsys):
+    def stages():
+        for stage in ("sampling", "update"):
+            clock[0] += 60
+            yield stage
+
+    assert len(list(track(stages(), description="bench", total=2))) == 2
+    assert capsys.readouterr().err.splitlines() == ["bench  1/2", "bench  2/2  2 min 00 s in all"]
+
+
+def test_a_resumed_run_is_judged_by_its_own_steps(clock, capsys):
+    with progress_bar() as bar:
+        task = bar.add_task("GRPO", total=100)
+        for step in (81, 82, 83):
+            clock[0] += 5
+            bar.update(task, completed=step)
+    assert capsys.readouterr().err.splitlines()[-1] == "GRPO  83/100  ETA 1 min 25 s"
 
 
 def test_what_is_over_at_once_leaves_no_line(clock, capsys):
@@ -67,6 +89,12 @@ def test_fast_steps_share_lines(clock, capsys):
 
     assert len(list(track(slow(), description="counting", total=100))) == 100
     assert 5 <= len(capsys.readouterr().err.splitlines()) <= 11
+
+
+def test_several_numbers_in_a_cell():
+    assert format_numbers([0.25, None, 1 / 3]) == "0.25 – 0.3333"
+    assert format_numbers([1.0] * 5, most=2) == "1 1 …"
+    assert format_numbers(None) is None
 
 
 def test_brackets_are_text(capsys):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llm_exps.models import gguf, qwen_tokenizer
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
 
@@ -29,6 +28,8 @@ class _Wheel:
 
 
 def _model(file: Path, directory: Path) -> dict[str, Any]:
+    from llm_exps.models import gguf  # which needs jax, and --help does not
+
     config = gguf.convert(file, directory)
     return {
         "architecture": config.architecture,
@@ -39,6 +40,8 @@ def _model(file: Path, directory: Path) -> dict[str, Any]:
 
 
 def _tokenizer(file: Path, directory: Path) -> dict[str, Any]:
+    from llm_exps.models import qwen_tokenizer
+
     return {"tokens": qwen_tokenizer.convert(file, directory)}
 
 

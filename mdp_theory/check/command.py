@@ -1,13 +1,14 @@
-"""`rino check`: hold the degeneracy claim against small MDPs, exactly."""
+"""`rino check`: hold the degeneracy claim against small MDPs, exactly.
+
+What computes is imported when the command runs, so that `--help` is there at once.
+"""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mdp_theory.check.report import report
-from mdp_theory.problems import zoo
 from rino_base.files import write_json
-from rino_base.messages import print_table
+from rino_base.messages import format_numbers, print_table
 from rino_base.progress import track
 
 
@@ -40,6 +41,9 @@ def check(
     Raises:
         InputError: no such problem, or a file that is wrong.
     """
+    from mdp_theory.check.report import report
+    from mdp_theory.problems import zoo
+
     names = [name for given in (problem, *others) for name in (zoo.ZOO if given == "all" else [given])]
     problems = [zoo.load(name) for name in names]
     reports = []
@@ -80,7 +84,7 @@ def _show(found: dict[str, Any]) -> None:
     loss, bandit = found["claims"].values()
     claims = [
         ("the loss is weighted SFT", loss["holds"], f"relative error {_shown(loss['relative_error'])}"),
-        ("the problem is a bandit", bandit["holds"], f"best policy - best plan: {_numbers(bandit['gap'])}"),
+        ("the problem is a bandit", bandit["holds"], f"best policy - best plan: {format_numbers(bandit['gap'])}"),
     ]
     print_table("Two claims, kept apart", ["claim", "holds", "evidence"], claims)
     checks = found["checks"]
@@ -101,9 +105,9 @@ def _show_methods(found: dict[str, Any]) -> None:
         [
             (
                 key,
-                _numbers(record["c"]),
-                _numbers(record["c_without_length"]),
-                _numbers(record["phi_without_length"]),
+                format_numbers(record["c"]),
+                format_numbers(record["c_without_length"]),
+                format_numbers(record["phi_without_length"]),
                 record["credit_structure_index"],
                 record["cosine"],
                 record["relative_error"],
@@ -128,8 +132,3 @@ def _show_methods(found: dict[str, Any]) -> None:
 
 def _shown(value: float | None) -> str:
     return "not tested" if value is None else f"{value:.1e}"
-
-
-def _numbers(values: list[float | None]) -> str:
-    shown = ["–" if value is None else f"{value:.4g}" for value in values[:4]]
-    return " ".join(shown) + (" …" if len(values) > 4 else "")

@@ -1,4 +1,4 @@
-"""`rino bench`: sampling, updates and losses timed against the peers that are installed, in one process and one JSON."""
+"""`rino bench`: sampling, updates and losses, timed against the peers that are installed."""
 
 from pathlib import Path
 from typing import Literal

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.models.huggingface import load, load_tokenizer
 from llm_exps.options import SamplingOptions
-from llm_exps.pretrain import cross_entropy, pretrain
+from llm_exps.pretrain import cross_entropy
+from llm_exps.pretrain_command import pretrain
 from llm_exps.rollout import Actor
 from llm_exps.tasks import CORRECT, WRONG, load_task
 from llm_exps.tasks.countdown import grade_flexible, grade_strict

@@ -133,14 +133,16 @@ def test_a_stochastic_control_is_taken_on_its_graph(capsys):
 def test_a_failing_identity_gives_exit_code_1(monkeypatch, capsys):
     found = report.report(zoo.load("slippery-sum"))
     check = {"name": "the value equals the bandit's", "error": 0.3, "tolerance": 1e-12, "holds": False}
-    monkeypatch.setattr(check_command, "report", lambda *_, **__: found | {"checks": [check], "verified": False})
+    monkeypatch.setattr(
+        "mdp_theory.check.report.report", lambda *_, **__: found | {"checks": [check], "verified": False}
+    )
     assert check_command.check("slippery-sum") == 1
     assert "FAIL" in capsys.readouterr().out
 
 
 def test_several_problems_make_a_list(tmp_path, monkeypatch):
     plain = report.report(zoo.load("slippery-sum"))
-    monkeypatch.setattr(check_command, "report", lambda problem, **_: plain | {"problem": problem.name})
+    monkeypatch.setattr("mdp_theory.check.report.report", lambda problem, **_: plain | {"problem": problem.name})
     assert check_command.check("all", "running-sum", json=tmp_path / "all.json") == 0
     names = [found["problem"] for found in json.loads((tmp_path / "all.json").read_text())]
     assert names == [*zoo.ZOO, "running-sum"]
