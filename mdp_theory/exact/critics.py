@@ -50,11 +50,16 @@ def history_critic(mdp: TokenMDP, learning_rate: float = 0.5) -> Critic:
 
 def fit(critic: Critic, drawn: Sample, reward: Float[np.ndarray, " batch"]) -> StateLevels:
     """Values from samples: the mean reward of the responses that passed a state; the overall mean where none did."""
+    return fit_to_go(critic, drawn, np.broadcast_to(reward[:, None], drawn.mask.shape))
+
+
+def fit_to_go(critic: Critic, drawn: Sample, to_go: Float[np.ndarray, "batch time"]) -> StateLevels:
+    """Values from samples: the mean of what was still to come in a state; the mean return where none passed."""
     visited = np.stack([level[drawn.prompt, drawn.prefix[:, t]] for t, level in enumerate(critic.state)], axis=1)
     seen = drawn.mask > 0
     weight = np.bincount(visited[seen], minlength=critic.size)
-    total = np.bincount(visited[seen], (reward[:, None] * drawn.mask)[seen], minlength=critic.size)
-    table = np.where(weight > 0, total / np.maximum(weight, 1), reward.mean())
+    total = np.bincount(visited[seen], to_go[seen], minlength=critic.size)
+    table = np.where(weight > 0, total / np.maximum(weight, 1), to_go[:, 0].mean())
     return tuple(table[level] for level in critic.state)
 
 

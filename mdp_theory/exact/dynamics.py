@@ -201,8 +201,7 @@ def sampled_runs(
     probabilities. A method with the `gae` estimator needs a critic.
     """
     mdp.refuse_noise("training")
-    if mdp.moves is not None:
-        raise InputError(f"{mdp.name}: sampled training is on trees", mend="use exact_run, which is on graphs too")
+    mdp.refuse_graph("sampled training")
     policy = TabularPolicy() if policy is None else policy
     start = jax.tree.map(jnp.asarray, policy.init(mdp, None) if params is None else params)
     reference = tree.log_policy(speak(mdp, policy.logits(start, mdp)))

@@ -160,6 +160,8 @@ def vine(mdp: TokenMDP, logits: EdgeLevels, *, rollouts: int) -> RolloutNoise:
     A token is credited with V̂(next) − V̂(here), a last one with r − V̂(here). The cost is of the response and all
     further rollouts.
     """
+    mdp.refuse_graph("a tree of rollouts")
+    mdp.refuse_noise("a tree of rollouts")
     if rollouts < 1:
         raise InputError(f"{rollouts} rollouts from a state", mend="take at least 1")
     probability = tree.policy(speak(mdp, logits))

@@ -187,6 +187,11 @@ class TokenMDP:
         if self.noise:
             raise InputError(f"{self.name}: {what} is not computed for rewards with noise", mend="leave the noise out")
 
+    def refuse_graph(self, what: str) -> None:
+        """Raises `InputError` where states recombine and `what` is a matter of trees."""
+        if self.moves is not None:
+            raise InputError(f"{self.name}: {what} is computed on trees alone", mend="take a problem that is a tree")
+
     def at_start(self, state: Sequence[Any]) -> Any:
         """The entries of state levels at the beginning, for each prompt."""
         if self.moves is None:
@@ -286,6 +291,8 @@ class TokenMDP:
         check_fields(data, fields | more, required=fields.keys(), where=where)
         rewards, default, probability = {}, {}, {}
         optional = {"text": str, "probability": (int, float), "default_reward": (int, float), "rewards": dict}
+        optional["step_rewards"] = dict
+        steps: dict[str, dict[str, float]] = {}
         if not all(isinstance(entry, dict) for entry in data["prompt"]):
             raise InputError(f"{where}: 'prompt' is not a list of tables", mend="write each prompt under [[prompt]]")
         for number, prompt in enumerate(data["prompt"], start=1):
@@ -298,6 +305,9 @@ class TokenMDP:
             for response, reward in table.items():
                 check_type(reward, (int, float), f"{place}, reward of {response!r}")
             rewards[text] = {response: float(reward) for response, reward in table.items()}
+            for beginning, reward in prompt.get("step_rewards", {}).items():
+                check_type(reward, (int, float), f"{place}, step reward of {beginning!r}")
+                steps.setdefault(text, {})[beginning] = float(reward)
             default[text] = float(prompt.get("default_reward", 0.0))
             if "probability" in prompt:
                 probability[text] = float(prompt["probability"])
@@ -309,7 +319,7 @@ class TokenMDP:
         check_type(data["horizon"], int, f"{where}, horizon")
         for token in data["vocabulary"]:
             check_type(token, str, f"{where}, vocabulary")
-        return cls.from_table(
+        problem = cls.from_table(
             data["name"],
             vocabulary=data["vocabulary"],
             eos=data["eos"],
@@ -321,6 +331,11 @@ class TokenMDP:
             noise=float(data.get("reward_noise", 0.0)),
             max_responses=max_responses,
         )
+        if not steps:
+            return problem
+        from mdp_theory.problems.process import with_steps  # which stands on this module
+
+        return with_steps(problem, steps)
 
 
 def ending_tokens(depth: int, horizon: int, num_tokens: int) -> np.ndarray:

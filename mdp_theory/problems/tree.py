@@ -86,7 +86,7 @@ def expectation(
     state: list[Array] = [None] * len(reward)
     for depth in reversed(range(len(reward))):
         if depth + 1 < len(reward):
-            later = discount * _children(state[depth + 1], reward[depth], moves)
+            later = discount * children(state[depth + 1], reward[depth], moves)
             action[depth] = xp.concatenate([reward[depth][..., :-1] + later, reward[depth][..., -1:]], axis=-1)
         state[depth] = (probability[depth] * action[depth]).sum(axis=-1)
     return tuple(action), tuple(state)
@@ -128,11 +128,11 @@ def generalised_advantage(
         later = xp.zeros_like(target)
         if depth + 1 < len(reward):
             stop = xp.zeros_like(target[..., -1:])
-            later = xp.concatenate([_children(after, target, moves), stop], axis=-1)
-            promised = discount * share[depth][..., :-1] * _children(value[depth + 1], target, moves)
+            later = xp.concatenate([children(after, target, moves), stop], axis=-1)
+            promised = discount * share[depth][..., :-1] * children(value[depth + 1], target, moves)
             if speaks is not None:
-                spoken = _children(speaks[depth + 1].T, target[:1], None)
-                promised = xp.where(spoken, _children(said, target, None), promised)
+                spoken = children(speaks[depth + 1].T, target[:1], None)
+                promised = xp.where(spoken, children(said, target, None), promised)
             target = target + xp.concatenate([promised, stop], axis=-1)
         credit[depth] = target - share[depth] * value[depth][..., None] + discount * decay * later
         after = (probability[depth] * credit[depth]).sum(axis=-1)
@@ -221,7 +221,7 @@ def _next_state(moves: Moves, prompt: Array, state: Array, token: Array, uniform
     return xp.take_along_axis(to, xp.clip(branch, 0, to.shape[1] - 1)[:, None], axis=1)[:, 0]
 
 
-def _children(state: Array, action: Array, moves: Moves | None) -> Array:
+def children(state: Array, action: Array, moves: Moves | None) -> Array:
     """Values of the prefixes one token longer, as `[prompts, prefixes, M]`."""
     if moves is not None:
         return moves.after(state)
