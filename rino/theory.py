@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mdp_theory.methods.objectives import Objective
     from mdp_theory.problems.controls import Control
     from mdp_theory.problems.mdp import TokenMDP
-    from mdp_theory.problems.tree import EdgeLevels
+    from mdp_theory.problems.tree import EdgeLevels, StateLevels
 
     Problem = TokenMDP | Control
 
@@ -95,6 +95,7 @@ def check(
     inner_steps: int = 8,
     learning_rate: float = 1.0,
     seed: int = 0,
+    critic: str = "exact",
 ) -> CheckResult:
     """Hold the claim against one problem, exactly: what `rino check` does, as an object.
 
@@ -105,9 +106,10 @@ def check(
         inner_steps: optimiser steps on one batch in the curves against inner steps.
         learning_rate: step size of those steps, in logits per unit of gradient.
         seed: of the probe batch.
+        critic: V(s) of methods with a critic: `exact`, `zero`, `noisy:ERROR:SEED` or `fitted:N:SEED` (docs/beyond.md).
 
     Raises:
-        InputError: no such problem or policy, or a number out of its range.
+        InputError: no such problem, policy or critic, or a number out of its range.
     """
     claim("mdp_theory")
     from mdp_theory.check.report import report
@@ -121,6 +123,7 @@ def check(
         inner_steps=inner_steps,
         learning_rate=learning_rate,
         seed=seed,
+        critic=critic,
     )
     return CheckResult(found)
 
@@ -134,6 +137,7 @@ def gradient(
     num_generations: int = 8,
     old_policy: str | EdgeLevels | None = None,
     reference: str | EdgeLevels | None = None,
+    critic: str | StateLevels = "exact",
 ) -> GradientResult:
     """The exact expected gradient of a method on a problem, beside the gradient of the success probability.
 
@@ -149,6 +153,8 @@ def gradient(
         num_generations: responses to a prompt in one group, G; at least 2.
         old_policy: the policy that samples. Default: `policy`, so that the gradient is on-policy.
         reference: the reference policy of a KL term. Default: `policy`, where the term has no gradient.
+        critic: V(s) of a method with a critic: `exact`, `zero`, `noisy:ERROR:SEED`, `fitted:N:SEED` (docs/beyond.md),
+            or for each depth an array `[prompts, M**d]` (on a graph `[prompts, states]`).
 
     Raises:
         InputError: no such problem, method or policy; or a method whose weights depend on more than outcomes and
@@ -169,6 +175,7 @@ def gradient(
         num_generations=num_generations,
         old_logits=None if old_policy is None else _logits(old_policy, found),
         ref_logits=None if reference is None else _logits(reference, found),
+        value=_values(critic, found, logits) if choice.objective.advantage.estimator == "gae" else None,
     )
     slope = population.success_gradient(found, logits)
     lies = population.direction(levels, slope)
@@ -290,24 +297,36 @@ def _fitted(objective: Objective, mdp: TokenMDP, fitted: Callable[[Objective, To
     return objective if objective.max_completion_length is not None else fitted(objective, mdp)
 
 
+def _values(critic: str | StateLevels, mdp: TokenMDP, logits: EdgeLevels) -> StateLevels:
+    from mdp_theory.exact.values import critic_values
+
+    if isinstance(critic, str):
+        return critic_values(mdp, logits, critic)
+    return _arrays(critic, [level.shape[:2] for level in mdp.rewards], what="a critic", names="'exact', 'zero'")
+
+
 def _logits(policy: str | EdgeLevels, mdp: TokenMDP) -> EdgeLevels:
-    import numpy as np
 
     from mdp_theory.exact.policy import parse
 
     if isinstance(policy, str):
         family, seed = parse(policy)
         return family.logits(family.init(mdp, seed), mdp)
-    wanted = [level.shape for level in mdp.rewards]
+    return _arrays(policy, [level.shape for level in mdp.rewards], what="a policy", names="'uniform', 'random:SEED'")
+
+
+def _arrays(
+    given: Sequence[Any], wanted: Sequence[tuple[int, ...]], *, what: str, names: str
+) -> tuple[Float[np.ndarray, ...], ...]:
+    import numpy as np
+
     try:
-        levels = tuple(np.asarray(level, dtype=np.float64) for level in policy)
+        levels = tuple(np.asarray(level, dtype=np.float64) for level in given)
     except (TypeError, ValueError):
-        raise InputError(
-            "a policy is neither a name nor arrays", mend="give 'uniform', 'random:SEED' or logits"
-        ) from None
-    if [level.shape for level in levels] != wanted or not all(np.isfinite(level).all() for level in levels):
+        raise InputError(f"{what} is neither a name nor arrays", mend=f"give {names} or arrays") from None
+    if [level.shape for level in levels] != list(wanted) or not all(np.isfinite(level).all() for level in levels):
         shapes = [level.shape for level in levels]
         raise InputError(
-            f"logits of shapes {shapes} are not finite numbers of shapes {wanted}", mend="one array a depth"
+            f"arrays of shapes {shapes} are not finite numbers of shapes {list(wanted)}", mend="one array a depth"
         )
     return levels

@@ -126,8 +126,8 @@ RANGES: Mapping[str, Range] = MappingProxyType(
 OF_COMMAND: Mapping[str, Mapping[str, Range]] = MappingProxyType(
     {
         # Exact computation takes time and memory that grow with the square of the group and with every inner step.
-        "check": {"num_generations": whole(2, 512), "inner_steps": whole(0, 10_000)},
-        "gradient": {"num_generations": whole(2, 512)},
+        "check": {"num_generations": whole(2, 1_024), "inner_steps": whole(0, 10_000)},
+        "gradient": {"num_generations": whole(2, 65_536)},
         "coefficient": {"num_generations": whole(2, 65_536)},
         "figures": {"width": real(1, 40)},
         "compare": {

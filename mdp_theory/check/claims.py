@@ -56,7 +56,7 @@ def method_report(
         if record["refused"]:
             continue
         gradient = population.expected_gradient(
-            rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
+            rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits, value=probe.value
         )
         found = population.direction(gradient, slope)
         kept = (found.residual <= PARALLEL) & (tree.inner(slope, slope) > 0)

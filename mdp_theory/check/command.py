@@ -21,6 +21,7 @@ def check(
     inner_steps: int = 8,
     learning_rate: float = 1.0,
     seed: int = 0,
+    critic: str = "exact",
     json: Path | None = None,
 ) -> int:
     """Check assumptions, gradient identities, c(p), Φ(p) and variances of every catalogued method on a small MDP.
@@ -33,6 +34,8 @@ def check(
         inner_steps: Optimiser steps on one batch in the curves against inner steps.
         learning_rate: Step size of those steps.
         seed: Seed of the probe batch.
+        critic: V(s) of methods with a critic: `exact`, `zero`, `noisy:ERROR:SEED` (normal errors, in units of the
+            standard deviation of the return) or `fitted:N:SEED` (to N sampled responses to each prompt).
         json: Write the full report here: one object, or a list of objects for several problems.
 
     Returns:
@@ -56,6 +59,7 @@ def check(
                 inner_steps=inner_steps,
                 learning_rate=learning_rate,
                 seed=seed,
+                critic=critic,
                 progress=partial(track, description=loaded.name),
             )
         )
@@ -81,6 +85,8 @@ def _show(found: dict[str, Any]) -> None:
     print_table("Assumptions", ["assumption", "holds", "evidence"], rows)
     if found["methods"]:
         _show_methods(found)
+    if found["learned_critic"] is not None:
+        _show_critic(found["learned_critic"])
     loss, bandit = found["claims"].values()
     claims = [
         ("the loss is weighted SFT", loss["holds"], f"relative error {_shown(loss['relative_error'])}"),
@@ -127,6 +133,21 @@ def _show_methods(found: dict[str, Any]) -> None:
         "Variance of one sample's gradient, by what a token is credited with (mean over prompts)",
         ["r", "r - V(prompt)", "r - V(state)", "A(state, token)"],
         [[sum(values) / len(values) for values in spread.values()]],
+    )
+
+
+def _show_critic(found: dict[str, Any]) -> None:
+    sizes = found["num_generations"]
+    print_table(
+        f"Credit by a critic ({found['critic']}), relative to ‖∇J‖²; and the error below which a critic beats "
+        f"leave-one-out groups, in deviations of the return",
+        ["λ", "bias²", "variance", *(f"G = {size}" for size in sizes)],
+        [
+            (decay, bias, variance, *errors)
+            for decay, bias, variance, errors in zip(
+                found["gae_lambda"], *found["given"].values(), found["break_even"], strict=True
+            )
+        ],
     )
 
 

@@ -1,16 +1,19 @@
 """The report of `rino check`, as plain data for JSON; docs/json.md documents its fields."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from mdp_theory.check.claims import fitted, identities, method_report, shared_parameters, two_claims
+from mdp_theory.check.critics import critic_map, learned_critic
 from mdp_theory.check.curves import coefficient_curves, drawing, staleness_curves, training_curves
 from mdp_theory.check.problem import assumptions, bandit_reduction
 from mdp_theory.check.sampled import Estimator, draw_probe, drift_curve, inner_step_curve, penalty_curve
 from mdp_theory.exact import population
 from mdp_theory.exact.critics import critic_curve
 from mdp_theory.exact.policy import parse
+from mdp_theory.exact.values import critic_values
 from mdp_theory.exact.variance import variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
@@ -25,6 +28,9 @@ CURVE_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
 
 DRIFTS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
 BETAS = (0.0, 0.001, 0.01, 0.04, 0.1, 0.3, 1.0)
+LARGEST_PROBE = 64
+"""Responses of a group in sampled batches; exact numbers are at the group size that was asked for."""
+
 CRITIC_RESPONSES = (4, 16, 64, 256, 1024)
 DRAWS = 5
 """Batches on which the curves against inner steps, drift and β are computed; the first is the probe of all else."""
@@ -38,12 +44,14 @@ def report(
     inner_steps: int = 8,
     learning_rate: float = 1.0,
     seed: int = 0,
+    critic: str = "exact",
     progress: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> dict[str, Any]:
     """Hold the degeneracy claim against one problem.
 
     For a control the methods see its unrolled tree, with the undiscounted sum of rewards as the outcome; one with
     stochastic transitions has none, and is taken on the graph of its states, like any problem whose states recombine.
+    Methods with a critic get the one that `critic` describes (`exact.values`).
     """
     facts = assumptions(problem)
     head = {"problem": problem.name, "policy": policy, "num_generations": num_generations, "seed": seed}
@@ -53,7 +61,10 @@ def report(
     bandit = bandit_reduction(problem, logits)
     size = num_generations
     seeds = range(seed, seed + DRAWS)
-    probes = [draw_probe(mdp, logits, num_generations=size, seed=draw) for draw in seeds]
+    value = critic_values(mdp, logits, critic)
+    # A batch holds [responses, responses] masks; what it shows does not depend on the size of groups.
+    drawn_size = min(size, LARGEST_PROBE)
+    probes = [replace(draw_probe(mdp, logits, num_generations=drawn_size, seed=draw), value=value) for draw in seeds]
     probe = probes[0]
 
     def inner_steps_of(key: str) -> dict[str, Any]:
@@ -77,10 +88,12 @@ def report(
         },
         "drift": lambda: {key: drift_of(key) for key in CURVE_METHODS},
         "kl": lambda: {estimator: penalty_of(estimator) for estimator in estimators},
-        "shared_parameters": lambda: _shared(mdp, num_generations=size, seed=seed),
+        "shared_parameters": lambda: _shared(mdp, num_generations=drawn_size, seed=seed),
         "training": lambda: training_curves(mdp, logits, num_generations=size),
         "staleness": lambda: staleness_curves(mdp, logits, num_generations=size),
         "critic": lambda: _critic(problem, logits),
+        "learned_critic": lambda: learned_critic(mdp, logits, critic=critic),
+        "critic_map": critic_map,
         "curves": lambda: coefficient_curves(size),
         "tree": lambda: drawing(mdp, logits),
     }

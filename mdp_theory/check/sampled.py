@@ -41,7 +41,7 @@ class Probe:
         group: the group of each response.
         reward: the reward of each response.
         ref_logits: the reference policy of KL terms: the sampling policy plus normal noise of deviation ½ per logit.
-        value: the exact V(s) of the sampling policy, for methods with a critic.
+        value: V(s) for methods with a critic; that of the sampling policy, unless another is put in its place.
     """
 
     drawn: Sample

@@ -5,6 +5,7 @@ integral of exponentials of sums over the group's members, its expectation is an
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +17,7 @@ Nodes = tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]
 _PANEL = 16  # Nodes on a panel over which the variable doubles: exp(-t²) on any such panel to 1e-15.
 
 
+@lru_cache(maxsize=32)
 def unit_quadrature(degree: int) -> Nodes:
     """Gauss-Legendre nodes and weights on [0, 1], exact for polynomials of the given degree."""
     nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)

@@ -26,7 +26,7 @@ def with_steps(mdp: TokenMDP, rewards: Mapping[str, Mapping[str, float]]) -> Tok
             if unknown is not None or not 1 <= len(words) < mdp.horizon:
                 raise InputError(
                     f"{where} is no beginning that a response goes on from",
-                    mend=f"write 1 to {mdp.horizon - 1} of {' '.join(mdp.vocabulary[:-1])}; whole responses have `rewards`",
+                    mend=f"write 1 to {mdp.horizon - 1} of {' '.join(mdp.vocabulary[:-1])}, tokens apart by spaces",
                 )
             prefix = 0
             for word in words[:-1]:

@@ -5,6 +5,7 @@ Every reward is computed by the rule its problem states (arithmetic, brackets, .
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +15,7 @@ from mdp_theory.problems.checks import read_toml
 from mdp_theory.problems.controls import Control, from_tree
 from mdp_theory.problems.controls import running_sum as _running_sum
 from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.process import with_steps
 from rino_base.messages import InputError
 
 EOS = "<eos>"
@@ -275,6 +277,22 @@ def noisy_tool() -> TokenMDP:
     )
 
 
+def paid_turns() -> TokenMDP:
+    """Rewards per turn: each `ok` that is heard earns 0.2, and stopping after the second is what counts."""
+    problem = TokenMDP.from_function(
+        "paid-turns",
+        prompts=["call twice, then stop"],
+        vocabulary=["<call>", "ok", "fail", EOS],
+        eos=EOS,
+        horizon=7,
+        reward=lambda prompt, tokens: float(tokens[-1] == EOS and tokens[1::2].count("ok") == 2),
+        environment={"<call>": [(["ok"], 0.7), (["fail"], 0.3)]},
+    )
+    answers = [said for turns in (1, 2, 3) for said in product(("ok", "fail"), repeat=turns) if said[-1] == "ok"]
+    earned = {" ".join(f"<call> {one}" for one in said): 0.2 for said in answers}
+    return with_steps(problem, {problem.prompts[0]: earned})
+
+
 def dead_ends() -> TokenMDP:
     """A search that dead ends cut short: both ways may lead on, to the goal, or to the end of the transcript."""
     return TokenMDP.from_function(
@@ -355,5 +373,6 @@ ZOO: Mapping[str, Callable[[], TokenMDP | Control]] = MappingProxyType(
         "ask-before-answering": ask_before_answering,
         "noisy-tool": noisy_tool,
         "dead-ends": dead_ends,
+        "paid-turns": paid_turns,
     }
 )

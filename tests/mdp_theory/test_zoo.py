@@ -30,7 +30,7 @@ def test_there_are_more_than_ten_and_each_loads_under_its_name():
         if isinstance(problem, TokenMDP) and problem.moves is not None:
             assert (best_value(problem) >= 1).all()
         elif isinstance(problem, TokenMDP):
-            assert (problem.response_rewards.max(axis=1) == 1).all()  # every prompt can be solved
+            assert (problem.response_rewards.max(axis=1) >= 1).all()  # every prompt can be solved
             assert (problem.response_rewards.min(axis=1) == 0).all()
 
 
