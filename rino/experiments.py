@@ -5,7 +5,9 @@ Imports of the rooms are inside the functions, so that `import rino` stays quick
 
 from __future__ import annotations
 
+import contextlib
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +43,7 @@ def train(
             directory that holds another run.
     """
     claim("llm_exps")
+    _without_advice_of_tqdm()
     from llm_exps.config import RunConfig
     from llm_exps.experiment import train as train_run
     from llm_exps.options import RunOptions
@@ -97,6 +100,7 @@ def compare(
         InputError: as `train`; or a method or seed that is given twice.
     """
     claim("llm_exps")
+    _without_advice_of_tqdm()
     from llm_exps.comparison import Comparison
     from llm_exps.comparison import compare as compare_runs
     from llm_exps.launch import ENGINES, Launcher
@@ -168,9 +172,24 @@ def figures(
     known: tuple[Format, ...] = ("png", "pdf", "svg")
     if isinstance(formats, str) or not set(formats) <= set(known):
         raise InputError(f"formats is {formats!r}", mend=f"give a list of some of: {', '.join(known)}")
-    places = [
-        item.directory if isinstance(item, RunResult | ComparisonResult) else Path(item) for item in (runs, *more)
-    ]
+    places = [_place(item) for item in (runs, *more)]
     wanted = tuple(name for name in known if name in formats or name == "png")
     page = Page(formats=wanted, width=width, font=font, titles=titles, only=tuple(only))
     return FiguresResult(draw(places, None if out is None else Path(out), page=page).to_json())
+
+
+def _place(runs: object) -> Path:
+    if isinstance(runs, RunResult | ComparisonResult):
+        return runs.directory
+    if isinstance(runs, str | os.PathLike):
+        return Path(runs)
+    raise InputError(
+        f"{runs!r} is no place of runs", mend="give a directory, or what rino.train or rino.compare returned"
+    )
+
+
+def _without_advice_of_tqdm() -> None:
+    # transformers imports it, and in a notebook without ipywidgets it warns of a progress bar that rino does not use.
+    with warnings.catch_warnings(), contextlib.suppress(ImportError):
+        warnings.simplefilter("ignore")
+        import tqdm.auto  # noqa: F401

@@ -67,7 +67,9 @@ def method(name: str, /, *, max_completion_length: int | None = None, **dials: o
     from mdp_theory.methods.catalogue import get
     from mdp_theory.methods.formula import describe
 
-    found = get(str(name))
+    if not isinstance(name, str):
+        raise InputError(f"a {type(name).__name__} is no name of a method", mend="give one of: rino list methods")
+    found = get(name)
     options = build(ObjectiveOptions, dials, what="a method", others=("max_completion_length",))
     hold("method", {"options": options, "max_completion_length": max_completion_length})
     customised = customise(found, options, max_completion_length or found.objective.max_completion_length)
@@ -116,6 +118,8 @@ def check(
 
     numbers = {"num_generations": num_generations, "inner_steps": inner_steps, "seed": seed}
     hold("check", numbers | {"learning_rate": learning_rate})
+    if not isinstance(policy, str):
+        raise InputError(f"a {type(policy).__name__} is no policy to check at", mend="give 'uniform' or 'random:SEED'")
     found = report(
         _problem(problem),
         num_generations=num_generations,
@@ -235,6 +239,8 @@ def coefficient(
     if not ((points >= 0) & (points <= 1)).all():  # written so that NaN fails too
         wrong = points[~((points >= 0) & (points <= 1))].flat[0]
         raise InputError(f"p is {wrong:g}, the rule is 0 ≤ p ≤ 1", mend="give a probability, or an array of them")
+    if not points.size:
+        return points
     found = population.coefficient(choice.objective, points.ravel(), num_generations=num_generations)
     return float(found[0]) if points.ndim == 0 else found.reshape(points.shape)
 

@@ -63,6 +63,7 @@ def test_a_kl_term_moves_the_gradient_only_with_another_reference():
 def test_coefficient_keeps_the_shape_of_p():
     assert isinstance(rino.coefficient("grpo", 0.5), float)
     assert rino.coefficient("grpo", [[0.1, 0.2, 0.3]]).shape == (1, 3)
+    assert rino.coefficient("grpo", []).shape == (0,)
     # At G = 2 the advantages of a mixed group are 1 and -1, so that c = P(other wrong) + P(other right).
     assert rino.coefficient("grpo", 0.3, num_generations=2) == pytest.approx(1.0)
 
@@ -127,6 +128,9 @@ BAD = {
     "a problem": (lambda: rino.problem("countdwn"), "'countdown'"),
     "no problem": (lambda: rino.problem(3), "TOML"),
     "a method": (lambda: rino.method("grop"), "'grpo'"),
+    "no method": (lambda: rino.method(rino.method("grpo").objective), "rino list methods"),
+    "no policy": (lambda: rino.check("one-token", policy=None), "uniform"),
+    "no runs": (lambda: rino.figures(None), "rino.train"),
     "a dial": (lambda: rino.method("grpo", betta=0.1), "'beta'"),
     "a value": (lambda: rino.method("grpo", beta="much"), "a number"),
     "a choice": (lambda: rino.method("grpo", ddof=2), "one of 0, 1"),
