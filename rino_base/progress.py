@@ -101,8 +101,7 @@ class _Lines(Progress):
 
     def _say(self, task_id: TaskID) -> None:
         task, now = self._tasks[task_id], time.monotonic()
-        # What is left is judged from the first update on: the first step compiles, and that of a resumed run says how
-        # far it had come.
+        # What is left is judged from the first update on, which in a resumed run says how far it had come.
         first, done = self._first.setdefault(task_id, (now, task.completed))
         over = task.total is not None and task.completed >= task.total
         added = self._added[task_id]

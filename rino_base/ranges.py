@@ -112,7 +112,6 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "adam_epsilon": above(0, 1),
         "lora_r": whole(0, 65_536),
         "lora_alpha": above(0, 1e6),
-        "rollout_is_threshold": real(0, 1e6),
         "num_iterations": whole(1, 10**6),
         "num_minibatches": whole(1),
         "micro_batch_size": whole(0),

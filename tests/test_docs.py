@@ -148,6 +148,13 @@ def test_links_of_the_pages_outside_the_site_lead_somewhere(name):
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+def test_a_field_of_a_result_is_described_once():
+    for part in re.split(r"\n\n", (ROOT / "docs" / "json.md").read_text(encoding="utf-8")):
+        cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+        names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+        assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_a_wrong_command_is_noticed(tmp_path):
     parse("for size in 0.5B 1.5B; do srun rino train --model Qwen/Qwen2.5-$size; done", tmp_path)
     with pytest.raises(AssertionError, match="trian"):
