@@ -279,6 +279,12 @@ def read_run(path: Path) -> Run:
             f"{path / 'config.json'} lacks {' and '.join(map(repr, missing))}",
             mend="train it again, or move the directory out of the way",
         )
+    for key, kind in (("method", str), ("seed", int)):
+        if not isinstance(config[key], kind):
+            raise InputError(
+                f"{path / 'config.json'} has {key} = {str(config[key])[:60]!r}, which is no {key}",
+                mend="train it again, or move the directory out of the way",
+            )
     metrics, evaluations, timings = (
         _by_step(_read_lines(path / name)) for name in ("metrics.jsonl", "eval.jsonl", "timing.jsonl")
     )

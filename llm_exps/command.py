@@ -228,12 +228,8 @@ def generate(
     from llm_exps.prepare import prepare_run
     from llm_exps.rollout import Actor, step_key
 
-    setup, run = prepare_run(model, task, as_run(options), learns=False)
-    texts = list(prompts)
-    if file is not None:
-        if not file.is_file():
-            raise InputError(f"no such file: {file}", mend="give a text file with one prompt a line")
-        texts += [line for line in file.read_text(encoding="utf-8").split("\n") if line]
+    texts = list(prompts) if file is None else [*prompts, *_lines(file)]
+    setup, run = prepare_run(model, task, as_run(options), learns=False, asks=False)
     problems = None if texts else setup.task.evaluation_problems(num)
     copies = run.sampling.num_generations
     with setup.on_devices():
@@ -255,3 +251,13 @@ def generate(
         names = ("prompt", "completion", "tokens", "grade")
         write_json(json, [dict(zip(names, row, strict=True)) for row in rows])
     return 0
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read: {error}", mend="give a UTF-8 text file, one prompt a line") from None
+    if not lines:
+        raise InputError(f"{file} holds no prompt", mend="give a UTF-8 text file, one prompt a line")
+    return lines

@@ -10,9 +10,9 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +59,14 @@ class Setup:
     task: Task
     rewards: Rewards
     mesh: Mesh | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `config.json` of a run holds about it: the commit of a hub's model, and prompts that were dropped."""
+        commit = commit_of(self.source)
+        found: dict[str, Any] = {} if commit is None else {"model_commit": commit}
+        return found | ({"dropped_prompts": dict(self.dropped)} if any(self.dropped.values()) else {})
 
     def on_devices(self) -> AbstractContextManager[Any]:
         """Within it, batches are split over the devices; there is nothing to split over one."""
@@ -116,8 +124,7 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
     # Processes of one job write the same directory; the first holds it for all.
     alone = locked(out) if jax.process_index() == 0 else nullcontext()
     with alone, setup.on_devices(), progress_bar() as bar:
-        commit = commit_of(setup.source)
-        run.begin(config.to_json() | ({"model_commit": commit} if commit else {}), provenance=provenance())
+        run.begin(config.to_json() | setup.record, provenance=provenance())
         task = bar.add_task(description, total=config.options.steps)
         if run.finished:
             bar.update(task, completed=config.options.steps)

@@ -68,6 +68,7 @@ class DrawingOptions:
         temperature: of sampling; log-probabilities are taken at the same temperature.
         top_p: sample from the smallest set of tokens with this probability.
         top_k: sample from this many tokens; 0 means all.
+        stop_strings: a completion also ends where the first of these is written; the verifier sees what is before it.
         apply_chat_template: put each prompt as a user's message into the chat template of the model's tokenizer.
     """
 
@@ -77,6 +78,7 @@ class DrawingOptions:
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
+    stop_strings: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     apply_chat_template: bool = False
 
 
@@ -189,6 +191,8 @@ class WorkOptions:
         data: training problems of the task: a hub name, or a local parquet or JSONL file.
         evaluation_data: held-out problems of the task, likewise.
         prompt_template: a file with the prompt's text and {fields} of the task.
+        unfit_prompts: what is done about prompts that are too long or that the tokenizer cannot write: refuse the
+            whole task before the first step (the default), or drop them, which is counted and recorded.
         revision: branch, tag or commit of a model on the hub. Default: its main branch; the commit is recorded.
         dtype: of the computation; master weights are float32. Default: bfloat16 on an accelerator, float32 on a CPU.
         model_axis: devices that share one copy of the model's layers; the others split the batch.
@@ -198,6 +202,7 @@ class WorkOptions:
     data: Annotated[str | None, Parameter(group=TASK)] = None
     evaluation_data: Annotated[str | None, Parameter(group=TASK)] = None
     prompt_template: Annotated[Path | None, Parameter(group=TASK)] = None
+    unfit_prompts: Annotated[Literal["refuse", "drop"] | None, Parameter(group=TASK)] = None
     revision: Annotated[str | None, Parameter(group=MODEL)] = None
     dtype: Annotated[Literal["float32", "bfloat16"] | None, Parameter(group=MODEL)] = None
     model_axis: Annotated[int, Parameter(group=MODEL)] = 1

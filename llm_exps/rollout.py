@@ -12,10 +12,11 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from llm_exps.learner import Rollout
 from llm_exps.options import SamplingOptions
-from llm_exps.sampling import Sampling, generate, length_bin, pad_prompts, row_keys
+from llm_exps.prompts import encode, unfit
+from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys
+from llm_exps.stopping import cut
 from llm_exps.tasks.rewards import Rewards
 from llm_exps.tasks.task import Problems
-from rino_base.messages import InputError
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,14 @@ class Actor:
         """`copies` completions of each prompt.
 
         Raises:
-            InputError: a prompt is longer than `max_prompt_length`.
+            InputError: a prompt does not fit (`llm_exps.prompts` says when).
         """
-        encoded = [self.encode(prompt) for prompt in prompts]
-        self._check_lossless(prompts, encoded)
-        longest = max(range(len(encoded)), key=lambda index: len(encoded[index]))
+        encoded = encode(self.tokenizer, prompts, chat=self.options.apply_chat_template)
         limit, most = self.options.max_prompt_length, self.options.max_completion_length
         assert limit is not None, "options are resolved"
         assert most is not None, "options are resolved"
-        if len(encoded[longest]) > limit:
-            raise InputError(
-                f"a prompt has {len(encoded[longest])} tokens, max_prompt_length is {limit}: {prompts[longest][:60]!r}",
-                mend=f"--max-prompt-length {len(encoded[longest])}",
-            )
+        for _, error in unfit(self.tokenizer, prompts, encoded, longest=limit):
+            raise error
         sampling = Sampling(
             max_new_tokens=most,
             num_generations=copies,
@@ -89,17 +85,11 @@ class Actor:
         )
         keys = row_keys(key, jnp.arange(len(prompts) * copies))
         samples = jax.device_get(generate(nnx.merge(self.graph, params), encoded, keys, sampling))
+        fields, ended, texts = self._stop(samples)
         prompt_tokens, prompt_valid = pad_prompts(encoded, pad_token=sampling.pad_token)
         # Completions end where the longest does, up to a length bin: the learner compiles for few shapes.
-        lengths = samples.mask.sum(axis=1)
-        time = min(length_bin(int(lengths.max())), sampling.max_new_tokens)
-        tokens, mask, logp, entropy = (field[:, :time] for field in samples)
-        last = np.take_along_axis(tokens, lengths[:, None] - 1, axis=1)[:, 0]
-        ended = np.isin(last, self.stop_tokens)
-        texts = [
-            self.tokenizer.decode(row[: length - stopped], skip_special_tokens=True)
-            for row, length, stopped in zip(tokens, lengths, ended, strict=True)
-        ]
+        time = min(length_bin(int(fields[1].sum(axis=1).max())), sampling.max_new_tokens)
+        tokens, mask, logp, entropy = (field[:, :time] for field in fields)
         return Completions(
             tokens=np.concatenate([np.repeat(prompt_tokens, copies, axis=0), tokens], axis=1),
             valid=np.concatenate([np.repeat(prompt_valid, copies, axis=0), mask], axis=1),
@@ -110,32 +100,21 @@ class Actor:
             texts=texts,
         )
 
-    def encode(self, prompt: str) -> list[int]:
-        """The tokens of a prompt, put into the chat template if the options say so.
-
-        Raises:
-            InputError: the tokenizer has no chat template.
-        """
-        if not self.options.apply_chat_template:
-            return self.tokenizer(prompt)["input_ids"]
-        if self.tokenizer.chat_template is None:
-            raise InputError(
-                "the model's tokenizer has no chat template",
-                mend="drop --apply-chat-template, or take a model that was tuned for chat",
-            )
-        message = [{"role": "user", "content": prompt}]
-        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _check_lossless(self, prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> None:
-        # A tokenizer with a small vocabulary drops what it has no token for, and the model would answer another prompt.
-        for prompt, ids in zip(prompts, encoded, strict=True):
-            decoded = self.tokenizer.decode(ids)
-            if "".join(prompt.split()) not in "".join(decoded.split()):
-                raise InputError(
-                    f"the model's tokenizer cannot write the prompt {prompt[:60]!r}: it makes {decoded[:60]!r} of it",
-                    mend="use a task whose prompts its vocabulary covers, or another --model",
-                )
+    def _stop(self, samples: Samples) -> tuple[tuple[np.ndarray, ...], Bool[np.ndarray, " rows"], list[str]]:
+        """The fields of samples, cut at stop strings; whether each ended by itself; and the texts."""
+        drawn, mask, logp, entropy = (np.asarray(field) for field in samples)
+        lengths = mask.sum(axis=1)
+        last = np.take_along_axis(drawn, lengths[:, None] - 1, axis=1)[:, 0]
+        ended = np.isin(last, self.stop_tokens)
+        texts = []
+        for row, (tokens, length) in enumerate(zip(drawn, lengths, strict=True)):
+            own = tokens[: length - ended[row]]
+            found = cut(self.tokenizer, own, self.options.stop_strings or ())
+            if found is not None:
+                lengths[row], ended[row] = found[0], True
+            texts.append(self.tokenizer.decode(own, skip_special_tokens=True) if found is None else found[1])
+        mask = mask & (np.arange(mask.shape[1]) < lengths[:, None])
+        return (np.where(mask, drawn, Sampling.pad_token), mask, logp * mask, entropy * mask), ended, texts
 
 
 def collect(

@@ -32,6 +32,9 @@ def print_head(config: RunConfig, setup: Setup) -> None:
         f"{optimiser.optimiser} at {optimiser.learning_rate:g}; {len(setup.task.train)} training and "
         f"{len(setup.task.evaluation)} held-out problems, disjoint"
     )
+    if any(setup.dropped.values()):
+        counts = ", ".join(f"{count} of {name}" for name, count in setup.dropped.items())
+        print(f"prompts dropped because they do not fit: {counts}")
     print(describe_memory(options, Device.current()))
 
 

@@ -71,7 +71,8 @@ def method(name: str, /, *, max_completion_length: int | None = None, **dials: o
         raise InputError(f"a {type(name).__name__} is no name of a method", mend="give one of: rino list methods")
     found = get(name)
     options = build(ObjectiveOptions, dials, what="a method", others=("max_completion_length",))
-    hold("method", {"options": options, "max_completion_length": max_completion_length})
+    given = {} if max_completion_length is None else {"max_completion_length": max_completion_length}
+    hold("method", {"options": options, **given})
     customised = customise(found, options, max_completion_length or found.objective.max_completion_length)
     shown = dials if max_completion_length is None else dials | {"max_completion_length": max_completion_length}
     told = customised

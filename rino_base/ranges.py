@@ -152,7 +152,7 @@ OF_COMMAND: Mapping[str, Mapping[str, Range]] = MappingProxyType(
 )
 """Command (or function of the Python API) -> ranges of its own."""
 
-AT_LEAST_ONE = frozenset({"seeds", "sweep_seeds", "methods", "formats"})
+AT_LEAST_ONE = frozenset({"seeds", "sweep_seeds", "methods", "formats", "stop_strings"})
 """Options that are lists and may not be empty."""
 
 
@@ -164,7 +164,7 @@ def rule(command: str, name: str) -> Range | None:
 def hold(command: str, options: Mapping[str, object], *, write: Callable[[str], str] = str) -> None:
     """Check every number among `options`, also those inside dataclasses of options and inside lists.
 
-    An option at None keeps its default and is not checked.
+    An option of a dataclass that is None keeps its default and is not checked.
 
     Args:
         command: whose options they are.
@@ -178,10 +178,12 @@ def hold(command: str, options: Mapping[str, object], *, write: Callable[[str], 
         several = isinstance(value, tuple | list)
         if several and not value and name in AT_LEAST_ONE:
             raise InputError(f"{write(name)} is empty", mend=f"give {write(name)} at least one value")
+        if name == "stop_strings" and "" in value:  # type: ignore[operator]
+            raise InputError(f"a {write(name)} is empty", mend="give text: an empty one would stop at once")
         wanted = rule(command, name)
         if wanted is not None:
             for item in value if several else [value]:  # type: ignore[attr-defined]
-                if item is not None and not wanted.holds(item):
+                if not wanted.holds(item):
                     raise outside(write(name), item, wanted)
 
 
@@ -207,7 +209,8 @@ def _mend(name: str, value: object, wanted: Range) -> str:
 def _flat(options: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     for name, value in options.items():
         if is_dataclass(value) and not isinstance(value, type):
-            yield from _flat({item.name: getattr(value, item.name) for item in fields(value)})
+            inside = {item.name: getattr(value, item.name) for item in fields(value)}
+            yield from _flat({inner: found for inner, found in inside.items() if found is not None})
         else:
             yield name, value
 

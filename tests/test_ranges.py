@@ -87,7 +87,9 @@ def test_numbers_inside_lists_and_dataclasses_are_held():
             hold("compare", given_options)
     with pytest.raises(InputError, match="seeds is empty"):
         hold("compare", {"seeds": ()})
-    hold("compare", {"seeds": (0,), "learning_rate": None})
+    hold("compare", {"seeds": (0,), "options": RunOptions(seed=3)})
+    with pytest.raises(InputError, match="num_generations is None"):
+        hold("check", {"num_generations": None})
 
 
 @pytest.mark.parametrize("options", [RunOptions(), CompareOptions(), EvaluateOptions(), GenerateOptions()])

@@ -153,6 +153,8 @@ def pull_back_to(policy: Policy, params: Any, mdp: TokenMDP) -> Callable[[EdgeLe
 
 def parse(text: str) -> tuple[TabularPolicy, int | None]:
     """`uniform` or `random:SEED` (a tabular policy with standard normal logits)."""
+    if not isinstance(text, str):
+        raise InputError(f"{text!r} is no policy", mend="write 'uniform' or 'random:SEED' with a whole number SEED")
     if text == "uniform":
         return TabularPolicy(), None
     kind, _, seed = text.partition(":")

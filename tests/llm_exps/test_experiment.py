@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from equal_runs import what_must_be_equal
 from flax import nnx
 
 from llm_exps.config import RunConfig, resolve
@@ -53,16 +54,6 @@ def config(setup, method="grpo", **changes):
 
 def lines(path):
     return [json.loads(line) for line in complete_lines(path)]
-
-
-def what_must_be_equal(path, *, but=()):
-    """Every file of a run but what the clock decides: timing and TensorBoard, and the line of each in the manifest."""
-    apart = ("timing.jsonl", "tensorboard", *but)
-    files = {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    kept = {name.as_posix(): data for name, data in files.items() if name.parts[0] not in apart}
-    manifest = json.loads(kept["finished.json"])
-    manifest["files"] = {name: what for name, what in manifest["files"].items() if name.split("/")[0] not in apart}
-    return {**kept, "finished.json": manifest}
 
 
 @pytest.fixture(scope="module")
