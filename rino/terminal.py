@@ -17,6 +17,8 @@ _PLAINLY = "rino-plainly"
 def ready_streams() -> None:
     """Make `sys.stdout` and `sys.stderr` such streams; called once, before anything is opened or printed."""
     codecs.register_error(_PLAINLY, _plainly)
+    if not (os.environ.get("COLUMNS", "80").isdecimal() and int(os.environ.get("COLUMNS", "80"))):
+        del os.environ["COLUMNS"]  # Lines of no width show nothing at all.
     for number in range(3):
         _open_if_closed(number)
     sys.stdout = _patient(sys.stdout, 1)

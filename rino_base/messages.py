@@ -10,6 +10,10 @@ from rich.text import Text
 
 _WIDTH = 200
 
+# Escape sequences begin with a control character; U+202A to U+202E and U+2066 to U+2069 turn the text around.
+_CONTROLS = (*range(32), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
+_WRITTEN_OUT = {code: repr(chr(code))[1:-1] for code in _CONTROLS if chr(code) not in "\n\t"}
+
 
 class InputError(Exception):
     """The user's input is wrong. The front door prints it in two lines, without a traceback, and exits with code 2.
@@ -34,15 +38,28 @@ class CheckFailed(InputError):
     exit_code = 1
 
 
+def printable(text: str) -> str:
+    """`text` with nothing in it that a terminal obeys: control characters and changes of direction are written out.
+
+    Texts of users and models hold escape sequences; shown as they are, they would move the cursor or set the title.
+    """
+    return text.translate(_WRITTEN_OUT)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def report_warning(text: str) -> None:
     """Print to stderr what a person should know though the work goes on."""
-    print(f"warning: {text}", file=sys.stderr)
+    print(printable(f"warning: {text}"), file=sys.stderr)
 
 
 def report_error(error: InputError) -> None:
     """Print an input error to stderr: what is wrong, then the mend."""
-    print(f"error: {error.problem}", file=sys.stderr)
-    print(f"  try: {error.mend}", file=sys.stderr)
+    for line in (f"error: {error.problem}", f"  try: {error.mend}"):
+        print(printable(" ".join(line.split("\n"))), file=sys.stderr)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -50,7 +67,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     stdout = Console()
     # A pipe or a file has no width of its own: rich would fold the table at 80 columns there.
     console = Console(width=stdout.width if stdout.is_terminal else _WIDTH, highlight=False)
-    console.print(Text(title, style="bold"), _table(columns, rows))
+    console.print(Text(printable(title), style="bold"), _table(columns, rows))
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -70,7 +87,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         # As text, not as markup: what a user or a model wrote is never interpreted.
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

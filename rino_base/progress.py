@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from rino_base.messages import format_cell
+from rino_base.messages import format_cell, printable
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def track(items: Iterable[T], *, description: str, total: int | None = None) -> 
     if total is None and isinstance(items, Sized):
         total = len(items)
     with progress_bar() as bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(printable(description), total=total)
         for item in items:
             yield item
             bar.advance(task)

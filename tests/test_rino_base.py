@@ -1,12 +1,22 @@
 """What every room says to a person."""
 
 import json
+import os
 
 import pytest
 
 from rino_base import progress
 from rino_base.files import write_json
-from rino_base.messages import InputError, format_numbers, print_table, report_error
+from rino_base.messages import (
+    InputError,
+    first_line,
+    format_numbers,
+    print_table,
+    printable,
+    report_error,
+    report_warning,
+)
+from rino_base.outputs import try_outputs
 from rino_base.progress import facts, progress_bar, track
 
 
@@ -101,3 +111,60 @@ def test_brackets_are_text(capsys):
     print_table("[red]title", ["[/x]"], [["see [/x] and [red]"]])
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("[red]title", "see [/x] and [red]"))
+
+
+def test_nothing_in_a_text_moves_the_terminal(capsys):
+    hostile = "\x1b]0;title\x07 \x1b[31mred\x1b[0m \x9b2J \r\b \u202eright\u2066 \u2028 \ud800"
+    print_table(hostile, ["column"], [[hostile]])
+    report_error(InputError(hostile + "\nsecond", mend=hostile))
+    report_warning(hostile)
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert not set("\x1b\x07\x9b\r\b\u202e\u2066\u2028\ud800") & set(shown)
+    assert "\\x1b[31mred" in shown
+    assert len(captured.err.splitlines()) == 3
+
+
+def test_ordinary_text_is_shown_as_it_is():
+    text = "naïve ☃ 🙂 日本語 c(p) ∇p – “quoted”\n\tindented"
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "line"), [(ValueError("a\nb"), "a"), (KeyError(), "KeyError"), (OSError(""), "OSError")]
+)
+def test_the_first_line_of_an_error_is_never_missing(error, line):
+    assert first_line(error) == line
+
+
+def test_a_link_stays_and_a_device_is_not_replaced(tmp_path):
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    write_json(link, {"a": 1})
+    assert link.is_symlink()
+    assert target.read_text() == '{\n  "a": 1\n}\n'
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_json(pipe, 3)
+    assert os.read(reader, 10) == b"3\n"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("name", ["new.json", "new/folder/new.json", "there.json"])
+def test_trying_an_output_leaves_nothing(tmp_path, name):
+    (tmp_path / "there.json").write_text("before")
+    before = sorted(tmp_path.rglob("*"))
+    try_outputs({"json": tmp_path / name, "out": str(tmp_path / "run"), "steps": 3, "latex": None})
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "there.json").read_text() == "before"
+
+
+@pytest.mark.parametrize("option", ["json", "out", "latex"])
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, option):
+    file = tmp_path / "file"
+    file.write_text("")
+    for path in (file / "x", tmp_path / ("n" * 300), "a\0b", "/proc/none/x"):
+        with pytest.raises(InputError, match=f"--{option} .* cannot be written"):
+            try_outputs({option: path}, write=lambda name: f"--{name}")

@@ -24,7 +24,7 @@ from llm_exps.models.config import DecoderConfig, token_ids
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.hub import resolve
 from rino_base.files import atomic_path, read_object, write_json
-from rino_base.messages import InputError, report_warning
+from rino_base.messages import InputError, first_line, report_warning
 from rino_base.progress import track
 
 # Besides the weights, what makes a directory usable: copied from the source when a model is written back.
@@ -163,7 +163,7 @@ def load_tokenizer(source: str | Path) -> Any:
         )
     except Exception as error:  # transformers raises whatever the broken file happened to cause
         raise InputError(
-            f"the tokenizer of {directory} cannot be read: {str(error).splitlines()[0]}",
+            f"the tokenizer of {directory} cannot be read: {first_line(error)}",
             mend="copy tokenizer.json and tokenizer_config.json from the model's publisher again",
         ) from error
     rows = read_config(directory).vocabulary_size

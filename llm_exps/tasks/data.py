@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_exps.tasks.task import Table
-from rino_base.messages import InputError
+from rino_base.messages import InputError, first_line
 
 _SUFFIXES = (".jsonl", ".parquet")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -58,7 +58,7 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=[f"*{suffix}" for suffix in _SUFFIXES]))
     except (OSError, ValueError) as error:  # every error of the hub, of its names and of the network is one of these
         raise InputError(
-            f"the data set {name} could not be had from the Hugging Face hub: {str(error).splitlines()[0]}",
+            f"the data set {name} could not be had from the Hugging Face hub: {first_line(error)}",
             mend="check the name and the network, or give a local .jsonl or .parquet file",
         ) from error
 
@@ -84,7 +84,7 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
         raise InputError(
-            f"{path} is no readable Parquet file: {str(error).splitlines()[0]}", mend="download it again"
+            f"{path} is no readable Parquet file: {first_line(error)}", mend="download it again"
         ) from error
 
 
