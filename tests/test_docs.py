@@ -15,8 +15,10 @@ from itertools import groupby
 from pathlib import Path
 
 import pytest
+import yaml
 from cyclopts import CycloptsError
 
+import rino
 from rino import cli
 
 ROOT = Path(__file__).parent.parent
@@ -153,6 +155,20 @@ def test_a_field_of_a_result_is_described_once():
         cells = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
         names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
         assert [name for name in set(names) if names.count(name) > 1] == []
+
+
+def test_the_api_page_has_every_name_of_the_api():
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").splitlines()
+    assert [name for name in rino.__all__ if f"::: rino.{name}" not in page] == []
+
+
+def test_what_is_cited_is_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "cite.md").read_text(encoding="utf-8")
+    assert citation["version"] == rino.__version__
+    assert f"version = {{{rino.__version__}}}" in page
+    (paper,) = citation["references"]
+    assert " and ".join(f"{who['family-names']}, {who['given-names']}" for who in paper["authors"]) in page
 
 
 def test_a_wrong_command_is_noticed(tmp_path):
