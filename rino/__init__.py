@@ -5,6 +5,7 @@ The Python side of the front door; the command line is the other (`rino --help`)
     import rino
     print(rino.check(rino.problem("countdown")))          # the claim on a small problem, exactly
     rino.coefficient("grpo", 0.25, num_generations=8)     # c(p): what GRPO makes of ∇p
+    rino.samples_needed("grpo", 0.05)                     # whatever the model, a step needs at least so many
     rino.audit(my_loss)                                   # is this loss outcome-driven SFT?
     run = rino.train(method="f-isft-pm", steps=50)        # train the embedded small model
     rino.figures(run)                                     # and draw it
@@ -24,7 +25,7 @@ from rino.results import (
     ProofResult,
     RunResult,
 )
-from rino.theory import audit, check, coefficient, gradient, method, problem, prove
+from rino.theory import audit, check, coefficient, gradient, method, problem, prove, samples_needed
 from rino_base.messages import InputError
 
 __version__ = "0.1.0"
@@ -48,5 +49,6 @@ __all__ = [
     "method",
     "problem",
     "prove",
+    "samples_needed",
     "train",
 ]

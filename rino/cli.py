@@ -26,6 +26,7 @@ COMMANDS = {
     "reproduce": ("rino.reproduce:reproduce", "Prove, check, train under every method, draw, report: the main job."),
     "prove": ("proofs.command:prove", "Check the theorems and their witnesses symbolically."),
     "check": ("mdp_theory.check.command:check", "Hold the degeneracy claim against one small MDP, exactly."),
+    "samples": ("mdp_theory.check.samples:samples", "Say how many samples a step needs where success is rare."),
     "audit": ("mdp_theory.audit.command:audit", "Say whether a loss is outcome-driven SFT, and where it departs."),
     "pretrain": ("llm_exps.pretrain_command:pretrain", "Make the small model from scratch."),
     "train": ("llm_exps.command:train", "Train a model under one method."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
 
+    from mdp_theory.exact.optimisers import Optimiser
     from mdp_theory.methods.objectives import Objective
     from mdp_theory.problems.controls import Control
     from mdp_theory.problems.mdp import TokenMDP
@@ -99,6 +100,9 @@ def check(
     learning_rate: float = 1.0,
     seed: int = 0,
     critic: str = "exact",
+    optimiser: Optimiser | str | None = None,
+    steps: int = 100,
+    optimiser_learning_rate: float | None = None,
 ) -> CheckResult:
     """Hold the claim against one problem, exactly: what `rino check` does, as an object.
 
@@ -110,15 +114,19 @@ def check(
         learning_rate: step size of those steps, in logits per unit of gradient.
         seed: of the probe batch.
         critic: V(s) of methods with a critic: `exact`, `zero`, `noisy:ERROR:SEED` or `fitted:N:SEED` (docs/beyond.md).
+        optimiser: also train exactly under this one, and under plain gradient ascent: `sgd`, `momentum`, `adam`,
+            `adamw`, or an `mdp_theory.exact.optimisers.Optimiser` with dials of its own.
+        steps: of that training.
+        optimiser_learning_rate: default: 0.05 for Adam and AdamW, 2 for the others.
 
     Raises:
-        InputError: no such problem, policy or critic, or a number out of its range.
+        InputError: no such problem, policy, critic or optimiser, or a number out of its range.
     """
     claim("mdp_theory")
     from mdp_theory.check.report import report
 
-    numbers = {"num_generations": num_generations, "inner_steps": inner_steps, "seed": seed}
-    hold("check", numbers | {"learning_rate": learning_rate})
+    numbers = {"num_generations": num_generations, "inner_steps": inner_steps, "seed": seed, "steps": steps}
+    hold("check", numbers | {"learning_rate": learning_rate, "optimiser_learning_rate": optimiser_learning_rate})
     if not isinstance(policy, str):
         raise InputError(f"a {type(policy).__name__} is no policy to check at", mend="give 'uniform' or 'random:SEED'")
     found = report(
@@ -129,6 +137,9 @@ def check(
         learning_rate=learning_rate,
         seed=seed,
         critic=critic,
+        optimiser=_optimiser(optimiser),
+        steps=steps,
+        optimiser_learning_rate=optimiser_learning_rate,
     )
     return CheckResult(found)
 
@@ -246,6 +257,50 @@ def coefficient(
     return float(found[0]) if points.ndim == 0 else found.reshape(points.shape)
 
 
+def samples_needed(
+    method: str | MethodChoice,
+    p: float,
+    /,
+    *,
+    num_generations: int = 8,
+    progress: float = 0.5,
+    score_noise: float = 0.0,
+) -> int | None:
+    """How many samples one step needs at success probability p: whole groups of one prompt (theorem T17).
+
+    On-policy, binary rewards, no division by lengths. `rino samples` makes a table of it, and `rino check` has the
+    exact noise on a problem.
+
+    Args:
+        method: from `method()`, or a name of the catalogue. Its KL term and its division by lengths are left out.
+        p: success probability of the prompt, above 0 and below 1.
+        num_generations: responses to a prompt in one group, G; at least 2.
+        progress: the share that is wanted of the progress that the best step would make without noise. At 0.5 the
+            noise of the step equals its signal.
+        score_noise: how much scores vary among responses of one outcome, over how much their mean varies between right
+            and wrong. At 0 the answer is a bound from below for every model.
+
+    Returns:
+        The number of samples, a multiple of G; None where the method has no signal at p.
+
+    Raises:
+        InputError: a number out of its range, or a method with a critic.
+    """
+    claim("mdp_theory")
+    import math
+
+    import numpy as np
+
+    from mdp_theory.exact import noise
+
+    numbers = {"num_generations": num_generations, "progress": progress, "score_noise": score_noise}
+    hold("samples", numbers | {"p": p})
+    objective = _method(method).objective
+    scale = noise.noise_scale(objective, np.array([p]), num_generations=num_generations, score_noise=score_noise)[0]
+    groups = noise.groups_needed(float(scale), progress)
+    return max(1, math.ceil(groups)) * num_generations if math.isfinite(groups) else None
+
+
 def audit(loss: str | Callable[..., Any], /) -> AuditResult:
     """What a loss really does: its token weights, where it departs from outcome-driven SFT, which method it is.
 
@@ -287,6 +342,16 @@ def prove(theorem: str | None = None, /) -> ProofResult:
 
     theorems = [load(str(name)) for name in (MODULES if theorem is None else [theorem])]
     return ProofResult({"theorems": [as_json(report) for report in check_all(theorems)]})
+
+
+def _optimiser(given: Optimiser | str | None) -> Optimiser | None:
+    from mdp_theory.exact.optimisers import KINDS, Optimiser
+
+    if given is None or isinstance(given, Optimiser):
+        return given
+    if given not in KINDS:
+        raise InputError(f"there is no optimiser {given!r}", mend=f"one of {', '.join(KINDS)}")
+    return Optimiser(kind=given)
 
 
 def _problem(given: str | os.PathLike[str] | Problem) -> Problem:

@@ -70,6 +70,9 @@ def below(least: float, most: float) -> Range:
 # jax makes equal keys of seeds that agree in their last 32 bits.
 _SEED = whole(0, 2**32 - 1)
 
+# Strictly between 0 and 1.
+_SHARE = Range(0, 1, open_below=True, open_above=True)
+
 RANGES: Mapping[str, Range] = MappingProxyType(
     {
         "seed": _SEED,
@@ -125,7 +128,19 @@ RANGES: Mapping[str, Range] = MappingProxyType(
 OF_COMMAND: Mapping[str, Mapping[str, Range]] = MappingProxyType(
     {
         # Exact computation takes time and memory that grow with the square of the group and with every inner step.
-        "check": {"num_generations": whole(2, 1_024), "inner_steps": whole(0, 10_000)},
+        "check": {
+            "num_generations": whole(2, 1_024),
+            "inner_steps": whole(0, 10_000),
+            "steps": whole(1, 10**6),
+            "optimiser_learning_rate": above(0, 1e12),
+        },
+        "samples": {
+            "p": _SHARE,
+            "num_generations": whole(2, 1_000),
+            "progress": _SHARE,
+            "score_noise": real(0, 1e12),
+            "target": _SHARE,
+        },
         "gradient": {"num_generations": whole(2, 65_536)},
         "coefficient": {"num_generations": whole(2, 65_536)},
         "figures": {"width": real(1, 40)},
@@ -152,7 +167,7 @@ OF_COMMAND: Mapping[str, Mapping[str, Range]] = MappingProxyType(
 )
 """Command (or function of the Python API) -> ranges of its own."""
 
-AT_LEAST_ONE = frozenset({"seeds", "sweep_seeds", "methods", "formats", "stop_strings"})
+AT_LEAST_ONE = frozenset({"seeds", "sweep_seeds", "methods", "formats", "stop_strings", "num_generations"})
 """Options that are lists and may not be empty."""
 
 

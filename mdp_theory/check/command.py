@@ -5,7 +5,7 @@ What computes is imported when the command runs, so that `--help` is there at on
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rino_base.files import write_json
 from rino_base.messages import format_numbers, print_table
@@ -22,6 +22,11 @@ def check(
     learning_rate: float = 1.0,
     seed: int = 0,
     critic: str = "exact",
+    optimiser: Literal["sgd", "momentum", "adam", "adamw"] | None = None,
+    steps: int = 100,
+    optimiser_learning_rate: float | None = None,
+    weight_decay: float = 0.0,
+    max_grad_norm: float = 0.0,
     json: Path | None = None,
 ) -> int:
     """Check assumptions, gradient identities, c(p), Φ(p) and variances of every catalogued method on a small MDP.
@@ -36,6 +41,11 @@ def check(
         seed: Seed of the probe batch.
         critic: V(s) of methods with a critic: `exact`, `zero`, `noisy:ERROR:SEED` (normal errors, in units of the
             standard deviation of the return) or `fitted:N:SEED` (to N sampled responses to each prompt).
+        optimiser: Also train exactly under this optimiser and under plain gradient ascent, and compare the rules.
+        steps: Steps of that training.
+        optimiser_learning_rate: Its learning rate. Default: 0.05 for adam and adamw, 2 for sgd and momentum.
+        weight_decay: Of that optimiser: beside the gradient for adamw, inside it for the others.
+        max_grad_norm: Longer gradients are scaled down to it in that training; 0 leaves them.
         json: Write the full report here: one object, or a list of objects for several problems.
 
     Returns:
@@ -45,10 +55,14 @@ def check(
         InputError: no such problem, or a file that is wrong.
     """
     from mdp_theory.check.report import report
+    from mdp_theory.exact.optimisers import Optimiser
     from mdp_theory.problems import zoo
 
     names = [name for given in (problem, *others) for name in (zoo.ZOO if given == "all" else [given])]
     problems = [zoo.load(name) for name in names]
+    trained = None
+    if optimiser is not None:
+        trained = Optimiser(kind=optimiser, weight_decay=weight_decay, max_grad_norm=max_grad_norm or None)
     reports = []
     for loaded in problems:
         reports.append(
@@ -60,6 +74,9 @@ def check(
                 learning_rate=learning_rate,
                 seed=seed,
                 critic=critic,
+                optimiser=trained,
+                steps=steps,
+                optimiser_learning_rate=optimiser_learning_rate,
                 progress=partial(track, description=loaded.name),
             )
         )
@@ -87,6 +104,7 @@ def _show(found: dict[str, Any]) -> None:
         _show_methods(found)
     if found["learned_critic"] is not None:
         _show_critic(found["learned_critic"])
+        _show_beyond(found)
     loss, bandit = found["claims"].values()
     claims = [
         ("the loss is weighted SFT", loss["holds"], f"relative error {_shown(loss['relative_error'])}"),
@@ -149,6 +167,46 @@ def _show_critic(found: dict[str, Any]) -> None:
             )
         ],
     )
+
+
+def _show_beyond(found: dict[str, Any]) -> None:
+    """The noise of groups, ways to roll out, and what an optimiser makes of the rules."""
+    if found["noise"] is not None:
+        rows = [
+            (key, format_numbers(record["scale_without_length"]), format_numbers(record["outcome_share"]))
+            for key, record in found["noise"]["methods"].items()
+        ]
+        title = "Noise of a group's gradient without 1/L: groups on which noise and signal are equal, by prompt"
+        print_table(title, ["method", "groups", "share that the outcomes cause"], rows)
+        ways = [
+            (
+                row["name"],
+                format_numbers(row["tokens"]),
+                format_numbers(row["relative_noise"]),
+                format_numbers(row["tokens_for_unit_noise"]),
+            )
+            for row in found["noise"]["rollouts"]
+        ]
+        title = "Ways to roll out, all with mean ∇J: what they cost and what they need for a relative error of 1"
+        if ways:
+            print_table(title, ["rollouts", "tokens", "noise / signal", "tokens × noise / signal"], ways)
+    if found["optimiser"] is not None:
+        runs = found["optimiser"]["runs"]
+        keys = next(iter(runs.values()))["methods"]
+        print_table(
+            f"Success after {found['optimiser']['steps']} exact steps without 1/L, by optimiser",
+            ["optimiser", "learning rate", *keys, "largest gap between rules", "REINFORCE and its double"],
+            [
+                (
+                    name,
+                    run["learning_rate"],
+                    *(curves["success"][-1] for curves in run["methods"].values()),
+                    run["spread"],
+                    run["constant_factor"],
+                )
+                for name, run in runs.items()
+            ],
+        )
 
 
 def _shown(value: float | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from mdp_theory.check.beyond import noise_record, optimiser_record, rates_record
 from mdp_theory.check.claims import fitted, identities, method_report, shared_parameters, two_claims
 from mdp_theory.check.critics import critic_map, learned_critic
 from mdp_theory.check.curves import coefficient_curves, drawing, staleness_curves, training_curves
@@ -12,6 +13,7 @@ from mdp_theory.check.problem import assumptions, bandit_reduction
 from mdp_theory.check.sampled import Estimator, draw_probe, drift_curve, inner_step_curve, penalty_curve
 from mdp_theory.exact import population
 from mdp_theory.exact.critics import critic_curve
+from mdp_theory.exact.optimisers import Optimiser
 from mdp_theory.exact.policy import parse
 from mdp_theory.exact.values import critic_values
 from mdp_theory.exact.variance import variances
@@ -45,9 +47,12 @@ def report(
     learning_rate: float = 1.0,
     seed: int = 0,
     critic: str = "exact",
+    optimiser: Optimiser | None = None,
+    steps: int = 100,
+    optimiser_learning_rate: float | None = None,
     progress: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> dict[str, Any]:
-    """Hold the degeneracy claim against one problem.
+    """Hold the degeneracy claim against one problem; with an optimiser, train on it as well.
 
     For a control the methods see its unrolled tree, with the undiscounted sum of rewards as the outcome; one with
     stochastic transitions has none, and is taken on the graph of its states, like any problem whose states recombine.
@@ -95,6 +100,9 @@ def report(
         "learned_critic": lambda: learned_critic(mdp, logits, critic=critic),
         "critic_map": critic_map,
         "curves": lambda: coefficient_curves(size),
+        "noise": lambda: noise_record(mdp, logits, num_generations=size),
+        "rates": lambda: rates_record(size),
+        "optimiser": lambda: _trained(optimiser, mdp, logits, size, steps, optimiser_learning_rate),
         "tree": lambda: drawing(mdp, logits),
     }
     found: dict[str, Any] = {"methods": {}}
@@ -139,6 +147,15 @@ def _shared(mdp: TokenMDP, *, num_generations: int, seed: int) -> dict[str, Any]
     if mdp.moves is not None or mdp.noise:
         return None
     return shared_parameters(mdp, METHODS, num_generations=num_generations, seed=seed)
+
+
+def _trained(
+    optimiser: Optimiser | None, mdp: TokenMDP, logits: EdgeLevels, size: int, steps: int, rate: float | None
+) -> dict[str, Any] | None:
+    """What an optimiser makes of the rules; None where none was asked for."""
+    if optimiser is None:
+        return None
+    return optimiser_record(mdp, logits, optimiser, num_generations=size, steps=steps, learning_rate=rate)
 
 
 def _critic(problem: TokenMDP | Control, logits: EdgeLevels) -> dict[str, Any] | None:

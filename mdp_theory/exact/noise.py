@@ -11,6 +11,7 @@ it would be without noise.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,9 +54,9 @@ def moments(objective: Objective, p: Points, *, num_generations: int) -> Moments
     Raises:
         InputError: a method with a critic, or a group of fewer than two.
     """
-    wrong, right = _binary_weights(objective, num_generations)
+    wrong, right = binary_weights(objective, num_generations)
     size = num_generations
-    others, rest, all_ = (_binomial(n, p) for n in (size - 1, size - 2, size))
+    others, rest, all_ = (binomial(n, p) for n in (size - 1, size - 2, size))
     two_right, mixed, two_wrong = right[2:] ** 2, right[1:-1] * wrong[1:-1], wrong[:-2] ** 2
     lively = np.arange(size + 1) * right**2 + (size - np.arange(size + 1)) * wrong**2 > 0
     return Moments(
@@ -109,7 +110,7 @@ class Noise:
     Attributes:
         signal: ‖E ĝ‖².
         trace: tr Cov ĝ.
-        outcome: the part of the trace that the outcomes (and, with 1/L, the lengths) cause: tr Cov E[ĝ | outcomes].
+        outcome: the part of the trace that the outcomes cause: tr Cov E[ĝ | outcomes].
         variance: Var ĝ in every logit.
     """
 
@@ -124,24 +125,27 @@ class Noise:
         return np.where(self.signal > 0, self.trace / np.where(self.signal > 0, self.signal, 1.0), np.inf)
 
 
-def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> Noise:
-    """Mean and variance of one group's gradient, given the prompt; any reward levels, with 1/L or without.
+class Scores(NamedTuple):
+    """Moments of one response's score by its reward level: what a problem contributes to the noise of every rule.
 
-    On-policy; a KL term is left out. Time and memory are linear in the number of prefixes.
-
-    Raises:
-        InputError: the weights depend on more than outcomes and lengths, the denominator counts tokens, or there are
-            too many compositions of a group.
+    Attributes:
+        chance: the probability of each level.
+        first, second: for each level E[f(L) s; level] and E[f(L)² s²; level] in every logit, with the factor f of the
+            length.
     """
+
+    chance: Float[np.ndarray, "prompts levels"]
+    first: tuple[EdgeLevels, ...]
+    second: tuple[EdgeLevels, ...]
+
+
+def score_moments(mdp: TokenMDP, logits: EdgeLevels, per_token: Float[np.ndarray, " lengths"]) -> Scores:
+    """The moments, for a factor `per_token` by length 1, 2, …; linear in the number of prefixes."""
     mdp.refuse_noise("the noise of a group")
-    law = _law(objective, mdp, num_generations)
-    per_token = length_factor(objective, np.arange(1.0, mdp.horizon + 1))
-    logits = speak(mdp, logits)
-    probability = tree.policy(logits)
+    probability = tree.policy(speak(mdp, logits))
     factor = [per_token[length - 1] for length in own_lengths(mdp)]
-    levels = range(len(mdp.reward_levels))
     first, second, mass = [], [], []
-    for level in levels:
+    for level in range(len(mdp.reward_levels)):
         hit = tuple((outcome == level).astype(np.float64) for outcome in mdp.outcome)
         weight = tree.on_endings(tuple(h * f for h, f in zip(hit, factor, strict=True)))
         square = tree.on_endings(tuple(h * f**2 for h, f in zip(hit, factor, strict=True)))
@@ -150,9 +154,27 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
         told = tree.expectation(probability, square, moves=mdp.moves)[0]
         second.append(learned(mdp, second_moment(probability, told, moves=mdp.moves)))
         mass.append(mdp.at_start(tree.expectation(probability, tree.on_endings(hit), moves=mdp.moves)[1]))
-    chance = np.stack(mass, axis=1)
+    return Scores(np.stack(mass, axis=1), tuple(first), tuple(second))
+
+
+def group_noise(
+    objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, scores: Scores | None = None
+) -> Noise:
+    """Mean and variance of one group's gradient, given the prompt; any reward levels, with 1/L or without.
+
+    On-policy; a KL term is left out. Time and memory are linear in the number of prefixes. `scores` are those of
+    `score_moments` with the rule's factor of the length, where they are known.
+
+    Raises:
+        InputError: the weights depend on more than outcomes and lengths, the denominator counts tokens, or there are
+            too many compositions of a group.
+    """
+    law = _law(objective, mdp, num_generations)
+    if scores is None:
+        scores = score_moments(mdp, logits, length_factor(objective, np.arange(1.0, mdp.horizon + 1)))
+    chance, first, second = scores
     one, one_square, two = _tables(law, chance, num_generations)
-    size = num_generations
+    size, levels = num_generations, range(chance.shape[1])
     mean = _combine(one, first)
     crossed = [np.zeros_like(level) for level in mean]
     for j in levels:
@@ -161,7 +183,6 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
                 total += two[:, j, k][:, None, None] * a * b
     own = _combine(one_square, second)
     variance = tuple(s / size + (size - 1) / size * pair - m**2 for s, pair, m in zip(own, crossed, mean, strict=True))
-    signal = tree.inner(mean, mean)
     trace = sum(level.sum(axis=(1, 2)) for level in variance)
     within = 0.0
     for k in levels:
@@ -169,7 +190,7 @@ def group_noise(objective: Objective, mdp: TokenMDP, logits: EdgeLevels, *, num_
         share = np.where(chance[:, k] > 0, 1 / np.where(chance[:, k] > 0, chance[:, k], 1.0), 0.0)
         spread = sum(level.sum(axis=(1, 2)) for level in second[k]) - share * tree.inner(first[k], first[k])
         within = within + one_square[:, k] * spread / size
-    return Noise(signal, trace, trace - within, variance)
+    return Noise(tree.inner(mean, mean), trace, trace - within, variance)
 
 
 def batch_noise(noise: Noise, mdp: TokenMDP, *, prompts: int) -> dict[str, float]:
@@ -203,7 +224,7 @@ def _refuse(objective: Objective, num_generations: int) -> None:
         raise InputError(f"num_generations is {num_generations}", mend="a group needs two responses to be compared")
 
 
-def _binary_weights(objective: Objective, size: int) -> tuple[Points, Points]:
+def binary_weights(objective: Objective, size: int) -> tuple[Points, Points]:
     """What a wrong and a right response of a group with 0 … G right ones is weighed with: A, and 0 where dropped."""
     _refuse(objective, size)
     law = composition_law(objective, np.array([0.0, 1.0]), num_generations=size)
@@ -212,13 +233,15 @@ def _binary_weights(objective: Objective, size: int) -> tuple[Points, Points]:
     return weight[order, 0], weight[order, 1]
 
 
-def _binomial(n: int, p: Points) -> Float[np.ndarray, "points counts"]:
+def binomial(n: int, p: Points) -> Float[np.ndarray, "points counts"]:
     """The probabilities of 0 … n right ones."""
     k = np.arange(n + 1)
-    ways = np.array([math.comb(n, int(j)) for j in k], dtype=np.float64)
-    if n > 1000:
-        raise InputError(f"groups of {n}", mend="groups of at most 1,000 are exact in float64")
-    return ways * p[:, None] ** k * (1 - p[:, None]) ** (n - k)
+    if n <= 1_000:
+        return np.array([float(math.comb(n, int(j))) for j in k]) * p[:, None] ** k * (1 - p[:, None]) ** (n - k)
+    ways = math.lgamma(n + 1) - np.array([math.lgamma(j + 1) + math.lgamma(n - j + 1) for j in k])
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(np.log(np.stack([p, 1 - p])), -1e300)
+    return np.exp(ways + logs[0][:, None] * k + logs[1][:, None] * (n - k))
 
 
 def _tables(
@@ -251,7 +274,7 @@ def _tables(
     return one, square, two
 
 
-def _combine(table: Float[np.ndarray, "prompts levels"], parts: list[EdgeLevels]) -> EdgeLevels:
+def _combine(table: Float[np.ndarray, "prompts levels"], parts: Sequence[EdgeLevels]) -> EdgeLevels:
     """Σ_k table[:, k] parts[k]."""
     columns = zip(*parts, strict=True)
     return tuple(sum(table[:, k][:, None, None] * part for k, part in enumerate(column)) for column in columns)

@@ -6,7 +6,7 @@ much c changed within its memory, and the bounds here say by how much at most.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import optax
@@ -17,6 +17,7 @@ from rino_base.messages import InputError
 _NOUGHT = 1e-100  # In the place of ε = 0, so that 0/0 is 0: some logits never have a gradient.
 
 Kind = Literal["sgd", "momentum", "adam", "adamw"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True)

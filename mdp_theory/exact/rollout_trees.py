@@ -77,7 +77,8 @@ def branching(mdp: TokenMDP, logits: EdgeLevels, branches: Mapping[int, int]) ->
     token.
 
     Raises:
-        InputError: no branching at depth 0, a depth beyond the horizon, or fewer than two branches.
+        InputError: no branching at depth 0, a depth beyond the horizon, fewer than two branches, or a problem on a
+            graph of states.
     """
     for depth, number in branches.items():
         if not 0 <= depth < mdp.horizon or number < 2:
@@ -87,6 +88,7 @@ def branching(mdp: TokenMDP, logits: EdgeLevels, branches: Mapping[int, int]) ->
             )
     if 0 not in branches:
         raise InputError("a tree without branches at its root", mend="branch at depth 0, as a flat group does")
+    _refuse_graphs(mdp)
     probability = tree.policy(speak(mdp, logits))
     mine = learned(mdp, tuple(np.ones_like(level) for level in probability))
     below: _Below | None = None
@@ -158,12 +160,13 @@ def vine(mdp: TokenMDP, logits: EdgeLevels, *, rollouts: int) -> RolloutNoise:
     """VinePPO: one response, and `rollouts` more from each of its states, its first among them, to estimate V there.
 
     A token is credited with V̂(next) − V̂(here), a last one with r − V̂(here). The cost is of the response and all
-    further rollouts.
+    further rollouts. Raises `InputError` for fewer than one rollout, and for a problem on a graph of states.
     """
     mdp.refuse_graph("a tree of rollouts")
     mdp.refuse_noise("a tree of rollouts")
     if rollouts < 1:
         raise InputError(f"{rollouts} rollouts from a state", mend="take at least 1")
+    _refuse_graphs(mdp)
     probability = tree.policy(speak(mdp, logits))
     action, state = tree.expectation(probability, mdp.rewards)
     square = tree.expectation(probability, tuple(reward**2 for reward in mdp.rewards))[1]
@@ -188,6 +191,15 @@ def vine(mdp: TokenMDP, logits: EdgeLevels, *, rollouts: int) -> RolloutNoise:
 def flat(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> RolloutNoise:
     """A flat group with leave-one-out baselines."""
     return branching(mdp, logits, {0: num_generations})
+
+
+def _refuse_graphs(mdp: TokenMDP) -> None:
+    mdp.refuse_noise("the noise of rollouts")
+    if mdp.moves is not None:
+        raise InputError(
+            f"{mdp.name}: its states recombine, and rollouts from one state share more than their beginning",
+            mend="unroll it (controls.unroll), or look at exact.variance, which takes graphs",
+        )
 
 
 def _joined(child: State, end: Edges) -> Edges:
