@@ -1,6 +1,9 @@
-"""`rino samples`: how many samples a training step needs where a prompt is rarely solved, and how long it then takes."""
+"""`rino samples`: how many samples a training step needs where success is rare, and how long learning takes."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from mdp_theory.check.beyond import RULES, samples_record
 from mdp_theory.methods.catalogue import get
@@ -11,7 +14,7 @@ from rino_base.messages import print_table
 def samples(
     *methods: str,
     p: float = 0.05,
-    num_generations: tuple[int, ...] = (4, 8, 16, 64),
+    num_generations: Annotated[tuple[int, ...], Parameter(consume_multiple=True, negative=())] = (4, 8, 16, 64),
     progress: float = 0.5,
     score_noise: float = 0.0,
     target: float = 0.9,
