@@ -5,8 +5,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mdp_theory.check.beyond import RULES, samples_record
-from mdp_theory.methods.catalogue import get
 from rino_base.files import write_json
 from rino_base.messages import print_table
 
@@ -37,6 +35,9 @@ def samples(
         target: success probability up to which the time of the gradient flow is given.
         json: write the rows here.
     """
+    from mdp_theory.check.beyond import RULES, samples_record
+    from mdp_theory.methods.catalogue import get
+
     keys = [get(name).key for name in methods or RULES]
     rows = samples_record(keys, p, num_generations, progress=progress, score_noise=score_noise, target=target)
     print_table(
