@@ -47,3 +47,10 @@ Lemma sum_two_coins (f : seq bool -> F) :
 Proof. by rewrite (sum_responses (true : [finType of bool]) 2 f) !sum_coins big_seq1. Qed.
 
 End Coins.
+
+Lemma sum_one_token (F : rcfType) (V : finType) (eos : V) (f : seq V -> F) :
+  \sum_(y : response eos 1) f y = \sum_a f [:: a].
+Proof.
+rewrite (sum_responses eos 1 f) sum_responses_cons; apply: eq_bigr => a _.
+by case: ifP => // _; rewrite big_seq1.
+Qed.

@@ -1,6 +1,6 @@
 (** T13: methods that are the same on their own samples. *)
 From mathcomp Require Import all_ssreflect all_algebra.
-From Rino Require Import algebra definitions responses instances t04_binary_advantages t05_one_direction.
+From Rino Require Import algebra definitions responses instances t10_partial_credit t04_binary_advantages t05_one_direction.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -135,10 +135,7 @@ have -> : right (outcomes r g) = 1%N.
 by rewrite invr1 mul1r mulVf ?pnatr_eq0 // pnatr_eq1.
 Qed.
 
-(** The two rules for rewards of any size: F-ISFT compares with the group mean, Reinforce-Rej counts a reward of 1 as
-    right and all else as wrong. *)
-Definition f_isft_of (alpha : F) G (x : 'I_G -> F) i : F :=
-  if group_mean x < x i then 1 - alpha else if x i < group_mean x then - alpha else 0.
+(** Reinforce-Rej for rewards of any size: a reward of 1 is right, and all else is wrong. *)
 Definition reinforce_rej_signed_of G (x : 'I_G -> F) : 'I_G -> F := reinforce_rej_signed F [ffun i => x i == 1].
 
 (** T13 without "rewards are 0 or 1": with partial credit c, Reinforce-Rej leaves out the group (c, 0), in which nothing
