@@ -8,6 +8,7 @@ from jaxtyping import Float
 from mdp_theory.check.claims import fitted
 from mdp_theory.exact import population
 from mdp_theory.exact.dynamics import Metrics, Run, exact_run
+from mdp_theory.exact.rules import outcome_table, rule_of
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
@@ -15,6 +16,8 @@ from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
 GROUP_SIZES = (2, 4, 8, 16, 64)
+LEVEL_GROUPS = (2, 4, 8, 16, 64)
+LEVEL_NOISE = (0.0, 0.2)
 REFRESH_EVERY = (1, 4, 16, None)
 TRAINED_METHODS = ("grpo", "dr-grpo", "rloo", "maxrl", "f-isft-pos", "f-isft-neg", "f-isft-pm", "f-isft-pm-adv")
 TRAINABLE_PREFIXES = 2_000
@@ -37,6 +40,34 @@ def coefficient_curves(num_generations: int, points: int = 99) -> dict[str, Any]
         "num_generations": num_generations,
         "methods": methods,
         "grpo": sizes | {"infinity": limit},
+    }
+
+
+def level_curves() -> dict[str, Any]:
+    """What GRPO makes of eleven reward levels: the expected advantage of each, by group size, with noise and without.
+
+    The levels are tenths, the likelier the lower; `infinity` is the standardised reward, which large groups tend to.
+    """
+    levels = np.arange(11) / 10
+    chance = 0.7 ** np.arange(11)
+    chance = chance / chance.sum()
+    objective = population.without_length(METHODS["grpo"].objective)
+
+    def advantage(size: int, noise: float) -> list[float]:
+        rule = rule_of(objective, levels, 1, num_generations=size, apart=False, noise=noise)
+        return outcome_table(rule, chance[None, :, None], num_generations=size).weight[0, :, 0].tolist()
+
+    mean = chance @ levels
+    spread = chance @ (levels - mean) ** 2
+    limits = {str(noise): ((levels - mean) / np.sqrt(spread + noise**2)).tolist() for noise in LEVEL_NOISE}
+    return {
+        "levels": levels.tolist(),
+        "probability": chance.tolist(),
+        "noise": list(LEVEL_NOISE),
+        "advantage": {
+            str(noise): {str(size): advantage(size, noise) for size in LEVEL_GROUPS} | {"infinity": limits[str(noise)]}
+            for noise in LEVEL_NOISE
+        },
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mdp_theory.problems import graph, tree
+from mdp_theory.problems.checks import count_in_words
 from mdp_theory.problems.controls import Control, closed_loop_values, few_plans, open_loop_values, unroll
 from mdp_theory.problems.environment import best_plan, best_policy, learned, own_lengths, own_positions, speak
 from mdp_theory.problems.mdp import TokenMDP, flatten
@@ -34,10 +35,11 @@ def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:
         on_the_way = np.abs(problem.reward[:-1, :, :-1]) * reached[:-1, :, None]
         inside = float(on_the_way.max(initial=0.0))
         discount, chance = problem.discount, float(problem.transition.max(axis=2).min())
+    told = count_in_words(histories) if histories > 10**9 else histories
     return {
         "A1_states_are_histories": {
             "holds": states >= histories,
-            "evidence": f"{_count(histories)} histories of tokens lead to {states} (time, state) pairs",
+            "evidence": f"{told} histories of tokens lead to {states} (time, state) pairs",
         },
         "A2_terminal_reward": {"holds": inside == 0, "evidence": f"largest reward before the end: {inside:g}"},
         "undiscounted": {"holds": discount == 1, "evidence": f"discount {discount:g}"},
@@ -146,10 +148,6 @@ def _return_to_go_gap(step_reward: EdgeLevels, total: EdgeLevels, discount: floa
         gap = max([gap, *(float(np.abs(now - whole).max()) for now, whole in here)])
         to_go = here
     return gap / max(largest, 1.0)
-
-
-def _count(number: int) -> str:
-    return str(number) if number < 10**9 else f"about {float(number):.3g}"
 
 
 def _relative(left: EdgeLevels, right: EdgeLevels) -> Float[np.ndarray, " prompts"]:

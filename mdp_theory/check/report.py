@@ -8,7 +8,7 @@ from typing import Any
 from mdp_theory.check.beyond import noise_record, optimiser_record, rates_record
 from mdp_theory.check.claims import fitted, identities, method_report, shared_parameters, two_claims
 from mdp_theory.check.critics import critic_map, learned_critic
-from mdp_theory.check.curves import coefficient_curves, drawing, staleness_curves, training_curves
+from mdp_theory.check.curves import coefficient_curves, drawing, level_curves, staleness_curves, training_curves
 from mdp_theory.check.problem import assumptions, bandit_reduction
 from mdp_theory.check.sampled import Estimator, draw_probe, drift_curve, inner_step_curve, penalty_curve
 from mdp_theory.exact import population
@@ -99,6 +99,7 @@ def report(
         "critic": lambda: _critic(problem, logits),
         "learned_critic": lambda: learned_critic(mdp, logits, critic=critic),
         "critic_map": critic_map,
+        "level_curves": level_curves,
         "curves": lambda: coefficient_curves(size),
         "noise": lambda: noise_record(mdp, logits, num_generations=size),
         "rates": lambda: rates_record(size),
@@ -117,7 +118,7 @@ def report(
     checks = identities(facts, bandit, found["methods"], shared, binary=binary)
     return {
         **head,
-        "responses": mdp.num_responses,
+        "responses": mdp.num_responses if mdp.num_responses < 10**300 else None,
         "prefixes": mdp.num_prefixes,
         "reward_levels": mdp.reward_levels.tolist(),
         "prompts": _prompts(mdp, population.success_probability(mdp, logits).tolist()),

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mdp_theory.methods.objectives import Advantage, Objective
+from mdp_theory.problems.checks import count_in_words
 from rino_base.messages import InputError
 
 MAX_COMPOSITIONS = 1_000_000
@@ -24,9 +25,9 @@ def compositions(total: int, parts: int) -> Int[np.ndarray, "compositions parts"
     """All ways to write `total` as an ordered sum of `parts` counts."""
     number = count_compositions(total, parts)
     if number > MAX_COMPOSITIONS:
-        shown = f"{number:,}" if number < 10**15 else f"about 10^{math.log10(number):.0f}"
         raise InputError(
-            f"{parts} reward levels and groups of {total} make {shown} compositions, the limit is {MAX_COMPOSITIONS:,}",
+            f"{parts} reward levels and groups of {total} make {count_in_words(number)} compositions, the limit is "
+            f"{MAX_COMPOSITIONS:,}",
             mend="lower the group size, or round the rewards to fewer levels",
         )
     rows = np.zeros((1, 0), dtype=np.int64)

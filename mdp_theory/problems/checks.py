@@ -1,5 +1,6 @@
 """What every problem must satisfy: its vocabulary, its prompts, and the types of the fields of a problem file."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,11 @@ def check_prompts(prompts: Sequence[str], probability: Float[np.ndarray, " promp
         raise InputError(
             f"the prompt probabilities sum to {probability.sum():.12g}, not to 1", mend="make them sum to 1"
         )
+
+
+def count_in_words(number: int) -> str:
+    """A count, by its power of ten where it is too long to read (or, from 4,300 digits on, to be written at all)."""
+    return f"{number:,}" if number < 10**15 else f"about 10^{math.log10(number):.0f}"
 
 
 def check_fields(data: Mapping[str, Any], types: Mapping[str, Any], *, required: Any, where: str) -> None:

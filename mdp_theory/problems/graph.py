@@ -21,6 +21,8 @@ from rino_base.messages import InputError
 MAX_NODES = 20_000_000
 """(prompt, time, state, token) entries of one array over a graph: 160 MB of float64."""
 
+MAX_HORIZON = 10_000
+
 _DIGITS = 12  # Of what was earned so far.
 
 Step = Callable[[Hashable, str], Hashable | Mapping[Hashable, float]]
@@ -271,9 +273,9 @@ def _table(entry: Any, place: str, types: Mapping[str, Any], *, required: Sequen
 
 
 def _check_horizon(name: str, horizon: object) -> None:
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= 100_000:
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or not 1 <= horizon <= MAX_HORIZON:
         raise InputError(
-            f"{name}: the horizon is {horizon!r}, the rule is a whole number from 1 to 100,000",
+            f"{name}: the horizon is {horizon!r}, the rule is a whole number from 1 to {MAX_HORIZON:,}",
             mend="the horizon is the largest number of tokens in a response, the end token included",
         )
 

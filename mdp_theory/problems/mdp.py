@@ -21,7 +21,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdp_theory.problems.checks import check_fields, check_prompts, check_type, check_vocabulary, read_toml
+from mdp_theory.problems.checks import (
+    check_fields,
+    check_prompts,
+    check_type,
+    check_vocabulary,
+    count_in_words,
+    read_toml,
+)
 from mdp_theory.problems.environment import Environment, Says, environment_of, parse_environment
 from mdp_theory.problems.moves import Moves
 from rino_base.messages import InputError
@@ -91,7 +98,7 @@ class TokenMDP:
     def __repr__(self) -> str:
         shape = f"{len(self.prompts)} prompts, {len(self.vocabulary)} tokens, horizon {self.horizon}"
         states = "" if self.moves is None else f"{len(self.moves.to)} states, "
-        return f"<TokenMDP {self.name!r}: {shape}, {states}{self.num_responses} responses>"
+        return f"<TokenMDP {self.name!r}: {shape}, {states}{count_in_words(self.num_responses)} responses>"
 
     @property
     def eos(self) -> str:
@@ -359,10 +366,9 @@ def empty_levels(num_prompts: int, num_tokens: int, horizon: int, *, max_respons
         )
     count = num_prompts * count_responses(num_tokens, horizon)
     if count > max_responses:
-        shown = f"{count:,}" if count < 10**15 else f"about 10^{math.log10(count):.0f}"
         raise InputError(
-            f"{name}: {num_prompts} prompts x {num_tokens} tokens x horizon {horizon} make {shown} responses, "
-            f"the limit is {max_responses:,}",
+            f"{name}: {num_prompts} prompts x {num_tokens} tokens x horizon {horizon} make {count_in_words(count)} "
+            f"responses, the limit is {max_responses:,}",
             mend="lower the horizon, the vocabulary or the number of prompts",
         )
     return tuple(np.zeros((num_prompts, (num_tokens - 1) ** depth, num_tokens)) for depth in range(horizon))
