@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from matplotlib.figure import Figure
 
-from figures import dynamics, tables, theory, training, verdicts
+from figures import critics, dynamics, levels, tables, theory, training, verdicts
 from figures.captions import ablated_on, checked_on, swept_on, trained_on
 from figures.credit import credit_variances, draw_credit_variances
 from figures.heatmap import draw_weights, token_numbers, weight_pairs
@@ -65,6 +65,11 @@ class TableEntry:
 
 def _steps(measurements: training.Measurements) -> Callable[[Results], Mapping[str, Any]]:
     return partial(training.against_step, measurements=measurements)
+
+
+def _by_itself(results: Results, suffix: str) -> str:
+    """Of figures that depend on no problem."""
+    return "Exact computation on a family of problems of its own."
 
 
 _BANDS = (
@@ -142,6 +147,50 @@ PLOTS = (
         prepare=dynamics.critics,
         draw=dynamics.draw_critics,
         judge=verdicts.critics,
+    ),
+    Plot(
+        id="learned-critic",
+        section=THEORY,
+        context=checked_on,
+        title="What the error of a critic costs",
+        caption="Squared error (bias and variance) of the gradient of G responses, tokens credited by generalised "
+        "advantages of a critic whose values are wrong by independent normal errors. λ = 1 has no bias, a smaller λ "
+        "less variance. The horizontal line is a group with leave-one-out baselines at the same G.",
+        prepare=critics.learned_critics,
+        draw=critics.draw_shaded,
+        judge=critics.judge_critics,
+    ),
+    Plot(
+        id="fitted-critic",
+        section=THEORY,
+        context=checked_on,
+        title="How many responses a critic has to learn from",
+        caption="The same squared error with a critic that is the mean of the rewards-to-go of sampled responses to "
+        "each prompt, by their number; mean over eight samples of them. On a graph all histories of a state teach one "
+        "value; on a tree each has its own.",
+        prepare=critics.fitted_critics,
+        draw=critics.draw_shaded,
+    ),
+    Plot(
+        id="critic-map",
+        section=THEORY,
+        context=_by_itself,
+        title="Where a critic beats groups",
+        caption="Below a line, G responses credited by a critic with this error have a smaller squared error than a "
+        "leave-one-out group of G. The running sum modulo 5 at several horizons, ended with probability 2/H a token.",
+        prepare=critics.critic_map,
+        draw=critics.draw_shaded,
+    ),
+    Plot(
+        id="reward-levels",
+        section=THEORY,
+        context=_by_itself,
+        title="What GRPO makes of many reward levels",
+        caption="Expected advantage of a response by its reward, for eleven levels, each 0.7 times as likely as the "
+        "one below. In small groups the rare high rewards saturate; the limit of large ones is the standardised "
+        "reward. Right: rewards with normal noise, as of a reward model.",
+        prepare=levels.reward_levels,
+        draw=critics.draw_shaded,
     ),
     Plot(
         id="staleness",

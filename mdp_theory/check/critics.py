@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mdp_theory.exact.process import BreakEven, break_even, estimate
-from mdp_theory.exact.values import critic_values
+from mdp_theory.exact.values import critic_values, fitted_values
 from mdp_theory.problems import graph
 from mdp_theory.problems.controls import running_sum
 from mdp_theory.problems.mdp import TokenMDP
@@ -15,6 +15,9 @@ DECAYS = (0.0, 0.5, 0.9, 0.95, 1.0)
 ERRORS = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
 GROUP_SIZES = (2, 4, 8, 16, 64)
 FITTED_TO = (4, 16, 64, 256, 1024)
+FITS = 8
+"""Critics of each number of responses, over which their errors are averaged."""
+
 HORIZONS = (4, 8, 16, 32, 64)
 MAX_ENTRIES = 2_000_000
 """Logits of problems that this section is computed for: several critics at once are kept in memory."""
@@ -35,10 +38,11 @@ def learned_critic(mdp: TokenMDP, logits: EdgeLevels, *, critic: str) -> dict[st
 
     def relative(value: Any, decay: float) -> dict[str, float]:
         found = estimate(mdp, logits, value, decay=decay)
-        return {"bias": float(chance @ found.bias) / signal, "variance": float(chance @ found.variance) / signal}
+        bias, variance = (part.reshape(-1, len(chance)).mean(axis=0) for part in (found.bias, found.variance))
+        return {"bias": float(chance @ bias) / signal, "variance": float(chance @ variance) / signal}
 
     entries = break_even(mdp, logits, decays=DECAYS, group_sizes=GROUP_SIZES)
-    fitted = [critic_values(mdp, logits, f"fitted:{count}:0") for count in FITTED_TO]
+    fitted = [_side_by_side(mdp, logits, count) for count in FITTED_TO]
     return {
         "critic": critic,
         "gae_lambda": list(DECAYS),
@@ -75,6 +79,12 @@ def critic_map() -> dict[str, Any]:
         "num_generations": list(GROUP_SIZES),
         "break_even": rows,
     }
+
+
+def _side_by_side(mdp: TokenMDP, logits: EdgeLevels, responses: int) -> tuple[np.ndarray, ...]:
+    """Several critics, each fitted to responses of its own, as rows."""
+    found = [fitted_values(mdp, logits, responses=responses, seed=seed) for seed in range(FITS)]
+    return tuple(np.concatenate(levels) for levels in zip(*found, strict=True))
 
 
 def _errors(entry: BreakEven) -> list[float | None]:
