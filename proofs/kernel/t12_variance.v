@@ -6,8 +6,7 @@ Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
-(** Open: how the ratio of the variances grows with the length in the two examples; when plain R beats A; that the
-    order can reverse with shared parameters. *)
+(** Open: how the ratio of the variances grows with the length in the two examples; when plain R beats A. *)
 
 Section Variance.
 Variables (F : rcfType) (V : finType) (eos : V) (H : nat).
@@ -170,3 +169,81 @@ by congr (_ * _ ^+ 2); rewrite /= /logit_prob eqxx mulrC mulKf.
 Qed.
 
 End Variance.
+
+(** One parameter for both tokens: [false] has the probability p after every prefix, and both tokens' logits move. *)
+Section Shared.
+Variables (F : rcfType) (p : F).
+Hypotheses (p_gt0 : 0 < p) (p_lt1 : p < 1).
+Add Field F_field' : (plain_field F).
+Local Notation B := [finType of bool].
+
+Definition bent_prob (s : seq bool) (a : bool) : F := if a then 1 - p else p.
+Definition dbent_prob (s : seq bool) (a : bool) : F := if a then - ((1 - p) * p) else p * (1 - p).
+Lemma bent_gt0 s a : 0 < bent_prob s a.
+Proof. by case: a; rewrite /bent_prob // subr_gt0. Qed.
+Lemma bent_sum s : \sum_a bent_prob s a = 1.
+Proof. by rewrite big_bool /= subrK. Qed.
+Lemma dbent_sum s : \sum_a dbent_prob s a = 0.
+Proof. by rewrite big_bool /= mulrC addNr. Qed.
+Definition bent : policy F B := @Policy F B bent_prob (fun s a => ltW (bent_gt0 s a)) bent_sum.
+Lemma dbent_eq0 s a : bent s a = 0 -> dbent_prob s a = 0.
+Proof. by move/eqP; rewrite gt_eqF ?bent_gt0. Qed.
+Definition dbent : variation bent := @Variation F B bent dbent_prob dbent_sum dbent_eq0.
+
+(** Only "false, false" is right; [true] ends a response. *)
+Definition both (y : seq bool) : F := (y == [:: false; false])%:R.
+Local Notation value s := (state_value (true : B) 2 bent both s).
+
+Lemma prob_bent_neq0 s : prob true bent s != 0.
+Proof. by rewrite gt_eqF // prodr_gt0 // => t _; apply: bent_gt0. Qed.
+
+Lemma leaf y : complete true 2 y -> starts (true : B) 2 y -> value y = both y.
+Proof. by move=> y2 y_starts; rewrite (@state_value_complete _ B) // reach_prob // prob_bent_neq0. Qed.
+
+Lemma inner s : acts (true : B) 2 s -> value s = (1 - p) * value (rcons s true) + p * value (rcons s false).
+Proof.
+move=> s_acts; have [s_starts _] := acts_starts s_acts.
+have nz : reach (true : B) 2 bent s != 0 by rewrite reach_prob // prob_bent_neq0.
+by apply: (mulfI nz); rewrite (bellman _ _ s_acts) big_bool.
+Qed.
+
+Lemma value_of_false : value [:: false] = p.
+Proof. by rewrite inner // !leaf // /both /= mulr0 add0r mulr1. Qed.
+Lemma value_at_start : value [::] = p ^+ 2.
+Proof. by rewrite inner // leaf // value_of_false /both /= mulr0 add0r expr2. Qed.
+
+Lemma second_moments :
+  mean_response bent (fun y : response (true : B) 2 => with_advantage (true : B) 2 dbent both y ^+ 2) -
+  mean_response bent (fun y : response (true : B) 2 => with_value (true : B) 2 dbent both y ^+ 2) =
+  p * (1 - p) * ((p * (1 - p) ^+ 2 + p ^+ 2) ^+ 2 - p ^+ 6) - p ^+ 2 * (1 - p) ^+ 4 * (2%:R * p + 3%:R).
+Proof.
+have p_neq0 : p != 0 by rewrite gt_eqF.
+have q_neq0 : 1 - p != 0 by rewrite gt_eqF // subr_gt0.
+rewrite /mean_response (sum_two_coins (fun y => prob true bent y * with_advantage (true : B) 2 dbent both y ^+ 2)).
+rewrite (sum_two_coins (fun y => prob true bent y * with_value (true : B) 2 dbent both y ^+ 2)).
+rewrite /with_advantage /with_value /weighted_score /advantage !big_ord_recl !big_ord0 /token_score /=.
+rewrite /before /token /= value_at_start value_of_false !leaf // /both /= !prob_cons !prob_nil /=.
+rewrite /bent_prob /dbent_prob /= mulNr [(1 - p) * p]mulrC !(mulfK q_neq0) [p * (1 - p)]mulrC !(mulfK p_neq0).
+by ring_of F.
+Qed.
+End Shared.
+
+Section Counterexample.
+Variable F : rcfType.
+Add Field F_field'' : (plain_field F).
+
+(** T12 without "tabular logits": with one parameter for two tokens the order can reverse, and knowing the advantages has
+    the larger variance. (Two tokens, [false] with probability 3/4 at each; only "false, false" is right.) *)
+Theorem t12_without_tabular_logits : exists (pi : policy F [finType of bool]) (dpi : variation pi) (r : seq bool -> F),
+  variance pi (fun y : response (true : [finType of bool]) 2 => with_value true 2 dpi r y) <
+  variance pi (fun y : response (true : [finType of bool]) 2 => with_advantage true 2 dpi r y).
+Proof.
+have p_gt0 : 0 < 3%:R / 2%:R / 2%:R :> F by rewrite !divr_gt0 ?ltr0n.
+have p_lt1 : 3%:R / 2%:R / 2%:R < 1 :> F.
+  by rewrite -mulrA -invfM -natrM ltr_pdivr_mulr ?ltr0n // mul1r ltr_nat.
+exists (bent p_gt0 p_lt1), (dbent p_gt0 p_lt1), (both F).
+rewrite -subr_gt0 /variance t12_mean_with_value t12_mean_with_advantage opprB addrA subrK second_moments.
+rewrite (_ : _ - _ = 27%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R); first by rewrite !divr_gt0 ?ltr0n.
+by plain_goal F; field; apply: plain_2_neq0.
+Qed.
+End Counterexample.
