@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from matplotlib.figure import Figure
 
-from figures import critics, dynamics, levels, tables, theory, training, verdicts
+from figures import beyond, critics, dynamics, levels, tables, theory, training, verdicts
 from figures.captions import ablated_on, checked_on, swept_on, trained_on
 from figures.credit import credit_variances, draw_credit_variances
 from figures.heatmap import draw_weights, token_numbers, weight_pairs
@@ -202,6 +202,48 @@ PLOTS = (
         prepare=dynamics.staleness,
         draw=dynamics.draw_staleness,
         judge=verdicts.staleness,
+    ),
+    Plot(
+        id="noise",
+        section=THEORY,
+        context=checked_on,
+        title="The noise that no model can avoid",
+        caption="Left: the part of the noise of a group's gradient that the outcomes alone cause, over the squared "
+        "gradient (theorem T17). Right: group size times that, the samples at which noise and signal are equal. No "
+        "division by lengths. Noise within an outcome comes on top: rules that push down alone only look quiet here.",
+        prepare=beyond.noise_floors,
+        draw=beyond.draw_noise_floors,
+    ),
+    Plot(
+        id="rollouts",
+        section=THEORY,
+        context=checked_on,
+        title="Flat groups, trees of rollouts, VinePPO",
+        caption="All have the same mean. Tokens that the policy has to generate for equal noise, relative to the flat "
+        "group; below 1 is cheaper. A shared prefix is generated once. Exact, mean over prompts.",
+        prepare=beyond.rollouts,
+        draw=beyond.draw_rollouts,
+    ),
+    Plot(
+        id="rates",
+        section=THEORY,
+        context=checked_on,
+        title="How fast a rule learns one prompt",
+        caption="Gradient flow of a tabular softmax with many responses, one right (theorem T16); time in learning "
+        "rates. Right: time is divided by what the rule itself needs for an easy prompt, so that no learning rate "
+        "makes a difference.",
+        prepare=beyond.rates,
+        draw=beyond.draw_rates,
+    ),
+    Plot(
+        id="optimisers",
+        section=THEORY,
+        context=checked_on,
+        title="What an optimiser sees of c(p)",
+        caption="Exact training without division by lengths. F-ISFT± is twice REINFORCE in expectation: gradient "
+        "ascent tells the two apart, Adam does not (theorem T15).",
+        prepare=beyond.optimisers,
+        draw=draw_panels,
     ),
     Plot(
         id="accuracy",

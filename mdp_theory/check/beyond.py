@@ -74,19 +74,18 @@ def noise_record(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> 
 
 
 def _rollouts(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> list[dict[str, Any]]:
-    """Flat groups, trees and VinePPO by the tokens that they need for a squared relative error of 1."""
-    trees: dict[str, dict[int, int]] = {f"flat group of {num_generations}": {0: num_generations}}
+    """Flat groups, trees and VinePPO by the tokens that they need for a squared relative error of 1.
+
+    "4, split after 2" are four responses of which each branches in two after two tokens.
+    """
     half = max(num_generations // 2, 2)
+    trees: dict[str, dict[int, int]] = {f"flat group of {num_generations}": {0: num_generations}}
     for depth in range(1, min(mdp.horizon, 4)):
-        after = "a token" if depth == 1 else f"{depth} tokens"
-        trees[f"{half} that split in two after {after}"] = {0: half, depth: 2}
+        trees[f"{half}, split after {depth}"] = {0: half, depth: 2}
     if mdp.horizon > 1:
         trees["two at every token"] = dict.fromkeys(range(mdp.horizon), 2)
     found = [(name, rollout_trees.branching(mdp, logits, branches)) for name, branches in trees.items()]
-    found += [
-        (f"VinePPO, {count} rollouts a state", rollout_trees.vine(mdp, logits, rollouts=count))
-        for count in (1, 2, 4, 8)
-    ]
+    found += [(f"VinePPO, K = {count}", rollout_trees.vine(mdp, logits, rollouts=count)) for count in (1, 2, 4, 8)]
     return [
         {
             "name": name,
@@ -99,8 +98,8 @@ def _rollouts(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> lis
 
 
 def floor_record(num_generations: int, points: int = 49) -> dict[str, Any]:
-    """ρ that no model is below, against p for every rule, and of RLOO in samples against the group size."""
-    p = np.arange(1, points + 1) / (points + 1)
+    """ρ that no model is below, against p up to ½ for every rule, and of RLOO in samples against the group size."""
+    p = np.arange(1, points + 1) / (2 * points)
 
     def floor(key: str, size: int) -> list[float | None]:
         return _finite(noise.noise_scale(METHODS[key].objective, p, num_generations=size))
@@ -118,11 +117,11 @@ def floor_record(num_generations: int, points: int = 49) -> dict[str, Any]:
 def rates_record(num_generations: int, points: int = 121) -> dict[str, Any]:
     """Times to learn one prompt, success against time, and two prompts under one flow.
 
-    Of a table with many responses (κ = 1). Times of paths are divided by the rule's own time from the first start to
-    the target, so that a learning rate is no difference.
+    Of a table with many responses (κ = 1); RLOO is REINFORCE here. Times of paths are divided by the rule's own time
+    from the first start to the target, so that a learning rate is no difference.
     """
     methods: dict[str, Any] = {}
-    coefficients = {key: rates.of_method(METHODS[key].objective, num_generations) for key in RULES}
+    coefficients = {key: rates.of_method(METHODS[key].objective, num_generations) for key in RULES if key != "rloo"}
     for key, c in coefficients.items():
         unit = rates.time_between(c, STARTS[0], TARGET)
         times = np.linspace(0, 12, points)
