@@ -253,6 +253,32 @@ def make_check(directory: Path, problem: str = "tiny-words", *, relative_error: 
             "noise": [0.0],
             "advantage": {"0.0": {"2": [-0.5, 0.2, 0.8], "infinity": [-0.9, 0.4, 1.7]}},
         },
+        "noise": {
+            "floor": {
+                "p": [0.1, 0.3, 0.5],
+                "num_generations": 8,
+                "methods": {"grpo": [1.0, 0.2, None], "rloo": [1.1, 0.3, 0.1]},
+                "samples_by_size": {"2": [10.0, 5.0, 4.0], "8": [9.0, 3.0, 1.0]},
+            },
+            "rollouts": [
+                {"name": "flat group of 8", "tokens_for_unit_noise": [40.0, 60.0]},
+                {"name": "VinePPO, K = 1", "tokens_for_unit_noise": [80.0, 240.0]},
+            ],
+        },
+        "rates": {
+            "num_generations": 8,
+            "starts": [0.1, 0.01],
+            "target": 0.9,
+            "methods": {"grpo": {"times": [6.0, 25.0], "relative_time": [0.0, 4.0], "hard": [0.01, 0.8]}},
+            "limits": {"1": [13.0, 61.0], "1/√(p(1−p))": [5.3, 12.5], "1/p": [6.6, 7.9]},
+        },
+        "optimiser": {
+            "steps": 2,
+            "runs": {
+                "sgd": {"learning_rate": 2.0, "methods": {"grpo": {"success": [0.1, 0.5, 0.8]}}},
+                "adam": {"learning_rate": 0.05, "methods": {"grpo": {"success": [0.1, 0.4, 0.9]}}},
+            },
+        },
         "kl": {"k3": drift["grpo"] | {"beta": [0.0, 0.01, 0.1]}},
         "curves": {
             "p": p.tolist(),

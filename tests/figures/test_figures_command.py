@@ -75,6 +75,7 @@ def test_missing_inputs_are_skipped_with_a_reason(tmp_path: Path, capsys: pytest
     summary = json.loads((tmp_path / "summary.json").read_text())
     theory = {"mdp-and-bandit", "effective-objective", "inner-steps", "departures"}
     theory |= {"credit-variance", "critic", "staleness"}
+    theory |= {"noise", "rollouts", "rates", "optimisers"}
     theory |= {"learned-critic", "fitted-critic", "critic-map", "reward-levels"}
     assert {item["id"] for item in summary["figures"]} == theory
     assert summary["skipped"]["accuracy"] == "no training runs"
