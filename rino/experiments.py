@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rino.options import as_list, build
+from rino.options import as_list, as_path, build
 from rino.results import ComparisonResult, FiguresResult, MethodChoice, RunResult
 from rino.rooms import claim
 from rino_base.messages import InputError
@@ -55,9 +55,10 @@ def train(
     own = ("model", "task", "method", "out")
     chosen = build(RunOptions, {**dials, **options}, what="rino.train", others=own)
     hold("train", {"options": chosen})
-    try_outputs({"out": out})
-    setup, resolved = prepare_run(os.fspath(model), os.fspath(task), chosen)
-    config = RunConfig(model=os.fspath(model), task=os.fspath(task), method=name, options=resolved)
+    model, task = as_path(model, "model"), as_path(task, "task")
+    try_outputs({"out": None if out is None else as_path(out, "out")})
+    setup, resolved = prepare_run(model, task, chosen)
+    config = RunConfig(model=model, task=task, method=name, options=resolved)
     default = Path("runs") / Path(task).stem / config.resolved.key / f"seed-{resolved.seed}"
     directory = default if out is None else Path(out)
     result = train_run(config, directory, setup=setup, description=config.resolved.title)
@@ -123,16 +124,16 @@ def compare(
     hold("compare", {**chosen_lists, "methods": methods, **numbers, "options": chosen})
     if launcher is not None and launcher not in ENGINES:
         raise InputError(f"launcher is {launcher!r}", mend=f"one of: {', '.join(ENGINES)}; or None for this process")
-    try_outputs({"out": out})
+    names = {"model": as_path(model, "model"), "task": as_path(task, "task")}
+    try_outputs({"out": as_path(out, "out")})
     plan = Comparison(
         methods=tuple(get(name).key for name in methods),
         **chosen_lists,
         sweep_steps=sweep_steps,
     )
-    setup, resolved = prepare_run(os.fspath(model), os.fspath(task), as_run(chosen))
+    setup, resolved = prepare_run(names["model"], names["task"], as_run(chosen))
     place = Path(out)
     engine = None if launcher is None else Launcher(engine=launcher, jobs=jobs, gpus=gpus_per_job)
-    names = {"model": os.fspath(model), "task": os.fspath(task)}
     result = compare_runs(plan, **names, options=resolved, setup=setup, out=place, launcher=engine)
     return ComparisonResult(result, place)
 
@@ -168,9 +169,11 @@ def figures(
     from figures.render import Page
     from figures.style import Format
 
-    try_outputs({"out": out})
+    try_outputs({"out": None if out is None else as_path(out, "out")})
+    if width is not None:
+        hold("figures", {"width": width})
     known: tuple[Format, ...] = ("png", "pdf", "svg")
-    if isinstance(formats, str) or not set(formats) <= set(known):
+    if not set(map(repr, as_list(formats, "formats"))) <= set(map(repr, known)):
         raise InputError(f"formats is {formats!r}", mend=f"give a list of some of: {', '.join(known)}")
     places = [_place(item) for item in (runs, *more)]
     wanted = tuple(name for name in known if name in formats or name == "png")

@@ -5,6 +5,7 @@ import difflib
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral, Real
+from os import PathLike, fspath
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -45,6 +46,17 @@ def as_list(values: object, name: str) -> tuple[Any, ...]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InputError(f"{name} is {values!r}", mend=f"give a list of values, such as {name}=[…]")
     return tuple(values)
+
+
+def as_path(value: object, name: str) -> str:
+    """What was given as a path or a name, as text.
+
+    Raises:
+        InputError: it was neither text nor a path.
+    """
+    if not isinstance(value, str | PathLike) or not isinstance(fspath(value), str):
+        raise InputError(f"{name} is {value!r}", mend=f"give {name} as text or a path")
+    return fspath(value)
 
 
 def names_of(kind: Any) -> Iterator[str]:
