@@ -70,12 +70,12 @@ class DecoderConfig:
             raise _wrong("tie_word_embeddings", self.tie_embeddings, "true or false")
         tokens: list[tuple[str, Any]] = [("eos_token_id", token) for token in self.eos_token_ids]
         tokens += [("bos_token_id", self.bos_token_id), ("pad_token_id", self.pad_token_id)]
+        tokens = [pair for pair in tokens if pair[0] == "eos_token_id" or pair[1] is not None]
         for name, token in tokens:
-            if token is not None and (isinstance(token, bool) or not isinstance(token, int)):
+            if isinstance(token, bool) or not isinstance(token, int):
                 raise _wrong(name, token, "a token id")
-        for token in self.eos_token_ids:
-            if not 0 <= token < self.vocabulary_size:
-                raise _wrong("eos_token_id", token, f"a token id from 0 to {self.vocabulary_size - 1}")
+            if name == "eos_token_id" and not 0 <= token < self.vocabulary_size:
+                raise _wrong(name, token, f"a token id from 0 to {self.vocabulary_size - 1}")
         if self.num_heads % self.num_kv_heads:
             raise InputError(
                 f"num_key_value_heads, {self.num_kv_heads}, does not divide num_attention_heads, {self.num_heads}",
@@ -125,7 +125,7 @@ class DecoderConfig:
             missing entry.
         """
         architecture = config.get("model_type")
-        if architecture not in CLASS_NAMES:
+        if not isinstance(architecture, str) or architecture not in CLASS_NAMES:
             raise InputError(
                 f"config.json has model_type {architecture!r}, which is not one of {', '.join(CLASS_NAMES)}",
                 mend="use a Qwen2, Qwen2.5, Qwen3 or Llama-3.2 checkpoint",

@@ -1,5 +1,6 @@
 """Verifiers against hostile completions: a grade for every text, in time that is linear in its length."""
 
+import random
 import re
 import time
 
@@ -68,3 +69,24 @@ def test_every_text_has_a_grade(name, text, times):
 def test_the_last_tag_is_what_the_regular_expression_finds(text):
     found = re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL)
     assert answers.tagged(text, last_line_only=False, innermost=False) == (found[-1].strip() if found else None)
+
+
+@pytest.mark.slow
+def test_a_million_completions():
+    rng, slowest = random.Random(0), 0.0
+    for count in range(1_000_000):
+        # A thousand of them are long.
+        text = "".join(rng.choices(PIECES, k=40_000 if count % 1000 == 0 else rng.randrange(12)))[:100_000]
+        for name, grade in _VERIFIERS.items():
+            taken = _seconds(grade, text)
+            if taken > BOUND:  # was it the machine?
+                taken = min(_seconds(grade, text) for _ in range(3))
+            assert taken < BOUND, (name, text[:200])
+            slowest = max(slowest, taken)
+    print(f"the slowest of 10⁶ completions × {len(_VERIFIERS)} verifiers took {1000 * slowest:.1f} ms")
+
+
+def _seconds(grade, text):
+    start = time.process_time()
+    assert grade(text, **_TEMPLATE) in (NO_ANSWER, WRONG, CORRECT)
+    return time.process_time() - start
