@@ -111,7 +111,9 @@ def test_run_files_with_any_value_anywhere(tmp_path, data):
     (tmp_path / "config.json").write_text(json.dumps(mutated(data, RUN)))
     for log in ("metrics", "eval", "samples", "timing"):
         rows = mutated(data, ROWS) if data.draw(st.booleans()) else ROWS
-        (tmp_path / f"{log}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows or []))
+        (tmp_path / f"{log}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in (rows if isinstance(rows, list) else [rows]))
+        )
     found = allowed(read_results, tmp_path)
     if found is not None:
         assert all(arm.matrix("reward")[1].shape[0] == len(arm.runs) for arm in found.all_arms)
