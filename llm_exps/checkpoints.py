@@ -4,7 +4,11 @@ orbax writes under a temporary name and renames; the seal is written last and re
 half of something, and whatever differs from its seal is damaged and never loaded.
 """
 
+import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,18 @@ from rino_base.messages import InputError, report_warning
 _KEPT = 2
 
 
+@contextmanager
+def _errors_of_the_system(place: Path) -> Iterator[None]:
+    """tensorstore has errors of its own for a full disk and the like; what the system said is inside their text."""
+    try:
+        yield
+    except Exception as error:
+        said = re.search(r"os_error_code='(\d+)'", str(error))
+        if isinstance(error, OSError) or said is None:
+            raise
+        raise OSError(int(said[1]), os.strerror(int(said[1])), str(place)) from error
+
+
 class Checkpoints:
     """The checkpoints of a run; the caller holds the run's lock."""
 
@@ -29,7 +45,8 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> None:
         """Write a pytree of arrays, and remove the oldest of more than two checkpoints."""
         self._remove(step)
-        self._disk.save(self._place(step).absolute(), args=ocp.args.StandardSave(state), force=True)
+        with _errors_of_the_system(self._place(step)):
+            self._disk.save(self._place(step).absolute(), args=ocp.args.StandardSave(state), force=True)
         if jax.process_index() == 0:
             files = take_manifest(self._place(step))
             write_json(self._seal(step), {"files": files, "logs": self._run.log_ends()})

@@ -267,9 +267,8 @@ def _refuse_another_head(tensors: Mapping[str, Any], config: DecoderConfig, dire
     same = left.get_shape() == right.get_shape() and left.get_dtype() == right.get_dtype()
     rows = left.get_shape()[0] if same else 0
     step = max(_BLOCK_VALUES // max(left.get_shape()[-1], 1), 1)
-    if not same or not all(
-        np.array_equal(left[start : start + step], right[start : start + step]) for start in range(0, rows, step)
-    ):
+    parts = [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+    if not same or not all(np.array_equal(left[part], right[part]) for part in parts):
         raise InputError(
             f"{directory} has a {head} that differs from its embedding, and its config.json ties the two",
             mend="set tie_word_embeddings to false in config.json if the head was trained apart, or remove it",
