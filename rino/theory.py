@@ -126,7 +126,9 @@ def check(
     from mdp_theory.check.report import report
 
     numbers = {"num_generations": num_generations, "inner_steps": inner_steps, "seed": seed, "steps": steps}
-    hold("check", numbers | {"learning_rate": learning_rate, "optimiser_learning_rate": optimiser_learning_rate})
+    hold("check", numbers | {"learning_rate": learning_rate})
+    if optimiser_learning_rate is not None:
+        hold("check", {"optimiser_learning_rate": optimiser_learning_rate})
     if not isinstance(policy, str):
         raise InputError(f"a {type(policy).__name__} is no policy to check at", mend="give 'uniform' or 'random:SEED'")
     found = report(
