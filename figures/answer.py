@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from figures.facts import CRITIC, ON_POLICY, PENALISED, REUSED, STALE, Contest, Facts, Probe
-from figures.panels import power_of_ten
 from figures.statistics import EXACT
+from figures.style import power_of_ten
+from figures.tables import points
 
 
 def sentences(facts: Facts) -> list[str]:
@@ -18,11 +19,6 @@ def percent(share: float) -> str:
     """A share with two significant digits at least: 0.4 %, 4.2 %, 37 %."""
     value = 100 * share
     return f"{value:.0f} %" if abs(value) >= 10 else f"{value:.1f} %"
-
-
-def points(difference: float) -> str:
-    """A difference of two shares in points of a per cent, with its sign."""
-    return f"{100 * difference:+.1f}".replace("-", "−") if round(100 * difference, 1) else "0.0"
 
 
 def error(value: float) -> str:

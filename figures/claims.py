@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from figures.answer import error, percent, points
+from figures.answer import error, percent
 from figures.facts import CRITIC, ON_POLICY, PENALISED, REUSED, STALE, Contest, Facts, Lengthening
 from figures.statistics import EXACT
-from figures.tables import Table
+from figures.tables import Table, points
 
 SHARE = 1e-9
 """Up to this share a gradient is along ∇p: it is a sum over many responses, in float64."""

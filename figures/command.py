@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from figures.answer import sentences
+from figures.facts import gather
 from figures.paper import write_paper
 from figures.registry import PLOTS, TABLES
 from figures.render import Page, Rendering, render
@@ -106,4 +108,6 @@ def draw(runs: Sequence[Path], out: Path | None, *, page: Page) -> Drawing:
         rendering = render(results, place, page=page, progress=lambda _: bar.advance(task))
     if page.only:
         return Drawing(place, rendering, ())
-    return Drawing(place, rendering, (*write_report(results, rendering, place), write_paper(rendering, place)))
+    facts = gather(results)
+    report = write_report(results, facts, rendering, place)
+    return Drawing(place, rendering, (*report, write_paper(rendering, sentences(facts), place)))

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from figures.curves import ROUNDING, Curve, Forest, Panel, Rows, Sheet
 from figures.looks import GREY, Look
-from figures.style import SMALLEST, Style, add_legend, columns_for, grid
+from figures.style import SMALLEST, Style, add_legend, columns_for, grid, power_of_ten
 
 _PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 8):g}".replace("-", "−"))
 
@@ -206,17 +206,6 @@ def _decades(ax: Axes, floor: float | None) -> None:
         return power_of_ten(value)
 
     ax.yaxis.set_major_formatter(FuncFormatter(name))
-
-
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def power_of_ten(value: float) -> str:
-    """0.01, 1, 100 as they are; 10⁻⁶ beyond, with raised signs, which mathematical type would set too small."""
-    exponent = round(float(np.log10(value)))
-    if not np.isclose(value, 10.0**exponent):
-        return f"{value:g}"
-    return f"{value:g}" if -2 <= exponent <= 2 else f"10{str(exponent).translate(_RAISED)}"
 
 
 def _share_scales(drawn: Sequence[tuple[Panel | Forest, Axes]]) -> None:

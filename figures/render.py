@@ -55,13 +55,19 @@ class Page:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One picture on disk, by format, and the numbers in it; `caption` says what it shows and of what."""
+    """One picture on disk, by format, and the numbers in it.
+
+    Attributes:
+        caption: what it shows, how to read it, and what it was measured on.
+        width: inches.
+    """
 
     plot: Plot
     suffix: str
     files: tuple[Path, ...]
     data: Any
-    caption: str = ""
+    caption: str
+    width: float
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,8 @@ def render(results: Results, out: Path, *, page: Page, progress: Callable[[str],
                     figure = plot.draw(data, style)
                     path = out / "figures" / file_name(plot.id, suffix)
                     files = (*save(figure, path, page.formats), _numbers(plot, data, figure, path))
-                    drawn.append(Drawn(plot, suffix, files, data, _caption(plot, results, suffix, data)))
+                    caption = _caption(plot, results, suffix, data)
+                    drawn.append(Drawn(plot, suffix, files, data, caption, figure.get_figwidth()))
                 if plot.judge:
                     verdicts[plot.id] = tuple(plot.judge(results))
             except MissingData as reason:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from figures.answer import sentences
 from figures.claims import claims_table
-from figures.facts import Facts, gather
+from figures.facts import Facts
 from figures.page import TITLE, Html, Picture, page
 from figures.registry import THEORY, TRAINING
 from figures.render import Drawn, Rendering
@@ -27,9 +27,8 @@ _SHOWN = 8  # Verdicts of one figure before the rest is folded away.
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")  # how HTML begins in Markdown
 
 
-def write_report(results: Results, rendering: Rendering, out: Path) -> tuple[Path, Path, Path]:
+def write_report(results: Results, facts: Facts, rendering: Rendering, out: Path) -> tuple[Path, Path, Path]:
     """Write `out`/report.md, `out`/report.html and `out`/answer.json; returns their paths."""
-    facts = gather(results)
     answer, blocks = first_screen(facts), compose(results, rendering, out)
     paths = out / "report.md", out / "report.html", out / "answer.json"
     head = [f"# {TITLE}", *answer]

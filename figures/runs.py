@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
+from figures.words import told, words
 from rino_base.messages import InputError
 from rino_base.progress import track
 
@@ -350,7 +351,7 @@ def _difference(run: Run, rivals: Sequence[Run]) -> str:
     others = [settings(rival) for rival in rivals]
     own = settings(run)
     differing = [key for key in own if any(other.get(key) != own[key] for other in others)]
-    return f" ({', '.join(f'{key} {own[key]}' for key in differing)})" if differing else ""
+    return f" ({', '.join(f'{words(key)}: {told(own[key])}' for key in differing)})" if differing else ""
 
 
 def _short(name: Any) -> str:

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from figures.looks import BEFORE, DASHED, GREY, Look, method_look
 from rino_base.files import atomic_path
@@ -63,6 +63,7 @@ RC: Any = {
     "lines.markersize": 3.2,
     "figure.dpi": 200,
     "savefig.dpi": 200,
+    "text.parse_math": False,  # A dollar in the name of a task is a dollar.
     "pdf.fonttype": 42,  # TrueType: text stays text, as journals ask.
     "svg.fonttype": "none",
     "svg.hashsalt": "rino",
@@ -177,8 +178,29 @@ def few_decades(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def plain_powers(figure: Figure) -> None:
+    """Powers of ten on logarithmic axes with raised signs: mathematical type would set them smaller than all else."""
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+        if isinstance(axis.get_minor_formatter(), LogFormatter):
+            axis.set_minor_formatter(NullFormatter())
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_of_ten(value: float) -> str:
+    """0.01, 1, 100 as they are, 10⁻⁶ beyond, and any other number in digits."""
+    exponent = round(float(np.log10(value))) if value > 0 else 0
+    if value <= 0 or not np.isclose(value, 10.0**exponent):
+        return f"{value:g}"
+    return f"{value:g}" if -2 <= exponent <= 2 else f"10{str(exponent).translate(_RAISED)}"
+
+
 def save(figure: Figure, path: Path, formats: Sequence[Format]) -> list[Path]:
     """Write `path`.png, .pdf, ... whole or not at all, the same bytes for the same data."""
+    plain_powers(figure)
     # Laid out once: every saving would do it again, and it is most of the time.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -1,15 +1,17 @@
 """Tables in Markdown and LaTeX: final results by method, differences to the reference, hyperparameters."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from figures.comparison import GREEDY, PASS, PRIMARY, against_reference
 from figures.curves import MissingData
+from figures.latex import latex, tabular
+from figures.published import SOURCE, published
 from figures.runs import Arm, Results, panels, settings
-from figures.statistics import Estimate, t_interval
+from figures.statistics import EXACT, FEWEST, Estimate, t_interval
 from figures.training import final, require_arms
+from figures.words import SETTINGS, told, words
 from rino_base.messages import format_cell
 
 MEASUREMENTS = {
@@ -24,45 +26,44 @@ MEASUREMENTS = {
 }
 """Columns of the table of results, in order; the largest pass@k that was measured follows pass@1."""
 
-_INTERVALS = "Held-out prompts. Mean ± half-width of the 95 % t interval over seeds; no interval for one seed."
+_INTERVALS = (
+    f"Held-out prompts. Mean ± half-width of the 95 % t interval over seeds, from {FEWEST} seeds on; best in bold."
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text."""
+    """Cells as text.
+
+    Attributes:
+        bold: (row, column) of what is best.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     def to_markdown(self) -> str:
         """A pipe table; the note below it."""
-        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        rows = [
+            [f"**{cell}**" if (i, j) in self.bold else cell for j, cell in enumerate(row)]
+            for i, row in enumerate(self.rows)
+        ]
+        lines = [self.columns, ("---",) * len(self.columns), *rows]
         # A line break or a bar would end the cell.
         safe = ((" ".join(cell.split()).replace("|", "\\|") for cell in line) for line in lines)
         table = "\n".join("| " + " | ".join(line) + " |" for line in safe)
         return f"{table}\n\n{self.note}\n" if self.note else f"{table}\n"
 
-    def to_latex(self, *, label: str = "") -> str:
-        """A `table` environment for the booktabs package."""
-        body = [" & ".join(map(latex, row)) + r" \\" for row in (self.columns, *self.rows)]
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"\centering",
-                rf"\caption{{{latex(' '.join((self.title + '.', self.note)).strip())}}}",
-                rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
-                r"\toprule",
-                body[0],
-                r"\midrule",
-                *body[1:],
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
+    def to_latex(self, *, label: str) -> str:
+        """A `table` environment for the packages booktabs and array, no wider than 5.5 inches."""
+        caption = latex(" ".join((self.title + ".", self.note)).strip())
+        blocks = tabular(self.columns, self.rows, bold=self.bold)
+        head = [r"\begin{table}[htbp]", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+        parts = [rf"\caption{{{caption}}}", rf"\label{{tab:{label}}}", "\n\n\\medskip\n".join(blocks)]
+        return "\n".join([*head, *parts, r"\end{table}", ""])
 
 
 def final_results(results: Results) -> Mapping[str, Table]:
@@ -77,12 +78,22 @@ def final_results(results: Results) -> Mapping[str, Table]:
         names = [name for name in _columns(arms) if any(final(arm, name) is not None for arm in arms)]
         if not names:
             continue
-        rows = tuple(
-            (arm.label, ", ".join(map(str, arm.seeds)), str(_last_step(arm)), *(_cell(arm, name) for name in names))
-            for arm in arms
-        )
-        columns = ("method", "seeds", "step", *map(measurement, names))
-        tables[_suffix(groups, task, model)] = Table(f"Final results on {task}, {model}", columns, rows, _INTERVALS)
+        beside = [published(task, model, arm.method) for arm in arms]
+        rows = [(arm.label, *(_cell(arm, name) for name in names)) for arm in arms]
+        columns = ["method", *map(_heading, names)]
+        note = f"{_INTERVALS} {_evaluated(arms)}"
+        if any(value is not None for value in beside):
+            place = 1 + names.index(GREEDY) + 1 if GREEDY in names else 2
+            columns.insert(place, "published (%)")
+            cells = ("–" if value is None else f"{value:.2f}" for value in beside)
+            rows = [(*row[:place], cell, *row[place:]) for row, cell in zip(rows, cells, strict=True)]
+            note = f"{note} {SOURCE}"
+        best = {
+            place for place, name in enumerate(columns) if name in {_heading(name) for name in names if _share(name)}
+        }
+        bold = frozenset(cell for place in best for cell in _best(rows, place))
+        title = f"Final results on {task}, {model}"
+        tables[_suffix(groups, task, model)] = Table(title, tuple(columns), tuple(rows), note, bold)
     if not tables:
         raise MissingData("no run was evaluated at a step that all its seeds share")
     return tables
@@ -99,9 +110,11 @@ def overview(results: Results) -> Mapping[str, Table]:
         raise MissingData("one task and one model")
     cells = {(arm.label, place): _cell(arm, GREEDY) for place, arms in groups.items() for arm in arms}
     labels = dict.fromkeys(arm.label for arm in results.arms)
-    rows = tuple((label, *(cells.get((label, place), "–") for place in groups)) for label in labels)
-    columns = ("method", *(f"{task}, {model}" for task, model in groups))
-    return {"": Table(f"Held-out {measurement(GREEDY)} by task and model", columns, rows, _INTERVALS)}
+    rows = [(label, *(cells.get((label, place), "–") for place in groups)) for label in labels]
+    columns = ("method", *(f"{task}, {model} (%)" for task, model in groups))
+    bold = frozenset(cell for place in range(1, len(columns)) for cell in _best(rows, place))
+    title = f"Held-out {measurement(GREEDY)} by task and model"
+    return {"": Table(title, columns, tuple(rows), _INTERVALS, bold)}
 
 
 def differences(results: Results) -> Mapping[str, Table]:
@@ -120,28 +133,21 @@ def differences(results: Results) -> Mapping[str, Table]:
             (
                 comparison.arm.label,
                 measurement(comparison.name),
-                str(comparison.step),
-                interval(comparison.over_seeds),
                 str(comparison.over_seeds.count),
-                interval(comparison.over_prompts) if comparison.over_prompts else "–",
+                in_points(comparison.over_seeds),
+                "–" if comparison.adjusted is None else f"{comparison.adjusted:.2g}",
+                in_points(comparison.over_prompts) if comparison.over_prompts else "–",
                 "yes" if comparison.distinguished else "no",
             )
             for comparison in found
         )
+        steps = ", ".join(dict.fromkeys(str(comparison.step) for comparison in found))
         note = (
-            "Over seeds: 95 % t interval, paired by seed. Over prompts: 95 % bootstrap interval, paired by prompt, for "
-            "the trained models as they are. Distinguished: 0 is outside all intervals there are. Not corrected for "
-            "the number of comparisons."
+            f"In points of a per cent, after {steps} steps. Over seeds: 95 % t interval, paired by seed; p by Holm's "
+            "rule for the comparisons of one measurement. Over prompts: 95 % bootstrap interval, paired by prompt, for "
+            "the trained models as they are. Distinguished: 3 seeds or more, 0 outside both intervals, p below 0.05."
         )
-        columns = (
-            "method",
-            "measurement",
-            "step",
-            "difference over seeds",
-            "seeds",
-            "difference over prompts",
-            "distinguished",
-        )
+        columns = ("method", "measurement", "n", "over seeds", "p", "over prompts", "distinguished")
         title = f"Difference to {found[0].reference.label} on {task}, {model}"
         tables[_suffix(groups, task, model)] = Table(title, columns, rows, note)
     if not tables:
@@ -161,7 +167,7 @@ def exact(results: Results) -> Mapping[str, Table]:
             (
                 results.titles[key],
                 *(_numbers(entry[name]) for name in ("c", "c_without_length", "phi_without_length")),
-                *(_number(entry[name]) for name in ("credit_structure_index", "cosine", "relative_error")),
+                *(_number(_rounding(entry[name])) for name in ("credit_structure_index", "cosine", "relative_error")),
             )
             for key, entry in check["methods"].items()
         )
@@ -192,14 +198,19 @@ def hyperparameters(results: Results) -> Mapping[str, Table]:
     listed = dict.fromkeys(name for config in configs for name in config if name not in ("method", "title"))
     # `clip: none` of one method and `clip.low: 0.2` of another say the same thing twice.
     names = [name for name in listed if not any(other.startswith(f"{name}.") for other in listed)]
-    cells = {name: [_plain(config[name]) if name in config else "–" for config in configs] for name in names}
+    order = {name: place for place, name in enumerate(SETTINGS)}
+    names.sort(key=lambda name: order.get(name, len(order)))
+    cells = {name: [told(config[name]) if name in config else "–" for config in configs] for name in names}
     shared = {name: values[0] for name, values in cells.items() if len(set(values)) == 1}
     differing = {name: values for name, values in cells.items() if name not in shared}
-    tables = {"": Table("Settings of all runs", ("setting", "value"), tuple(shared.items()))}
+    # What differs is always told; of what is shared, what a paper would print.
+    rows = tuple((words(name), value) for name, value in shared.items() if name in SETTINGS)
+    note = "The config.json of every run has the rest."
+    tables = {"": Table("Settings of all runs", ("setting", "value"), rows, note)}
     if differing:
-        rows = tuple((name, *values) for name, values in differing.items())
+        by_method = tuple((words(name), *values) for name, values in differing.items())
         columns = ("setting", *(arm.label for arm in arms))
-        tables["by-method"] = Table("Settings that differ between methods", columns, rows)
+        tables["by-method"] = Table("Settings that differ between methods", columns, by_method)
     return tables
 
 
@@ -215,39 +226,21 @@ def interval(estimate: Estimate) -> str:
     return f"{signed(estimate.mean)} [{signed(estimate.low)}, {signed(estimate.high)}]"
 
 
+def in_points(estimate: Estimate) -> str:
+    """A difference of shares in points of a per cent, with both ends; of too few seeds without them."""
+    ends = estimate.ends if estimate.count >= FEWEST else None
+    told = f" [{points(ends[0])}, {points(ends[1])}]" if ends else ""
+    return points(estimate.mean) + told
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in points of a per cent, with its sign; a zero has none."""
+    return f"{100 * difference:+.1f}".replace("-", "−") if round(100 * difference, 1) else "0.0"
+
+
 def signed(value: float) -> str:
     """A difference with its sign; a zero has none."""
     return f"{value:+.3f}".replace("-", "−") if round(value, 3) else "0.000"
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{sign: "\\" + sign for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "⁺": r"$^+$",
-    "⁻": r"$^-$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "∇": r"$\nabla$",
-    "√": r"$\surd$",
-    "½": r"$\frac{1}{2}$",
-    "…": r"\dots{}",
-    "Φ": r"$\Phi$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "ε": r"$\varepsilon$",
-    "η": r"$\eta$",
-    "·": r"$\cdot$",
-    "→": r"$\to$",
-}
-
-
-def latex(text: str) -> str:
-    """Text with LaTeX's special characters and the signs used here written as commands."""
-    return re.sub("[" + re.escape("".join(_LATEX)) + "]", lambda match: _LATEX[match.group()], text)
 
 
 def _columns(arms: Sequence[Arm]) -> list[str]:
@@ -264,10 +257,36 @@ def _cell(arm: Arm, name: str) -> str:
     values = final(arm, name)
     if values is None:
         return "–"
-    estimate = t_interval(values)
-    digits = 1 if "length" in name else 3
-    half = "" if estimate.high is None else f" ± {estimate.high - estimate.mean:.{digits}f}"
+    estimate = t_interval(100 * values if _share(name) else values)
+    digits = 1 if _share(name) or "length" in name else 3
+    shown = estimate.high is not None and estimate.count >= FEWEST
+    half = f" ± {(estimate.high or 0.0) - estimate.mean:.{digits}f}" if shown else ""
     return f"{estimate.mean:.{digits}f}{half}"
+
+
+def _share(name: str) -> bool:
+    """Whether a measurement is a share of 1, told in per cent, of which more is better."""
+    return name.startswith(("eval/pass@", "eval/accuracy"))
+
+
+def _heading(name: str) -> str:
+    return f"{measurement(name)} (%)" if _share(name) else measurement(name)
+
+
+def _best(rows: Sequence[Sequence[str]], place: int) -> list[tuple[int, int]]:
+    """Cells of the largest value of a column, as it is printed; of one row none is best."""
+    values = {number: float(row[place].split(" ± ")[0]) for number, row in enumerate(rows) if row[place] != "–"}
+    largest = max(values.values(), default=0.0)
+    return [(number, place) for number, value in values.items() if value == largest and len(values) > 1]
+
+
+def _evaluated(arms: Sequence[Arm]) -> str:
+    """Steps and seeds of the methods; by method where they differ."""
+    told = {arm.label: f"n = {len(arm.runs)}, {_last_step(arm)} steps" for arm in arms}
+    alike = set(told.values())
+    if len(alike) == 1:
+        return f"{alike.pop()}."
+    return f"{'; '.join(f'{label}: {text}' for label, text in told.items())}."
 
 
 def _last_step(arm: Arm) -> int:
@@ -283,9 +302,10 @@ def _numbers(values: Sequence[float | None]) -> str:
     return "  ".join(map(_number, values[:3])) + (" …" if len(values) > 3 else "")
 
 
+def _rounding(value: float | None) -> float | None:
+    """0 where it is 0 up to rounding."""
+    return 0.0 if value is not None and abs(value) <= EXACT else value
+
+
 def _number(value: float | None) -> str:
     return format_cell(value).replace("-", "−")
-
-
-def _plain(value: Any) -> str:
-    return "none" if value is None else format_cell(value)

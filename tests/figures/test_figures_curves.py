@@ -11,10 +11,10 @@ from run_files import make_results, make_run
 from figures.comparison import PASS, compare
 from figures.curves import Curve, Forest, MissingData, Panel, informative, running_mean, smoothing_window
 from figures.looks import BEFORE, known_looks
-from figures.panels import draw_panels, power_of_ten, spread
+from figures.panels import draw_panels, spread
 from figures.runs import Results, read_results
 from figures.statistics import t_interval
-from figures.style import Style
+from figures.style import Style, power_of_ten
 from figures.training import (
     ACCURACY,
     DIAGNOSTICS,
