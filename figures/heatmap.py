@@ -90,13 +90,15 @@ def draw_weights(pair: Pair, style: Style) -> Figure:
     """Tokens in boxes coloured by their weight, on one scale, so that the methods' magnitudes can be compared."""
     width = style.page
     line = int((width / 2 - 0.08) / _SIGN) - 1
-    heights = [1.3 + max(len(_wrap(response.tokens, line)) for response in row) for row in pair.rows]
+    told = [max(len(_told(response, line)) for response in row) for row in pair.rows]
+    lines = [max(len(_wrap(response.tokens, line)) for response in row) for row in pair.rows]
+    heights = [0.3 + above + below for above, below in zip(told, lines, strict=True)]
     figure = Figure(figsize=(width, 0.17 * sum(heights) + 0.95), layout="constrained")
     axes = figure.subplots(len(pair.rows), 2, squeeze=False, height_ratios=heights)
     scale = _scale(pair)
-    for row, responses, height in zip(axes, pair.rows, heights, strict=True):
+    for row, responses, height, above in zip(axes, pair.rows, heights, told, strict=True):
         for ax, response in zip(row, responses, strict=True):
-            _draw_response(ax, response, scale, height, line)
+            _draw_response(ax, response, scale, height, line, above)
     for ax, label in zip(axes[0], pair.labels, strict=True):
         ax.set_title(textwrap.fill(label, int(line * 0.9)), fontweight="bold", loc="left", pad=3)
     mappable = ScalarMappable(Normalize(-scale, scale), COLORS)
@@ -189,20 +191,29 @@ def _wrap(tokens: Sequence[str], width: int) -> list[list[tuple[int, str, float]
     return lines
 
 
-def _draw_response(ax: Axes, response: Response, scale: float, height: float, width: int) -> None:
+def _told(response: Response, width: int) -> list[str]:
+    """Outcome, length and weights on lines that fit; proportional type is narrower than that of tokens."""
+    return textwrap.wrap(response.verdict, int(width * 1.05))
+
+
+def _draw_response(ax: Axes, response: Response, scale: float, height: float, width: int, above: int) -> None:
+    """The response under `above` lines about it."""
     colors = matplotlib.colormaps[COLORS]
     ax.set_xlim(-0.5, width + 0.5)
     ax.set_ylim(height, 0)
     ax.axis("off")
-    ax.text(0, 0.45, response.verdict, color=GREY, fontsize=SMALLEST, va="center")
+    for number, text in enumerate(_told(response, width)):
+        ax.text(0, number + 0.45, text, color=GREY, fontsize=SMALLEST, va="center")
     for number, line in enumerate(_wrap(response.tokens, width)):
         for index, text, column in line:
             value = response.weights[index] / scale
-            box = Rectangle((column - 0.1, number + 1.05), len(text) + 0.2, 0.9, facecolor=_shade(colors, value), lw=0)
+            box = Rectangle(
+                (column - 0.1, number + above + 0.05), len(text) + 0.2, 0.9, facecolor=_shade(colors, value), lw=0
+            )
             ax.add_patch(box)
             ax.text(
                 column + len(text) / 2,
-                number + 1.53,
+                number + above + 0.53,
                 text,
                 family="DejaVu Sans Mono",
                 fontsize=SMALLEST,

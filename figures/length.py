@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from figures.curves import MissingData
 from figures.looks import GREY, NEGATIVE, POSITIVE
 from figures.runs import Arm, Results, panels
-from figures.style import Style, add_legend, columns_for, grid
+from figures.style import SIGNS, Style, add_legend, columns_for, grid
 from figures.training import require_arms
 
 
@@ -44,6 +44,7 @@ def draw_scaled_advantages(arms: tuple[Weights, ...], style: Style) -> Figure:
     """A panel a method, a point a response, ±1/L for orientation; one scale, so that magnitudes can be compared."""
     width = style.column if len(arms) == 1 else style.page
     columns = columns_for(len(arms), width)
+    signs = int((width / columns - 0.35) * SIGNS)
     rows = -(-len(arms) // columns)
     figure, axes = grid(rows, columns, width=width, height=1.6, sharex=True, sharey=True)
     lengths = np.linspace(1, max(float(weights.length.max()) for weights in arms) * 1.05, 200)
@@ -61,9 +62,9 @@ def draw_scaled_advantages(arms: tuple[Weights, ...], style: Style) -> Figure:
             ax.scatter(x, y, s=9, color=color, marker=marker, linewidth=0.8, label=label)
         ax.axhline(0, color="#333333", linewidth=0.5)
         ax.set_ylim(-1.15 * reach, 1.15 * reach)
-        ax.set_title(textwrap.fill(weights.label, 26))
+        ax.set_title(textwrap.fill(weights.label, signs))
         if place + columns >= len(arms):
-            ax.set_xlabel("response length L (tokens)")
+            ax.set_xlabel(textwrap.fill("response length L (tokens)", signs))
             ax.tick_params(labelbottom=True)
         if place % columns == 0:
             ax.set_ylabel("weight of a token\n× batch size")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from textwrap import fill, wrap
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from figures.curves import ROUNDING, Curve, Forest, Panel, Rows, Sheet
 from figures.looks import GREY, Look
-from figures.style import SMALLEST, Style, add_legend, columns_for, grid, power_of_ten
+from figures.style import SIGNS, SMALLEST, Style, add_legend, columns_for, grid, power_of_ten
 
 _PERCENT = FuncFormatter(lambda share, _: f"{round(100 * share, 8):g}".replace("-", "−"))
 
@@ -27,7 +28,9 @@ def draw_panels(sheet: Sheet | Rows, style: Style) -> Figure:
     fitting = columns_for(max(map(len, rows)), width)
     rows = [row[start : start + fitting] for row in rows for start in range(0, len(row), fitting)]
     columns = max(map(len, rows))
-    figure, axes = grid(len(rows), columns, width=width, height=1.75)
+    signs = int((width / columns - 0.35) * SIGNS)
+    heights = [max(_height(panel, signs) for panel in row) for row in rows]
+    figure, axes = grid(len(rows), columns, width=width, height=sum(heights) / len(rows), height_ratios=heights)
     titles = {panel.title for row in rows for panel in row}
     places = {(i, j): panel for i, panels in enumerate(rows) for j, panel in enumerate(panels)}
     for (i, j), ax in np.ndenumerate(axes):
@@ -35,10 +38,11 @@ def draw_panels(sheet: Sheet | Rows, style: Style) -> Figure:
         if panel is None:
             ax.set_visible(False)
             continue
-        draw(ax, panel, style)
+        draw(ax, panel, style, signs=signs)
+        ax.set_xlabel(fill(ax.get_xlabel(), signs))
         above, below, left = (places.get(place) for place in ((i - 1, j), (i + 1, j), (i, j - 1)))
         if len(titles) > 1 and (above is None or above.title != panel.title):
-            ax.set_title(panel.title, wrap=True)
+            ax.set_title(fill(panel.title, signs))
         if below is not None and below.xlabel == panel.xlabel:
             ax.set_xlabel("")
         if isinstance(panel, Panel) and isinstance(left, Panel) and left.ylabel == panel.ylabel:
@@ -49,10 +53,17 @@ def draw_panels(sheet: Sheet | Rows, style: Style) -> Figure:
     return figure
 
 
-def draw(ax: Axes, panel: Panel | Forest, style: Style) -> None:
-    """One pair of axes."""
+def _height(panel: Panel | Forest, signs: int) -> float:
+    """Inches: a forest needs room for the name and the mark of every row."""
+    if isinstance(panel, Panel):
+        return 1.75
+    return max(1.75, 0.7 + sum(0.13 + 0.12 * len(wrap(row.label, signs)) for row in panel.rows))
+
+
+def draw(ax: Axes, panel: Panel | Forest, style: Style, *, signs: int = 60) -> None:
+    """One pair of axes; names in it are broken into lines of so many signs."""
     if isinstance(panel, Forest):
-        draw_forest(ax, panel, style)
+        draw_forest(ax, panel, style, signs=signs)
     else:
         draw_panel(ax, panel, style)
 
@@ -81,8 +92,8 @@ def draw_panel(ax: Axes, panel: Panel, style: Style) -> None:
         _name_lines(ax, panel, style)
 
 
-def draw_forest(ax: Axes, forest: Forest, style: Style) -> None:
-    """A row a difference: a mark and its intervals under its name."""
+def draw_forest(ax: Axes, forest: Forest, style: Style, *, signs: int = 60) -> None:
+    """A row a difference: a mark and its intervals under its name, on lines of so many signs."""
     for row, entry in enumerate(forest.rows):
         look = style[entry.look or entry.label]
         for number, ends in enumerate(entry.ranges):
@@ -91,7 +102,14 @@ def draw_forest(ax: Axes, forest: Forest, style: Style) -> None:
             name = f"_{entry.label}: interval {number + 1}"
             ax.hlines(row, *ends, color=look.color, linewidth=(2.2, 0.9)[min(number, 1)], label=name)
         ax.plot([entry.mean], [row], marker=look.marker, color=look.color, markersize=4, label=f"_{entry.label}")
-        ax.text(0, row - 0.22, entry.label, transform=ax.get_yaxis_transform(), fontsize=SMALLEST, color=look.color)
+        ax.text(
+            0,
+            row - 0.22,
+            fill(entry.label, signs),
+            transform=ax.get_yaxis_transform(),
+            fontsize=SMALLEST,
+            color=look.color,
+        )
     ax.axvline(0, color="#333333", linewidth=0.7)
     ax.set_yticks([])
     ax.set_ylim(len(forest.rows) - 0.6, -0.75)
@@ -247,7 +265,8 @@ def _name_lines(ax: Axes, panel: Panel, style: Style) -> None:
     def place(value: float) -> float:
         return float((scaled(value) - scaled(low)) / (scaled(high) - scaled(low)))
 
-    line = 0.125 / (ax.get_figure().get_size_inches()[1] * 0.75)  # type: ignore[union-attr]
+    # A line of type, in heights of the axes, which the layout makes a little lower yet.
+    line = 0.125 / (ax.get_figure().get_size_inches()[1] * ax.get_position().height * 0.95)  # type: ignore[union-attr]
     ordered = sorted(named, key=lambda curve: place(float(curve.y[-1])))
     sizes = [line * (curve.label.count("\n") + 1.15) for curve in ordered]
     heights = spread([min(max(place(float(curve.y[-1])), 0.0), 1.0) for curve in ordered], sizes)

@@ -31,6 +31,8 @@ COLUMN, TEXT, PAGE = 3.3, 5.5, 6.8
 """Inches: one column of a two-column paper, the text of a one-column paper, both columns."""
 SMALLEST = 7.0
 """Points: no text in a figure is smaller, so that it can be read at the width it is made for."""
+SIGNS = 14
+"""Of type of 7 to 8 points on an inch, for where lines are broken."""
 FONT = "DejaVu Sans"
 """Ships with matplotlib and has every sign used here, so figures look alike anywhere."""
 
@@ -158,7 +160,7 @@ def place_legend(figure: Figure, entries: Mapping[str, Any], *, title: str = "")
     """Handles by label above the axes. The figure grows by what the legend takes."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     room = figure.bbox.width
-    signs = int(figure.get_figwidth() * 14)
+    signs = int(figure.get_figwidth() * SIGNS)
     labels = [textwrap.fill(label, signs - 8) for label in entries]
     heading = textwrap.fill(title, signs) or None
     for rows in range(1, max(len(labels), 1) + 1):

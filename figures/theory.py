@@ -64,6 +64,7 @@ def draw_coefficients(panels: tuple[Panel, Panel, Panel], style: Style) -> Figur
         ax.set_xlim(0, 1)
         ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         ax.set_title(panel.title)
+        ax.set_xlabel("success\nprobability p")
     return figure
 
 
