@@ -151,14 +151,15 @@ def _place(contests: Sequence[Contest]) -> str:
     )
     apart = [contest for contest in contests if contest.distinguished]
     alike = [contest for contest in contests if not contest.distinguished]
-    parts = [head]
+    parts = []
     if apart:
-        parts.append(f"distinguished from it {_is(apart)} {listed(list(map(_entry, apart)))}")
+        parts.append(f"{listed(list(map(_entry, apart)))} {_is(apart)} distinguished")
     if alike:
         few = all("cannot tell" in contest.doubt for contest in alike)
         reason = f": {alike[0].doubt}" if few else ""
-        parts.append(f"{listed(list(map(_entry, alike)))} {_is(alike)} not distinguished from it{reason}")
-    return ", ".join(parts)
+        word = "not" if apart else "not distinguished"
+        parts.append(f"{listed(list(map(_entry, alike)))} {_is(alike)} {word}{reason}")
+    return f"{head}, from which {' and '.join(parts)}"
 
 
 def _is(contests: Sequence[Contest]) -> str:
