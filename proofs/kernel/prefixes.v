@@ -22,7 +22,8 @@ transitivity (\sum_a b [::] * dpi [::] a); last by rewrite -mulr_sumr dtoken_pro
 rewrite sum_responses_cons; apply: eq_bigr => a _; rewrite -(dtoken_probK dpi) [RHS]mulrCA; case: ifP => _.
   by rewrite prob_cons prob_nil mulr1 /weighted_score big_ord1.
 under eq_bigr do rewrite prob_cons -mulrA.
-rewrite -[LHS]mulr_sumr; congr (_ * _); rewrite -[RHS]addr0 -[X in _ = _ + X](IH _ (dafter dpi a) (fun s => b (a :: s))).
+rewrite -[LHS]mulr_sumr; congr (_ * _); rewrite -[RHS]addr0 -[X in _ = _ + X](IH _ (dafter dpi a) (fun s => b (a ::
+  s))).
 rewrite -[X in _ = X + _]mul1r -[X in _ = X * _ + _](sum_prob_responses eos (after pi a) n) mulr_suml -big_split /=.
 apply: eq_bigr => y _; rewrite -mulrDr; congr (_ * _).
 by rewrite /weighted_score /= big_ord_recl.
@@ -35,7 +36,8 @@ Lemma baseline pi (dpi : variation pi) (b : seq V -> F) :
   mean_response pi (fun y : response eos H => weighted_score dpi (fun y t => b (before y t)) y) = 0.
 Proof.
 rewrite /mean_response.
-by rewrite (sum_responses eos H (fun y => prob eos pi y * weighted_score dpi (fun y t => b (before y t)) y)) baseline_responses.
+by rewrite (sum_responses eos H (fun y => prob eos pi y * weighted_score dpi (fun y t => b (before y t)) y))
+  baseline_responses.
 Qed.
 
 End Weighted.

@@ -118,7 +118,8 @@ Variable H : nat.
 Theorem t1_trajectories pi gamma pay :
   expected_return H pi gamma pay = mean_response pi (fun y : response eos H => return_to_go gamma pay y 0).
 Proof.
-by rewrite /expected_return value_responses -(sum_responses eos H (fun y => prob eos pi y * return_to_go gamma pay y 0)).
+by rewrite /expected_return value_responses -(sum_responses eos H (fun y => prob eos pi y * return_to_go gamma pay y
+  0)).
 Qed.
 
 (** T1. The policy gradient theorem, for any rewards of the tokens and any discount: the derivative of the expected

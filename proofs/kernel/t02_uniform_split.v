@@ -71,7 +71,8 @@ Variable F : rcfType.
 (** T2 without "each token is credited with the total": with what is paid from it on, the expected gradient is another
     one. (A fair coin for each of two tokens; [true] ends a response; "false, false" is right.) *)
 Theorem t2_without_total_return : exists (dpi : variation (coin F)) (r : seq bool -> F),
-  mean_response (coin F) (fun y : response (true : [finType of bool]) 2 => weighted_score true dpi (shares_to_go r) y) !=
+  mean_response (coin F) (fun y : response (true : [finType of bool]) 2 => weighted_score true dpi (shares_to_go r) y)
+    !=
   dmean_response dpi (fun y : response (true : [finType of bool]) 2 => r y).
 Proof.
 exists (tilt F [:: false]), (fun y => (y == [:: false; false])%:R).

@@ -17,7 +17,8 @@ Definition binomial_poly (m k : nat) : {poly F} := ('X ^+ k * (1 - 'X) ^+ (m - k
 Definition tail_poly (m k : nat) : {poly F} := \sum_(k.+1 <= j < m.+1) binomial_poly m j.
 
 Lemma horner_binomial m k p : (binomial_poly m k).[p] = binomial_law m p k.
-Proof. by rewrite /binomial_poly /binomial_law hornerMn hornerM !horner_exp hornerX hornerD hornerN hornerX hornerC. Qed.
+Proof. by rewrite /binomial_poly /binomial_law hornerMn hornerM !horner_exp hornerX hornerD hornerN hornerX hornerC.
+  Qed.
 
 Lemma deriv_binomial k : (k < G)%N ->
   (binomial_poly G k.+1)^`() = - ((binomial_poly n k.+1 - binomial_poly n k) *+ G).
@@ -30,7 +31,8 @@ Qed.
 Lemma deriv_tail k : (k <= n)%N -> (tail_poly G k)^`() = binomial_poly n k *+ G.
 Proof.
 move=> k_n; rewrite /tail_poly (big_morph _ (@derivD F) (@deriv0 F)) big_add1 /=.
-rewrite big_nat (eq_bigr (fun j => - ((binomial_poly n j.+1 - binomial_poly n j) *+ G))) => [|j /andP[_ j_G]]; last first.
+rewrite big_nat (eq_bigr (fun j => - ((binomial_poly n j.+1 - binomial_poly n j) *+ G))) => [|j /andP[_ j_G]];
+  last first.
   exact: deriv_binomial.
 rewrite -big_nat sumrN sumrMnl telescope_sumr 1?leqW // -mulNrn opprB.
 by rewrite [binomial_poly n G]/binomial_poly bin_small // mulr0n subr0.
@@ -46,7 +48,8 @@ Theorem t6_climbed (a1 a0 : nat -> F) (A : outcome_rule F G) p :
 Proof.
 move=> /t5_counting ->; rewrite /climbed (big_morph _ (@derivD F) (@deriv0 F)) horner_sum; apply: eq_bigr => k _.
 rewrite derivZ deriv_tail; last by rewrite -ltnS.
-by rewrite hornerZ hornerMn horner_binomial mulrC -[_ *+ G]mulr_natr -mulrA; congr (_ * _); rewrite mulrC divfK ?pnatr_eq0.
+by rewrite hornerZ hornerMn horner_binomial mulrC -[_ *+ G]mulr_natr -mulrA; congr (_ * _);
+  rewrite mulrC divfK ?pnatr_eq0.
 Qed.
 
 (** T6. So, on its own samples and without 1/L, the expected gradient of such a rule is that of Φ(p), Φ'(p) ∇p. *)

@@ -148,7 +148,8 @@ by rewrite w0 mul0r add0r mulf_neq0 // gt_eqF.
 Qed.
 End ThreeLevels.
 
-(** T10. There are such policies and directions: one token of three, each with probability 1/3, and a direction that moves
+(** T10. There are such policies and directions: one token of three, each with probability 1/3, and a direction that
+  moves
     probability from the first to the second. *)
 Theorem t10_instance (F : rcfType) : exists (pi : policy F [finType of 'I_3]) (dpi : variation pi)
   (level : response (ord0 : [finType of 'I_3]) 1 -> 'I_3),

@@ -61,7 +61,8 @@ by have -> : nth eos y t = nth eos c t by rewrite -[in RHS]c_y nth_take.
 Qed.
 
 (** T11. A direction that moves the policy after one prefix s alone changes the expected reward by the probability that
-    a response begins with s, times the sum over tokens of the rate of their probability times the value they lead to. *)
+    a response begins with s, times the sum over tokens of the rate of their probability times the value they lead to.
+      *)
 Theorem t11_one_state pi (dpi : variation pi) s r : acts eos H s -> moves_only_at dpi s ->
   dmean_response dpi (fun y : response eos H => r y) =
   reach eos H pi s * \sum_a dpi s a * state_value eos H pi r (rcons s a).

@@ -20,7 +20,8 @@ Local Notation value s := (state_value eos H pi r s).
 
 (** Three estimators of the gradient from one response: each token is weighted by its advantage A(s, a), by the reward
     less the value of its state R − V(s), or by the reward R. *)
-Definition with_advantage y : F := weighted_score eos dpi (fun y t => advantage eos H pi r (before y t) (token eos y t)) y.
+Definition with_advantage y : F := weighted_score eos dpi (fun y t => advantage eos H pi r (before y t) (token eos y
+  t)) y.
 Definition with_value y : F := weighted_score eos dpi (fun y t => r y - value (before y t)) y.
 Definition with_reward y : F := r y * score eos dpi y.
 
@@ -32,7 +33,8 @@ Definition variance (f : response eos H -> F) : F :=
 Definition reward_variance s : F :=
   (\sum_(y : response eos H | begins s y) P y * (r y - value s) ^+ 2) / reach eos H pi s.
 
-Lemma mean_with_reward : mean_response pi (fun y : response eos H => with_reward y) = dmean_response dpi (fun y : response eos H => r y).
+Lemma mean_with_reward : mean_response pi (fun y : response eos H => with_reward y) = dmean_response dpi (fun y :
+  response eos H => r y).
 Proof. by apply: eq_bigr => y _; rewrite /with_reward /dprob mulrCA mulrC. Qed.
 
 Lemma weighted_scoreB (w w' : seq V -> nat -> F) y :
@@ -232,7 +234,8 @@ Section Counterexample.
 Variable F : rcfType.
 Add Field F_field'' : (plain_field F).
 
-(** T12 without "tabular logits": with one parameter for two tokens the order can reverse, and knowing the advantages has
+(** T12 without "tabular logits": with one parameter for two tokens the order can reverse, and knowing the advantages
+  has
     the larger variance. (Two tokens, [false] with probability 3/4 at each; only "false, false" is right.) *)
 Theorem t12_without_tabular_logits : exists (pi : policy F [finType of bool]) (dpi : variation pi) (r : seq bool -> F),
   variance pi (fun y : response (true : [finType of bool]) 2 => with_value true 2 dpi r y) <
@@ -243,7 +246,8 @@ have p_lt1 : 3%:R / 2%:R / 2%:R < 1 :> F.
   by rewrite -mulrA -invfM -natrM ltr_pdivr_mulr ?ltr0n // mul1r ltr_nat.
 exists (bent p_gt0 p_lt1), (dbent p_gt0 p_lt1), (both F).
 rewrite -subr_gt0 /variance t12_mean_with_value t12_mean_with_advantage opprB addrA subrK second_moments.
-rewrite (_ : _ - _ = 27%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R); first by rewrite !divr_gt0 ?ltr0n.
+rewrite (_ : _ - _ = 27%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R);
+  first by rewrite !divr_gt0 ?ltr0n.
 by plain_goal F; field; apply: plain_2_neq0.
 Qed.
 End Counterexample.

@@ -84,10 +84,29 @@ Proof. by move=> p01; rewrite E_gt1 // advantage_gap divr_gt0 ?invr_gt0 ?deviati
 Lemma denominator_gt0 m : 1 < m -> 0 < p_ref * m + (1 - p_ref).
 Proof. by move=> m_gt1; rewrite addr_gt0 ?subr_gt0 // mulr_gt0 // (lt_trans ltr01). Qed.
 
+(** T14. This is the success probability of the tilted policy with the weights [E](A/β): if [E] turns differences into
+    quotients, as the exponential does. *)
+Theorem t14_iteration (Y : finType) (ref : Y -> F) (r : Y -> bool) p :
+  (forall x, 0 < E x) -> (forall x y, E (x - y) = E x / E y) ->
+  success_prob r ref = p_ref -> failure_prob r ref = 1 - p_ref ->
+  success_prob r (tilted ref r (E (advantage_right p / beta)) (E (advantage_wrong p / beta))) = next p.
+Proof.
+move=> E_gt0 E_quotient ref_p ref_q; have [-> _] := t14_probabilities ref r (E (advantage_right p / beta)) (E
+  (advantage_wrong p / beta)).
+rewrite /next /multiplier mulrBl E_quotient ref_p ref_q; move: (E_gt0 (advantage_right p / beta)) (E_gt0
+  (advantage_wrong p / beta)).
+move: (E (advantage_right p / beta)) (E (advantage_wrong p / beta)) => w1 w0 w1_gt0 w0_gt0.
+have den : p_ref * w1 + (1 - p_ref) * w0 != 0 by rewrite gt_eqF // addr_gt0 // mulr_gt0 // subr_gt0.
+have w0_neq0 : w0 != 0 by rewrite gt_eqF.
+have -> : p_ref * (w1 / w0) + (1 - p_ref) = (p_ref * w1 + (1 - p_ref) * w0) / w0 by field_of F.
+by move: (p_ref * w1 + (1 - p_ref) * w0) den => d d_neq0; field_of F.
+Qed.
+
 (** T14. After every iteration the success probability is above that of the reference, and below 1. *)
 Theorem t14_above_reference p : 0 <= p <= 1 -> p_ref < next p < 1.
 Proof.
-move=> /multiplier_gt1 m_gt1; have den := denominator_gt0 m_gt1; rewrite /next; move: (multiplier p) m_gt1 den => m m_gt1 den.
+move=> /multiplier_gt1 m_gt1; have den := denominator_gt0 m_gt1; rewrite /next;
+  move: (multiplier p) m_gt1 den => m m_gt1 den.
 rewrite ltr_pdivl_mulr // ltr_pdivr_mulr // mul1r ltr_addl subr_gt0 ref_lt1 andbT ltr_pmul2l //.
 rewrite -subr_gt0 (_ : m - (p_ref * m + (1 - p_ref)) = (1 - p_ref) * (m - 1)); last by ring_of F.
 by rewrite mulr_gt0 ?subr_gt0.
@@ -105,7 +124,8 @@ have m_le : multiplier p <= multiplier q.
   have -> : p * (1 - p) - q * (1 - q) = (q - p) * (p + q - 1) by ring_of F.
   rewrite mulr_ge0 ?subr_ge0 // -[1](@mulVf F 2%:R) ?pnatr_eq0 // mulr_natr mulr2n ler_add //.
   exact: le_trans p_q.
-have := multiplier_gt1 p01; have := multiplier_gt1 q01; rewrite /next; move: (multiplier p) (multiplier q) m_le => m m' m_le m'_gt1 m_gt1.
+have := multiplier_gt1 p01; have := multiplier_gt1 q01; rewrite /next;
+  move: (multiplier p) (multiplier q) m_le => m m' m_le m'_gt1 m_gt1.
 rewrite ler_pdivr_mulr ?denominator_gt0 // mulrAC ler_pdivl_mulr ?denominator_gt0 // -subr_ge0.
 have -> : p_ref * m' * (p_ref * m + (1 - p_ref)) - p_ref * m * (p_ref * m' + (1 - p_ref)) =
   p_ref * ((1 - p_ref) * (m' - m)) by ring_of F.
