@@ -11,6 +11,7 @@ from mdp_theory.check.claims import fitted
 from mdp_theory.check.curves import TRAINABLE_HORIZON, TRAINABLE_PREFIXES
 from mdp_theory.exact import noise, population, rates, rollout_trees
 from mdp_theory.exact.dynamics import Run, exact_runs
+from mdp_theory.exact.groups import count_compositions
 from mdp_theory.exact.optimisers import SGD, Optimiser
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems.mdp import TokenMDP
@@ -26,6 +27,9 @@ OPTIMISED = ("reinforce", "f-isft-pm", "grpo", "mean-positive", "f-isft-neg-adv"
 MAX_RESPONSES = 300_000
 """Problems up to this size have their noise computed here; larger ones would make the report slow, not wrong."""
 
+MAX_GROUP, MAX_COMPOSITIONS = 512, 50_000
+"""The same of groups, and of the ways to spread one over the reward levels."""
+
 STARTS = (0.1, 0.01, 0.001)
 TARGET = 0.9
 EASY, HARD = 0.5, 0.02
@@ -40,10 +44,11 @@ def noise_record(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> 
     """The noise of one group's gradient by method, without lengths and as catalogued, and of trees of rollouts.
 
     `scale` is ρ, the number of groups of a prompt on which noise and signal are equal; None where there is no signal,
-    and of a method that averages over all tokens of a group. None for a problem that is too large, or
+    and of a method that averages over all tokens of a group. None for a problem or groups that are too large, or
     whose rewards have noise.
     """
-    if mdp.num_responses > MAX_RESPONSES or mdp.noise:
+    many = count_compositions(num_generations, len(mdp.reward_levels)) > MAX_COMPOSITIONS
+    if mdp.num_responses > MAX_RESPONSES or mdp.noise or many or num_generations > MAX_GROUP:
         return None
     plain = noise.score_moments(mdp, logits, np.ones(mdp.horizon))
     shared = noise.score_moments(mdp, logits, 1 / np.arange(1.0, mdp.horizon + 1))

@@ -93,7 +93,8 @@ def shared_parameters(mdp: TokenMDP, keys: Iterable[str], *, num_generations: in
     """The two claims about methods once more, where one step moves all histories: a small recurrent policy.
 
     By method: the relative error, in the parameters, of the on-policy loss gradient against that of its supervised
-    counterpart, and of the expected gradient without the length against Σ_x P(x) c(p_x) ∇p_x (null with a critic).
+    counterpart, and of the expected gradient without the length against Σ_x P(x) c(p_x) ∇p_x (null with a critic, and
+    where there is no exact gradient).
     """
     policy = SharedPolicy()
     params = policy.init(mdp, seed)
@@ -117,9 +118,13 @@ def shared_parameters(mdp: TokenMDP, keys: Iterable[str], *, num_generations: in
         record = {"sft_relative_error": error(compared.gradient, compared.supervised), "direction_relative_error": None}
         if objective.advantage.estimator == "outcome":
             rule = population.without_length(objective)
-            gradient = population.expected_gradient(
-                rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
-            )
+            try:
+                gradient = population.expected_gradient(
+                    rule, mdp, logits, num_generations=num_generations, ref_logits=probe.ref_logits
+                )
+            except InputError:  # there is no exact gradient here; `method_report` says why
+                found[key] = record
+                continue
             c = population.coefficient(objective, p, num_generations=num_generations)
             record["direction_relative_error"] = error(mixed(gradient, np.ones_like(c)), mixed(slope, c))
         found[key] = record

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from mdp_theory.check.claims import fitted
 from mdp_theory.exact import population
 from mdp_theory.exact.dynamics import Metrics, Run, exact_run
-from mdp_theory.exact.rules import outcome_table, rule_of
+from mdp_theory.exact.groups import count_compositions
+from mdp_theory.exact.rules import FEW_COMPOSITIONS, outcome_table, rule_of
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
@@ -75,7 +76,7 @@ def training_curves(
     mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int, steps: int = 100, learning_rate: float = 2.0
 ) -> dict[str, Any] | None:
     """Exact training on-policy, by method; None for a problem that is too large to be trained on here."""
-    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON or mdp.noise:
+    if not _trainable(mdp, num_generations):
         return None
     methods = {}
     for key in TRAINED_METHODS:
@@ -92,7 +93,7 @@ def staleness_curves(
 
     None for a problem that is too large to be trained on here.
     """
-    if mdp.num_prefixes > TRAINABLE_PREFIXES or mdp.horizon > TRAINABLE_HORIZON or mdp.noise:
+    if not _trainable(mdp, num_generations):
         return None
     methods = {}
     for key in ("grpo", "raft", "f-isft-pm-adv"):
@@ -100,6 +101,11 @@ def staleness_curves(
         found = [exact_run(run, mdp, logits, steps=steps, num_generations=num_generations)[0] for run in runs]
         methods[key] = {name: [getattr(curve, name).tolist() for curve in found] for name in Metrics._fields}
     return {"learning_rate": learning_rate, "refresh_every": list(REFRESH_EVERY), "methods": methods}
+
+
+def _trainable(mdp: TokenMDP, num_generations: int) -> bool:
+    few = count_compositions(num_generations, len(mdp.reward_levels)) <= FEW_COMPOSITIONS
+    return few and mdp.num_prefixes <= TRAINABLE_PREFIXES and mdp.horizon <= TRAINABLE_HORIZON and not mdp.noise
 
 
 def drawing(mdp: TokenMDP, logits: EdgeLevels, *, max_nodes: int = 64) -> dict[str, Any] | None:

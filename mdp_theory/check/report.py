@@ -30,6 +30,9 @@ CURVE_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
 
 DRIFTS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
 BETAS = (0.0, 0.001, 0.01, 0.04, 0.1, 0.3, 1.0)
+LARGEST_CURVE = 128
+"""Group size of curves over p: an integral of a polynomial of that degree for each point and method."""
+
 LARGEST_PROBE = 64
 """Responses of a group in sampled batches; exact numbers are at the group size that was asked for."""
 
@@ -100,9 +103,9 @@ def report(
         "learned_critic": lambda: learned_critic(mdp, logits, critic=critic),
         "critic_map": critic_map,
         "level_curves": level_curves,
-        "curves": lambda: coefficient_curves(size),
+        "curves": lambda: coefficient_curves(min(size, LARGEST_CURVE)),
         "noise": lambda: noise_record(mdp, logits, num_generations=size),
-        "rates": lambda: rates_record(size),
+        "rates": lambda: rates_record(min(size, LARGEST_CURVE)),
         "optimiser": lambda: _trained(optimiser, mdp, logits, size, steps, optimiser_learning_rate),
         "tree": lambda: drawing(mdp, logits),
     }
