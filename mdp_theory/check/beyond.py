@@ -171,7 +171,8 @@ def optimiser_record(
         return None
     adaptive = optimiser.kind in ("adam", "adamw")
     rate = learning_rate or (ADAM_RATE if adaptive else SGD_RATE)
-    used = {"sgd": (SGD, SGD_RATE), optimiser.kind: (optimiser, rate)}
+    name = "sgd, as asked for" if optimiser.kind == "sgd" else optimiser.kind
+    used = {"sgd": (SGD, SGD_RATE), name: (optimiser, rate)}
     runs = [
         Run(population.without_length(fitted(METHODS[key].objective, mdp)), its_rate, optimiser=one)
         for one, its_rate in used.values()
