@@ -6,7 +6,7 @@ Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
-(** Open: how the ratio of the variances grows with the length in the two examples; when plain R beats A. *)
+(** Open: how the ratio of the variances grows with the length in the two examples; the two-action case of plain R. *)
 
 Section Variance.
 Variables (F : rcfType) (V : finType) (eos : V) (H : nat).
@@ -151,6 +151,33 @@ rewrite -subr_ge0 t12_excess; apply: mulr_ge0; first exact: reach_ge0.
 apply: sumr_ge0 => a _; apply: mulr_ge0; first by rewrite mulr_ge0 ?token_prob_ge0 ?sqr_ge0.
 apply: divr_ge0; last exact: reach_ge0.
 by apply: sumr_ge0 => y _; rewrite mulr_ge0 ?prob_ge0 ?sqr_ge0.
+Qed.
+
+Lemma with_rewardE : mean_response pi (fun y : response eos H => with_reward y ^+ 2) =
+  mean_response pi (fun y : response eos H => weighted_score eos dpi (fun y _ => r y) y ^+ 2).
+Proof. by apply: eq_mean_response => y; rewrite /with_reward /score mulr_sumr. Qed.
+
+(** T12. Against plain R: the second moment with A(s, a) less that with R is
+    d(s) Σ_a π(a|s) (score of a)² (V (V − 2 Q(s, a)) − Var(R | s, a)), with V = V(s): plain R is the better one where this
+    is positive. *)
+Theorem t12_against_plain :
+  mean_response pi (fun y : response eos H => with_advantage y ^+ 2) -
+  mean_response pi (fun y : response eos H => with_reward y ^+ 2) =
+  reach eos H pi s * \sum_a pi s a * (dpi s a / pi s a) ^+ 2 *
+    (value s * (value s - 2%:R * value (rcons s a)) - reward_variance (rcons s a)).
+Proof.
+rewrite with_rewardE /with_advantage !second_moment -sumrB mulr_sumr; apply: eq_bigr => a _.
+have -> : \sum_(y : response eos H | begins (rcons s a) y)
+    P y * advantage eos H pi r (before y (size s)) (token eos y (size s)) ^+ 2 =
+    reach eos H pi (rcons s a) * (value (rcons s a) - value s) ^+ 2.
+  by rewrite /reach mulr_suml; apply: eq_bigr => y /begins_rcons_at[-> ->].
+have -> : \sum_(y : response eos H | begins (rcons s a) y) P y * r y ^+ 2 =
+    reach eos H pi (rcons s a) * (value (rcons s a) ^+ 2 + reward_variance (rcons s a)).
+  rewrite mulrDr -(spread _ 0) /reach mulr_suml addrC -addrA [X in _ + X](_ : _ = 0) ?addr0.
+    by apply: eq_bigr => y _; rewrite subr0.
+  by rewrite -sumrN -big_split big1 //= => y _; rewrite subr0 addNr.
+rewrite reach_rcons //; move: (dpi s a / pi s a) (pi s a) (reach _ _ _ s) (value s) (value _) (reward_variance _).
+by move=> u p d x y z; ring_of F.
 Qed.
 
 End Coordinate.
