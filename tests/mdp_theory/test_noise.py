@@ -15,6 +15,8 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.controls import running_sum
+from mdp_theory.problems.graph import from_control
 from mdp_theory.problems.mdp import TokenMDP, flatten
 from rino_base.messages import InputError
 
@@ -212,3 +214,36 @@ def test_what_is_not_exact_is_refused(key, match):
         noise.group_noise(METHODS[key].objective, mdp, mdp.rewards, num_generations=2)
     with pytest.raises(InputError, match="0 and at 1"):
         noise.noise_scale(METHODS["grpo"].objective, np.array([0.0]), num_generations=2)
+
+
+def paths(mdp, logits, depth, state):
+    """(probability, reward, score in all logits) of every way on from a state of a graph."""
+    pi = tree.policy(logits)[depth][0, state]
+    for token, chance in enumerate(pi):
+        score = [np.zeros_like(level[0]) for level in logits]
+        score[depth][state] = (np.arange(len(pi)) == token) - pi
+        own = np.concatenate([level.ravel() for level in score])
+        if mdp.ends(depth)[token]:
+            yield chance, mdp.rewards[depth][0, state, token], own
+            continue
+        for after, move in zip(mdp.moves.to[state, token], mdp.moves.chance[state, token], strict=True):
+            for more, reward, rest in paths(mdp, logits, depth + 1, after):
+                yield chance * move * more, reward, own + rest
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.25])
+def test_states_that_recombine_equal_the_enumeration_of_groups(slip):
+    """Histories share logits here, and the environment moves at random."""
+    mdp = from_control(running_sum("sum", modulus=2, horizon=3, slip=slip))
+    rng = np.random.default_rng(1)
+    logits = tuple(rng.standard_normal(level.shape) for level in mdp.rewards)
+    found = noise.group_noise(METHODS["rloo"].objective, mdp, logits, num_generations=2)
+    outcomes = list(paths(mdp, logits, 0, mdp.moves.start[0]))
+    assert sum(chance for chance, _, _ in outcomes) == pytest.approx(1, abs=1e-12)
+    mean, square = 0.0, 0.0
+    for (p1, r1, s1), (p2, r2, s2) in product(outcomes, repeat=2):
+        g = ((r1 - r2) * s1 + (r2 - r1) * s2) / 2
+        mean, square = mean + p1 * p2 * g, square + p1 * p2 * g**2
+    exact = np.concatenate([level[0].ravel() for level in found.variance])
+    np.testing.assert_allclose(exact, square - mean**2, rtol=1e-10, atol=1e-13)
+    assert found.signal[0] == pytest.approx(mean @ mean, rel=1e-10)
