@@ -44,10 +44,10 @@ Ltac plainly F e :=
   | GRing.inv ?x => let x' := plainly F x in constr:(finv x')
   | GRing.exp ?x 0 => constr:(fone F)
   | GRing.exp ?x 1 => plainly F x
-  | GRing.exp ?x (S ?n) => let x' := plainly F x in let y' := plainly F (GRing.exp x n) in constr:(fmul x' y')
+  | GRing.exp ?x (S (S ?n)) => let x' := plainly F x in let y' := plainly F (GRing.exp x (S n)) in constr:(fmul x' y')
   | GRing.natmul ?x 0 => constr:(fzero F)
   | GRing.natmul ?x 1 => plainly F x
-  | GRing.natmul ?x (S ?n) => let x' := plainly F x in let y' := plainly F (GRing.natmul x n) in constr:(fadd x' y')
+  | GRing.natmul ?x (S (S ?n)) => let x' := plainly F x in let y' := plainly F (GRing.natmul x (S n)) in constr:(fadd x' y')
   | _ => constr:(e : plain F)
   end.
 
