@@ -1,12 +1,15 @@
 """Have Coq check the theorems: compile with `coqc`, check what it wrote with `coqchk`, and list what each assumes."""
 
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from proofs.kernel.source import FOLDER, Claim, Source, needed, read_all
@@ -94,51 +97,97 @@ def check(
     ]
     with tempfile.TemporaryDirectory(prefix="rino-kernel-") as place:
         build = Path(place)
-        refused: dict[str, str] = {}
-        reports = []
         order = needed(claimed, sources)
-        for name in order:
-            start = time.perf_counter()
-            source = sources[name]
-            shutil.copy(source.path, build)
-            culprits = [need for need in source.needs if need in refused]
-            reason = f"stands on {culprits[0]}.v: {refused[culprits[0]]}" if culprits else _compile(coq, build, source)
-            if reason:
-                refused[name] = reason
-            if source.theorem and name in claimed:
-                verdicts = () if reason else _verdicts(coq, build, order, source)
-                reports.append(KernelReport(source, verdicts, reason, time.perf_counter() - start))
-            done(name)
+        outcomes = _compile_all(coq, build, {name: sources[name] for name in order}, done)
+        compiled = [name for name in order if not outcomes[name].refused]
+        refused = {name: outcomes[name].refused for name in order} | _check_again(coq, build, compiled)
+    reports = []
+    for name in claimed:
+        culprits = [need for need in needed([name], sources) if refused[need] and need != name]
+        reason = f"stands on {culprits[0]}.v: {refused[culprits[0]]}" if culprits else refused[name]
+        verdicts = () if reason else outcomes[name].verdicts
+        reports.append(KernelReport(sources[name], verdicts, reason, outcomes[name].seconds))
     return reports
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one file: why it is refused (empty if it is not), what Coq says of its claims, and the time."""
+
+    refused: str
+    verdicts: tuple[Verdict, ...]
+    seconds: float
+
+
+def _compile_all(
+    coq: Path, build: Path, sources: Mapping[str, Source], done: Callable[[str], None]
+) -> dict[str, _Outcome]:
+    """Compile files, each after those that it needs, as many at a time as there are processors."""
+    order = TopologicalSorter({name: source.needs for name, source in sources.items()})
+    order.prepare()
+    outcomes: dict[str, _Outcome] = {}
+    running: dict[Future[_Outcome], str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while order.is_active():
+            for name in order.get_ready():
+                stands = all(need in outcomes and not outcomes[need].refused for need in sources[name].needs)
+                running[pool.submit(_outcome, coq, build, sources[name], stands=stands)] = name
+            for finished in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(finished)
+                outcomes[name] = finished.result()
+                order.done(name)
+                done(name)
+    return outcomes
+
+
+def _outcome(coq: Path, build: Path, source: Source, *, stands: bool) -> _Outcome:
+    if not stands:
+        return _Outcome("stands on a file that is refused", (), 0.0)
+    start = time.perf_counter()
+    shutil.copy(source.path, build)
+    reason = _compile(coq, build, source)
+    verdicts = _verdicts(coq, build, source) if source.claims and not reason else ()
+    return _Outcome(reason, verdicts, time.perf_counter() - start)
+
+
 def _compile(coq: Path, build: Path, source: Source) -> str:
-    """Compile one file and check the result again; why it is refused, or nothing."""
+    """Compile one file; why it is refused, or nothing."""
     if source.forbidden:
         return f"{source.path.name}, {source.forbidden[0]}: no proof may contain this"
     compiled = _run([coq / "coqc", "-q", "-w", "none", "-Q", ".", "Rino", source.path.name], build)
-    if compiled.returncode:
-        return _one_message(compiled.stdout + compiled.stderr, build)
+    return _one_message(compiled.stdout + compiled.stderr, build) if compiled.returncode else ""
+
+
+def _check_again(coq: Path, build: Path, names: Sequence[str]) -> dict[str, str]:
+    """Have coqchk check compiled files; for those that it refuses, why. All at once, and one by one to find which."""
+    if not names:
+        return {}
     # -norec: the files of this development are checked again, the installed libraries are taken as they are.
-    checked = _run([coq / "coqchk", "-silent", "-o", "-norec", f"Rino.{source.module}", "-Q", ".", "Rino"], build)
-    if checked.returncode:
-        return _one_message(checked.stdout + checked.stderr, build)
-    own = re.findall(r"^\s+(Rino\.\S+)", checked.stdout + checked.stderr, re.MULTILINE)
-    return f"coqchk finds what nothing proves: {', '.join(own)}" if own else ""
+    asked = [word for name in names for word in ("-norec", f"Rino.{name}")]
+    checked = _run([coq / "coqchk", "-silent", "-o", *asked, "-Q", ".", "Rino"], build)
+    printed = checked.stdout + checked.stderr
+    own = re.findall(r"^\s+(Rino\.\S+)", printed, re.MULTILINE)
+    if not checked.returncode and not own:
+        return {}
+    if len(names) > 1:
+        return {name: reason for one in names for name, reason in _check_again(coq, build, [one]).items()}
+    return {names[0]: f"coqchk finds what nothing proves: {', '.join(own)}" if own else _one_message(printed, build)}
 
 
-def _verdicts(coq: Path, build: Path, order: Sequence[str], source: Source) -> tuple[Verdict, ...]:
+def _verdicts(coq: Path, build: Path, source: Source) -> tuple[Verdict, ...]:
     """Ask Coq for the statement of each claim of a compiled file, and for what its proof assumes."""
-    known = " ".join(name for name in order if (build / f"{name}.vo").exists())
+
+    def ask(answer: str, command: str) -> list[str]:
+        return [f'Redirect "{claim.name}.{answer}" {command}{source.module}.{claim.name}.' for claim in source.claims]
+
     lines = [
-        "From mathcomp Require Import all_ssreflect all_algebra.",
-        f"From Rino Require Import {known}.",
-        "Unset Printing Implicit Defensive. Set Printing Width 110. Local Open Scope ring_scope.",
+        f"From Rino Require {source.module}.",
+        *ask("axioms", "Print Assumptions "),  # Before anything is imported: names in full.
+        *source.preamble,
+        f"From Rino Require Import {source.module}.",
+        "Unset Printing Implicit Defensive. Set Printing Width 110.",
+        *ask("statement", "Check @"),
     ]
-    for claim in source.claims:
-        constant = f"{source.module}.{claim.name}"
-        lines.append(f'Redirect "{claim.name}.statement" Check @{constant}.')
-        lines.append(f'Redirect "{claim.name}.axioms" Print Assumptions {constant}.')
     query = build / f"query_{source.module}.v"
     query.write_text("\n".join(lines) + "\n", encoding="utf-8")
     asked = _run([coq / "coqc", "-q", "-w", "none", "-Q", ".", "Rino", query.name], build)

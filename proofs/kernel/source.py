@@ -14,6 +14,8 @@ _FORBIDDEN = re.compile(
 """What would let a claim pass without a proof, or let a source reach beyond itself. `Print Assumptions` finds the
 axioms that a theorem uses; this finds those that it does not use yet."""
 
+_PREAMBLE = re.compile(r"^(?:From\s+\w+\s+Require|Import|Local\s+Open\s+Scope)\b.*?\.(?=\s)", re.MULTILINE | re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -40,6 +42,7 @@ class Source:
         claims: its theorems, in order.
         open: what of the theorem is not proved here, in words; empty if nothing is known to be missing.
         forbidden: commands that no proof may contain, with their lines.
+        preamble: what it imports and opens, in its own words, so that its statements can be printed as it writes them.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Source:
     claims: tuple[Claim, ...]
     open: str
     forbidden: tuple[str, ...]
+    preamble: tuple[str, ...]
 
     @property
     def module(self) -> str:
@@ -69,6 +73,7 @@ def read(path: Path) -> Source:
         claims=tuple(_claims(text, code, f"t{int(number[1])}_")) if number else (),
         open=_one_line(missing[1]) if missing else "",
         forbidden=tuple(_forbidden(code)),
+        preamble=tuple(_one_line(words) for words in _PREAMBLE.findall(code)),
     )
 
 
