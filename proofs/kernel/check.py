@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -81,11 +82,16 @@ def find_coq() -> Path:
 
 
 def check(
-    theorems: Sequence[str] | None = None, *, folder: Path = FOLDER, done: Callable[[str], None] = lambda module: None
+    theorems: Sequence[str] | None = None,
+    *,
+    folder: Path = FOLDER,
+    build: Path | None = None,
+    done: Callable[[str], None] = lambda module: None,
 ) -> list[KernelReport]:
     """Compile and check these theorems ("T5"; without them all) and everything that they stand on.
 
-    What Coq writes goes into a temporary folder. `done` is called with the name of each compiled file.
+    What Coq writes goes into the folder `build`, by default a temporary one. `done` is called with the name of each
+    compiled file.
 
     Raises:
         InputError: Coq is not installed.
@@ -95,7 +101,7 @@ def check(
     claimed = [
         name for name in sources if sources[name].theorem and (not theorems or sources[name].theorem in theorems)
     ]
-    with tempfile.TemporaryDirectory(prefix="rino-kernel-") as place:
+    with nullcontext(build) if build else tempfile.TemporaryDirectory(prefix="rino-kernel-") as place:
         build = Path(place)
         order = needed(claimed, sources)
         outcomes = _compile_all(coq, build, {name: sources[name] for name in order}, done)

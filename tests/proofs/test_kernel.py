@@ -58,8 +58,8 @@ def test_without_coq_two_lines_and_nothing_computed(monkeypatch, capsys):
 
 
 @needs_coq
-def test_every_claim_is_accepted():
-    reports = check()
+def test_every_claim_is_accepted(compiled):
+    _, reports = compiled
     assert [report.source.theorem for report in reports] == list(CLAIMED)
     for report in reports:
         assert report.verified, report.refused
