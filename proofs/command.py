@@ -82,6 +82,7 @@ def prove(
     """
     theorems = [load(name) for name in (MODULES if theorem is None else [theorem])]
     ids = [theorem.id for theorem in theorems]
+    results_of = {theorem.id: theorem.results for theorem in theorems}
     if kernel:
         find_coq()  # Before anything is computed.
     reports = check_all(theorems)
@@ -98,14 +99,14 @@ def prove(
         for entry, found in zip(entries, attacks, strict=False):
             entry["corruptions"] = corruptions_json(found)
         results: dict[str, object] = {"theorems": entries}
-        write_json(json, results | ({"kernel": kernel_json(formal, ids)} if kernel else {}))
+        write_json(json, results | ({"kernel": kernel_json(formal, results_of)} if kernel else {}))
     print_table(
         "Theorems",
         ("theorem", "title", "steps verified", "chains", "symbolic", "enumerated", "witnesses", "seconds"),
         map(_row, reports),
     )
     if kernel:
-        kernel_command.show(formal, ids)
+        kernel_command.show(formal, results_of)
     if corrupt:
         show_attacks(ids, attacks)
     accepted = all(report.verified for report in reports) and all(report.verified for report in formal)

@@ -1,6 +1,6 @@
 """The kernel's part of `rino prove`: which theorems to check, what to print, what to write."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from proofs.kernel import report
 from proofs.kernel.check import KernelReport, check
@@ -22,13 +22,21 @@ def check_all(theorems: Collection[str]) -> list[KernelReport]:
         return check(list(theorems), done=done)
 
 
-def show(reports: Sequence[KernelReport], theorems: Collection[str]) -> None:
-    """Print every claim with its words, its formal statement and its axioms, then one line a theorem."""
-    print("\n".join(map(report.text, reports)))
+def show(reports: Sequence[KernelReport], theorems: Mapping[str, Sequence[str]]) -> None:
+    """Print every claim with its words, its formal statement and its axioms, then one line a theorem.
+
+    `theorems` has the names of the results of each theorem: which of them are open is computed from the claims.
+    """
+    found = {kernel_report.source.theorem: kernel_report for kernel_report in reports}
+    print("\n".join(report.text(found[name], theorems[name]) for name in theorems if name in found))
     print("".join(map(report.refusals, reports)), end="")
-    rows = {kernel_report.source.theorem: report.row(kernel_report) for kernel_report in reports}
-    missing = (None, None, None, f"all: {report.NOT_THERE}", None)
-    print_table("Kernel", report.COLUMNS, [rows.get(name, (name, *missing)) for name in theorems])
+    rows = [
+        report.row(found[name], results)
+        if name in found
+        else (name, None, None, f"0/{len(results)}", None, report.missing(None, name, results), None)
+        for name, results in theorems.items()
+    ]
+    print_table("Kernel", report.COLUMNS, rows)
 
 
 def latex(theorem: str, reports: Sequence[KernelReport]) -> str:

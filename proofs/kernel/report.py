@@ -1,9 +1,10 @@
 """What Coq found, for a terminal, for JSON and for LaTeX."""
 
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from proofs.kernel.check import ALLOWED_AXIOMS, KernelReport, Verdict
+from proofs.kernel.covers import open_results
 from proofs.kernel.source import Source
 
 NOT_THERE = "not stated in the kernel's language yet"
@@ -11,8 +12,21 @@ _WIDTH = 110
 _PAGE = 88  # Letters on a line of the LaTeX page.
 
 
-def text(report: KernelReport) -> str:
-    """The claims of one theorem: its words, its formal statement, its axioms, and the verdict."""
+def missing(report: KernelReport | None, theorem: str, results: Sequence[str]) -> str:
+    """What of a theorem the kernel does not have: the results that no accepted claim states, and what the file says."""
+    accepted = {verdict.claim.name for verdict in report.verdicts if not verdict.refused} if report else set()
+    found = open_results(theorem, results, accepted)
+    if not found:
+        words = ""
+    elif len(found) == len(results):
+        words = f"all: {NOT_THERE}" if report is None or report.refused else "all results as SymPy states them"
+    else:
+        words = "; ".join(found)
+    return ". ".join(filter(None, (words, report.source.open if report else "")))
+
+
+def text(report: KernelReport, results: Sequence[str]) -> str:
+    """The claims of one theorem: its words, its formal statement, its axioms, the verdict, and what is open."""
     source = report.source
     lines = [f"{source.theorem}  in Coq: {source.path.name}"]
     if report.refused:
@@ -21,8 +35,8 @@ def text(report: KernelReport) -> str:
         lines += ["", *_wrap(verdict.claim.words, "  "), "", f"    {verdict.claim.name} :"]
         lines += [f"      {line}" for line in verdict.statement.splitlines()]
         lines += ["", *_wrap(f"axioms: {_axioms(verdict)}", "    "), f"    {_mark(verdict)}"]
-    if source.open:
-        lines += ["", *_wrap(f"Open: {source.open}", "  ")]
+    if still := missing(report, source.theorem, results):
+        lines += ["", *_wrap(f"Open: {still}", "  ")]
     return "\n".join([*lines, ""])
 
 
@@ -37,23 +51,30 @@ def refusals(report: KernelReport) -> str:
     )
 
 
-def row(report: KernelReport) -> tuple[object, ...]:
+def row(report: KernelReport, results: Sequence[str]) -> tuple[object, ...]:
     """A line of the table: theorem, claims accepted, counter-examples accepted, axioms, what is open, seconds."""
     claims = [claim for claim in report.source.claims if not claim.counterexample]
     accepted = {verdict.claim.name for verdict in report.verdicts if not verdict.refused}
     counter = [claim for claim in report.source.claims if claim.counterexample]
     shares = (f"{sum(claim.name in accepted for claim in group)}/{len(group)}" for group in (claims, counter))
     axioms = sorted({axiom for verdict in report.verdicts for axiom in verdict.axioms})
-    return report.source.theorem, *shares, ", ".join(axioms) or "none", report.source.open, round(report.seconds, 1)
+    theorem = report.source.theorem
+    covered = len(results) - len(open_results(theorem, results, accepted))
+    values = f"{covered}/{len(results)}", ", ".join(axioms) or "none", missing(report, theorem, results)
+    return theorem, *shares, *values, round(report.seconds, 1)
 
 
-COLUMNS = ("theorem", "claims accepted", "counter-examples", "axioms", "open", "seconds")
+COLUMNS = ("theorem", "claims accepted", "counter-examples", "results", "axioms", "open", "seconds")
 
 
-def as_json(reports: Sequence[KernelReport], theorems: Collection[str]) -> dict[str, object]:
-    """The field `kernel` of docs/json.md; `theorems` are the ids that were asked for, open ones among them."""
-    found: dict[str, object] = {theorem: _open_json(theorem) for theorem in theorems}
-    return found | {report.source.theorem: _report_json(report) for report in reports}
+def as_json(reports: Sequence[KernelReport], theorems: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """The field `kernel` of docs/json.md; `theorems` are those that were asked for with their results' names."""
+    found: dict[str, object] = {theorem: _open_json(theorem, results) for theorem, results in theorems.items()}
+    return found | {
+        report.source.theorem: _report_json(report, theorems[report.source.theorem])
+        for report in reports
+        if report.source.theorem in theorems
+    }
 
 
 def latex(source: Source, report: KernelReport | None) -> str:
@@ -75,14 +96,16 @@ def latex(source: Source, report: KernelReport | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _report_json(report: KernelReport) -> dict[str, object]:
+def _report_json(report: KernelReport, results: Sequence[str]) -> dict[str, object]:
+    accepted = {verdict.claim.name for verdict in report.verdicts if not verdict.refused}
     return {
         "file": report.source.path.name,
         "statement": "\n\n".join(f"{verdict.claim.name} : {verdict.statement}" for verdict in report.verdicts),
         "axioms": sorted({axiom for verdict in report.verdicts for axiom in verdict.axioms}),
         "verified": report.verified,
         "claims": [_verdict_json(verdict) for verdict in report.verdicts],
-        "open": report.source.open,
+        "open": missing(report, report.source.theorem, results),
+        "open_results": list(open_results(report.source.theorem, results, accepted)),
         "refused": report.refused,
         "seconds": report.seconds,
     }
@@ -100,7 +123,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def _open_json(theorem: str) -> dict[str, object]:
+def _open_json(theorem: str, results: Sequence[str]) -> dict[str, object]:
     return {
         "file": None,
         "statement": None,
@@ -108,6 +131,7 @@ def _open_json(theorem: str) -> dict[str, object]:
         "verified": False,
         "claims": [],
         "open": f"{theorem} is {NOT_THERE}",
+        "open_results": list(results),
         "refused": "",
         "seconds": 0.0,
     }

@@ -34,7 +34,7 @@ Lemma ratio_on_policy g i t : sampled (pi theta) g -> (t < size (g i))%N ->
   ratio eos (pi theta) (pi theta) (g i) t = 1.
 Proof. by move=> pos lt_t; rewrite /ratio divff ?lt0r_neq0 ?pos. Qed.
 
-(** T3 [weight]. A log-likelihood with any weights has the gradient with these weights. *)
+(** T3. A log-likelihood with any weights has the gradient with these weights. *)
 Theorem t3_log_likelihood (w : token_weights R eos H G) g : sampled (pi theta) g ->
   is_derive theta v (fun th => log_likelihood w g (pi th)) (group_gradient dpi w g).
 Proof. exact: derivative_log_likelihood. Qed.
@@ -42,7 +42,7 @@ Proof. exact: derivative_log_likelihood. Qed.
 Variables e_low e_high : R.
 Hypotheses (e_low_gt0 : 0 < e_low) (e_high_gt0 : 0 < e_high).
 
-(** T3 [clip, slope, ratio]. At θ = θ_old, for every group size, lengths, advantages, clip range and direction, GRPO's
+(** T3. At θ = θ_old, for every group size, lengths, advantages, clip range and direction, GRPO's
     surrogate has the gradient with the weights A(i)/L(i). *)
 Theorem t3_surrogate A g : sampled (pi theta) g ->
   is_derive theta v (fun th => grpo_surrogate e_low e_high A g (pi theta) (pi th))
@@ -60,7 +60,7 @@ have -> : 1 < 1 - e_low = false by rewrite -subr_gt0 addrAC subrr add0r oppr_gt0
 by rewrite !andbF.
 Qed.
 
-(** T3 [cross-entropy]. So, at θ = θ_old, the surrogate and the weighted log-likelihood, minus a cross-entropy loss, have
+(** T3. So, at θ = θ_old, the surrogate and the weighted log-likelihood, minus a cross-entropy loss, have
     the same derivative in every direction, on each group. *)
 Theorem t3_weighted_likelihood A g : sampled (pi theta) g ->
   'D_v (fun th => grpo_surrogate e_low e_high A g (pi theta) (pi th)) theta =

@@ -67,6 +67,23 @@ rewrite /grpo group_std_reward mean_rewardE /reward; case: (b i).
 by rewrite sub0r mulNr [share b * (1 - share b)]mulrC quotient_of_root.
 Qed.
 
+(** T4. The mean reward is k/G = p̂, and the variance p̂ (1 − p̂). *)
+Theorem t4_moments b : mean_reward F b = (right b)%:R / G%:R /\
+  G%:R^-1 * (\sum_i (reward F b i - mean_reward F b) ^+ 2) = share b * (1 - share b).
+Proof. by rewrite mean_rewardE sum_squares mulKf ?G_neq0. Qed.
+
+(** T4. In counts, the advantages are √((G−k)/k) and −√(k/(G−k)). *)
+Theorem t4_counts b i : grpo F 0 b i =
+  if b i then Num.sqrt ((G - right b)%:R / (right b)%:R) else - Num.sqrt ((right b)%:R / (G - right b)%:R).
+Proof.
+have le_k : (right b <= G)%N by rewrite -[X in (_ <= X)%N]card_ord max_card.
+rewrite t4_advantages; have -> : 1 - share b = (G - right b)%:R / G%:R.
+  by rewrite natrB // mulrBl divff ?G_neq0.
+have quotient (x y : F) : x / G%:R / (y / G%:R) = x / y.
+  by rewrite invf_div mulrA mulfVK ?G_neq0.
+by rewrite /share !quotient.
+Qed.
+
 (** T4. The advantages are all 0 if the group is all wrong or all right. *)
 Theorem t4_uniform_groups b i : right b = 0%N \/ right b = G -> grpo F 0 b i = 0.
 Proof.

@@ -161,18 +161,6 @@ have -> : \sum_(k < G) binomial_law n p k * (nat_of_ord k == 0%N)%:R = (1 - p) ^
 by move: (p ^+ n) ((1 - p) ^+ n) => x y; ring_of F.
 Qed.
 
-(** What GRPO gives a right and a wrong member of a group with k right ones, without roots of shares. *)
-Lemma grpoE (b : {ffun 'I_G -> bool}) i : grpo F 0 b i =
-  if b i then Num.sqrt ((G - right b)%:R / (right b)%:R) else - Num.sqrt ((right b)%:R / (G - right b)%:R).
-Proof.
-have le_k : (right b <= G)%N by rewrite -[X in (_ <= X)%N]card_ord max_card.
-rewrite t4_advantages //; have -> : 1 - share F b = (G - right b)%:R / G%:R.
-  by rewrite natrB // mulrBl divff.
-have quotient (x y : F) : x / G%:R / (y / G%:R) = x / y.
-  by rewrite invf_div mulrA mulfVK.
-by rewrite /share !quotient.
-Qed.
-
 Lemma root_of_quotient (m k : nat) : (0 < k)%N ->
   Num.sqrt (m%:R / k%:R) = Num.sqrt (k * m)%:R / k%:R :> F.
 Proof.
@@ -191,7 +179,7 @@ Lemma expected_right_grpo p :
 Proof.
 pose a1 k : F := Num.sqrt ((G - k)%:R / k%:R).
 transitivity (expected_right (@counting_rule F G a1 (fun=> 0)) p); last by rewrite expected_right_counting.
-by congr (_ * _); apply: eq_bigr => i _; apply: eq_bigr => b bi; rewrite grpoE /counting_rule bi.
+by congr (_ * _); apply: eq_bigr => i _; apply: eq_bigr => b bi; rewrite t4_counts // /counting_rule bi.
 Qed.
 
 Lemma expected_wrong_grpo p :
@@ -199,7 +187,7 @@ Lemma expected_wrong_grpo p :
 Proof.
 pose a0 k : F := - Num.sqrt (k%:R / (G - k)%:R).
 transitivity (expected_wrong (@counting_rule F G (fun=> 0) a0) p).
-  by congr (_ * _); apply: eq_bigr => i _; apply: eq_bigr => b bi; rewrite grpoE /counting_rule (negPf bi).
+  by congr (_ * _); apply: eq_bigr => i _; apply: eq_bigr => b bi; rewrite t4_counts // /counting_rule (negPf bi).
 by rewrite expected_wrong_counting // -sumrN; apply: eq_bigr => k _; rewrite mulrN.
 Qed.
 
@@ -221,19 +209,31 @@ have : (G - k)%:R != 0 :> F by rewrite pnatr_eq0 -lt0n.
 by move: ((G - k)%:R : F) (binomial_law _ _ _) (Num.sqrt _) => x y z x_neq0; field_of F.
 Qed.
 
+(** T5, GRPO's expected advantages of a right and of a wrong member, with k binomial: of G − 1 trials on the left, of G
+    trials on the right. *)
+Theorem t5_grpo_weights p : p != 0 -> p != 1 ->
+  \sum_(k < G) binomial_law n p k * Num.sqrt ((n - k)%:R / k.+1%:R) =
+    (\sum_(k < G.+1) binomial_law G p k * Num.sqrt (k * (G - k))%:R) / (G%:R * p) /\
+  - (\sum_(k < G) binomial_law n p k * Num.sqrt (k%:R / (G - k)%:R)) =
+    - ((\sum_(k < G.+1) binomial_law G p k * Num.sqrt (k * (G - k))%:R) / (G%:R * (1 - p))).
+Proof.
+move=> p_neq0 p_neq1; have q_neq0 : 1 - p != 0 by rewrite subr_eq0 eq_sym.
+rewrite -expected_right_grpo -expected_wrong_grpo -/(mean_root p).
+have := right_mean_root p; have := wrong_mean_root p.
+move: (expected_right _ _) (expected_wrong _ _) (mean_root p) => w1 w0 m eq0 eq1; split.
+  by rewrite -eq1; move: G_neq0'; move: (G%:R : F) => g g_neq0; field_of F.
+rewrite -[m]opprK -eq0 mulNr opprK; move: G_neq0'; move: (G%:R : F) => g g_neq0.
+by move: q_neq0; move: (1 - p) => q q_neq0; field_of F.
+Qed.
+
 (** T5, GRPO: A = (r − mean)/std, std with the divisor G. c(p) is the mean of √(k(G−k)), with k binomial, of G trials,
     over G p (1 − p). *)
 Theorem t5_grpo p : p != 0 -> p != 1 ->
   scalar (@grpo F G 0) p = (\sum_(k < G.+1) binomial_law G p k * Num.sqrt (k * (G - k))%:R) / (G%:R * p * (1 - p)).
 Proof.
 move=> p_neq0 p_neq1; have q_neq0 : 1 - p != 0 by rewrite subr_eq0 eq_sym.
-rewrite -/(mean_root p) /scalar; have := right_mean_root p; have := wrong_mean_root p.
-move: (expected_right _ _) (expected_wrong _ _) (mean_root p) => w1 w0 m eq0 eq1.
-have -> : w1 = m / (G%:R * p).
-  by rewrite -eq1; move: G_neq0'; move: (G%:R : F) => g g_neq0; field_of F.
-have -> : w0 = - (m / (G%:R * (1 - p))).
-  rewrite -[m]opprK -eq0 mulNr opprK; move: G_neq0'; move: (G%:R : F) => g g_neq0.
-  by move: q_neq0; move: (1 - p) => q q_neq0; field_of F.
-by move: G_neq0'; move: (G%:R : F) => g g_neq0; field_of F.
+have [eq1 eq0] := t5_grpo_weights p_neq0 p_neq1.
+rewrite /scalar expected_right_grpo expected_wrong_grpo eq1 eq0 -/(mean_root p).
+by move: (mean_root p) G_neq0'; move: (G%:R : F) => g m g_neq0; field_of F.
 Qed.
 End Scalars.

@@ -12,12 +12,12 @@ Section Clip.
 Variables (R : realType) (e_low e_high rho A : R).
 Hypotheses (e_low_gt0 : 0 < e_low) (e_high_gt0 : 0 < e_high).
 
-(** T7 [passes below, constant above]. The minimum and the clip together: a positive advantage is held below the upper end
+(** T7. The minimum and the clip together: a positive advantage is held below the upper end
     of the clip range … *)
 Theorem t7_positive_advantage : 0 <= A -> clipped e_low e_high rho A = A * Num.min rho (1 + e_high).
 Proof. exact: clipped_ge0. Qed.
 
-(** T7 [constant below, passes above]. … and a negative one above the lower end. *)
+(** T7. … and a negative one above the lower end. *)
 Theorem t7_negative_advantage : A <= 0 -> clipped e_low e_high rho A = A * Num.max rho (1 - e_low).
 Proof. exact: clipped_le0. Qed.
 End Clip.
@@ -32,7 +32,7 @@ Definition off_policy_weights (old : policy R V) (A : 'I_G -> R) : token_weights
   let rho := ratio eos old (pi theta) (g i) t in
   if passes e_low e_high rho (A i) then rho * A i / (size (g i))%:R else 0.
 
-(** T7 [weight, clipped weight]. For any sampling policy, group, advantages and direction, the gradient of GRPO's
+(** T7. For any sampling policy, group, advantages and direction, the gradient of GRPO's
     surrogate has the weights ρ A/L where the clip lets the ratio pass and 0 elsewhere. (No ratio is at an end of the clip
     range, where the surrogate has a kink.) *)
 Theorem t7_weight (old : policy R V) (A : 'I_G -> R) (g : {ffun 'I_G -> response eos H}) :
@@ -65,7 +65,7 @@ rewrite big_split /= sumrB -mulr_sumr sumr_const card_ord -[X in _ + X]mulr_natl
 by move: (\sum_t w t ^+ 2) (\sum_t w t) (L%:R : F) L_neq0 => s2 s1 l l_neq0; field_of F.
 Qed.
 
-(** T7 [index]. The index of weights ρ A/L is 1 − S₁²/(L S₂), with the sums S₁ of the ratios and S₂ of their squares. *)
+(** T7. The index of weights ρ A/L is 1 − S₁²/(L S₂), with the sums S₁ of the ratios and S₂ of their squares. *)
 Theorem t7_index rho (A : F) : A != 0 -> \sum_t rho t ^+ 2 != 0 ->
   credit_structure_index (fun t => rho t * A / L%:R) =
   1 - (\sum_t rho t) ^+ 2 / (L%:R * \sum_t rho t ^+ 2).
@@ -82,11 +82,11 @@ move: (\sum_t rho t ^+ 2) (\sum_t rho t) (L%:R : F) S2_neq0 L_neq0 => s2 s1 l s2
 by field_of F.
 Qed.
 
-(** T7 [sign of the index]. It is never negative … *)
+(** T7. It is never negative … *)
 Theorem t7_index_ge0 w : 0 <= credit_structure_index w.
 Proof. by rewrite divr_ge0 // sumr_ge0 // => t _; rewrite sqr_ge0. Qed.
 
-(** T7 [first inner step]. … it is 0 if all tokens have the same weight, as at the first inner step … *)
+(** T7. … it is 0 if all tokens have the same weight, as at the first inner step … *)
 Theorem t7_first_inner_step w (c : F) : (forall t, w t = c) -> credit_structure_index w = 0.
 Proof.
 move=> wE; rewrite /credit_structure_index big1 ?mul0r // => t _.

@@ -67,10 +67,17 @@ rewrite addr0 /GRing.scale /=; have := P_neq0 y; move: (P theta y) (ref y) (dP y
 by field_of R.
 Qed.
 
+(** T8. As terms of a loss, with q = π_ref/π, k1, k2 and k3 weigh the score by 1, −log q and 1 − q. *)
+Theorem t8_slopes y :
+  [/\ is_derive theta v (fun th => k1 (P th y) (ref y)) (dP y / P theta y),
+      is_derive theta v (fun th => k2 (P th y) (ref y)) ((ln (P theta y) - ln (ref y)) * (dP y / P theta y)) &
+      is_derive theta v (fun th => k3 (P th y) (ref y)) ((1 - ref y / P theta y) * (dP y / P theta y))].
+Proof. by split; [apply: derivative_k1|apply: derivative_k2|apply: derivative_k3]. Qed.
+
 Lemma chance_times_score y : P theta y * (dP y / P theta y) = dP y.
 Proof. by rewrite mulrC mulfVK ?P_neq0. Qed.
 
-(** T8 [k1, k1 in the loss]. As a loss, and without 1/L, k1 does nothing on average. *)
+(** T8. As a loss, and without 1/L, k1 does nothing on average. *)
 Theorem t8_k1_in_the_loss : \sum_y P theta y * 'D_v (fun th => k1 (P th y) (ref y)) theta = 0.
 Proof.
 rewrite -[RHS]sum_derivative; apply: eq_bigr => y _.
@@ -85,7 +92,7 @@ apply: (is_derive_eq d); rewrite big_split /= (eq_bigr dP (fun y _ => chance_tim
 by rewrite addr0.
 Qed.
 
-(** T8 [k2, reverse]. The mean gradient of k2 is that of the reverse divergence, KL(π‖π_ref). Over the tokens at a state
+(** T8. The mean gradient of k2 is that of the reverse divergence, KL(π‖π_ref). Over the tokens at a state
     this is the divergence there; the visits to the state are not differentiated. *)
 Theorem t8_k2_in_the_loss :
   \sum_y P theta y * 'D_v (fun th => k2 (P th y) (ref y)) theta = 'D_v (fun th => divergence (P th) ref) theta.
@@ -94,7 +101,7 @@ have [_ ->] := derivative_reverse; apply: eq_bigr => y _; have [_ ->] := derivat
 by rewrite mulrCA chance_times_score mulrC.
 Qed.
 
-(** T8 [k3, forward]. The mean gradient of k3 is that of the forward divergence, KL(π_ref‖π). *)
+(** T8. The mean gradient of k3 is that of the forward divergence, KL(π_ref‖π). *)
 Theorem t8_k3_in_the_loss :
   \sum_y P theta y * 'D_v (fun th => k3 (P th y) (ref y)) theta = 'D_v (fun th => divergence ref (P th)) theta.
 Proof.
@@ -109,7 +116,7 @@ rewrite [LHS](eq_bigr (fun y => dP y + ref y * - (dP y / P theta y))) => [|y _];
 by rewrite big_split /= sum_derivative add0r.
 Qed.
 
-(** T8 [k1 in the reward]. With k1 inside the reward, less β times, the gradient is that of the mean reward less β times
+(** T8. With k1 inside the reward, less β times, the gradient is that of the mean reward less β times
     the reverse divergence. *)
 Theorem t8_k1_in_the_reward (r : Y -> R) (beta : R) :
   \sum_y P theta y * ((r y - beta * k1 (P theta y) (ref y)) * (dP y / P theta y)) =

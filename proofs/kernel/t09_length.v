@@ -20,7 +20,7 @@ Implicit Types (pi : policy F V) (r : response eos H -> bool) (y : response eos 
 Definition right_over_length r y : F := (r y)%:R / (size y)%:R.
 Definition wrong_over_length r y : F := (~~ r y)%:R / (size y)%:R.
 
-(** T9 [gradient]. For any policy, direction and rule that looks at the outcomes of the group alone, the expected
+(** T9. For any policy, direction and rule that looks at the outcomes of the group alone, the expected
     gradient with 1/L is w₁ ∇E[r/L] + w₀ ∇E[(1−r)/L], with the expected advantages w₁ and w₀ of a right and of a wrong
     member. *)
 Theorem t9_any_rule (G : nat) pi (dpi : variation pi) r (A : outcome_rule F G) :
@@ -29,7 +29,7 @@ Theorem t9_any_rule (G : nat) pi (dpi : variation pi) r (A : outcome_rule F G) :
   expected_wrong A (success pi r) * dmean_response dpi (wrong_over_length r).
 Proof. exact: (expected_gradient_by_outcomes dpi r A (fun y => (size y)%:R^-1)). Qed.
 
-(** T9 [gradient, GRPO]. GRPO's expected gradient with 1/L, in binomial sums. *)
+(** T9. GRPO's expected gradient with 1/L, in binomial sums. *)
 Theorem t9_grpo (n : nat) pi (dpi : variation pi) r :
   expected_gradient dpi (fun g i t => grpo F 0 (@outcomes V eos H n.+1 r g) i / (size (g i))%:R) =
   grpo_right n (success pi r) * dmean_response dpi (right_over_length r) +
@@ -41,7 +41,7 @@ Section ZeroSum.
 Variables (F : rcfType) (n : nat).
 Add Field F_field : (plain_field F).
 
-(** T9 [zero sum]. GRPO weighs right and wrong responses by equal amounts. *)
+(** T9. GRPO weighs right and wrong responses by equal amounts. *)
 Theorem t9_zero_sum (p : F) : p * grpo_right n p + (1 - p) * grpo_wrong n p = 0.
 Proof.
 have G_neq0 : n.+1%:R != 0 :> F by rewrite pnatr_eq0.

@@ -1,9 +1,9 @@
-"""Evaluate what the kernel proved: the very terms of Coq's statements and definitions, as `Set Printing All` writes them.
+"""Evaluate what the kernel proved: the terms of Coq's statements and definitions, as `Set Printing All` writes them.
 
-Coq prints a closed term without notations: constants, variables, applications, functions. Each constant is either one of
-the operations of MathComp in PRIMITIVES, which Python carries out, or it is unfolded to the body that Coq prints. Rational
-numbers stay exact up to the first irrational root or logarithm. Arguments are evaluated when they are needed, so types
-never are, except to go through a finite one.
+Coq prints a closed term without notations: constants, variables, applications, functions. Each constant is either one
+of the operations of MathComp in PRIMITIVES, which Python carries out, or it is unfolded to the body that Coq prints.
+Rational numbers stay exact up to the first irrational root or logarithm. Arguments are evaluated when they are needed,
+so types never are, except to go through a finite one.
 """
 
 import itertools

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from proofs.command import MODULES, prove
+from proofs.command import MODULES, load, prove
 from proofs.kernel import check as kernel
 from proofs.kernel.check import ALLOWED_AXIOMS, assumptions, check
+from proofs.kernel.covers import COVERS, open_results
 from proofs.kernel.source import FOLDER, needed, read_all, without_comments
 from rino_base.messages import InputError
 
@@ -25,6 +26,18 @@ def test_every_theorem_of_a_file_is_a_claim_with_words():
         for claim in source.claims:
             assert claim.words.startswith(source.theorem), claim.name
             assert claim.counterexample == (f"{source.theorem} without" in claim.words), claim.name
+
+
+def test_what_is_open_is_computed():
+    """Results and claims that are named exist; a result is open unless all its claims are accepted."""
+    for theorem, results in COVERS.items():
+        claims = {claim.name for claim in CLAIMED[theorem].claims if not claim.counterexample}
+        assert set(results) <= set(load(theorem).results), theorem
+        assert {claim for named in results.values() for claim in named.split()} <= claims, theorem
+    assert open_results("T9", load("T9").results, []) == load("T9").results
+    assert "zero sum" not in open_results("T9", load("T9").results, ["t9_zero_sum"])
+    assert "gradient" in open_results("T9", load("T9").results, ["t9_grpo"])  # It needs t9_any_rule too.
+    assert open_results("T99", ["x"], ["t9_zero_sum"]) == ("x",)
 
 
 def test_files_stand_on_those_before_them():
@@ -76,6 +89,7 @@ def test_the_command_prints_and_writes_statements_words_and_axioms(tmp_path, cap
     assert found["file"] == "t04_binary_advantages.v"
     assert found["verified"] is True
     assert found["axioms"] == []
+    assert found["open_results"] == ["differences"]
     assert "Num.sqrt ((1 - share F b) / share F b)" in found["statement"]
     assert any(claim["counterexample"] for claim in found["claims"])
     for words in ("t4_advantages :", "axioms: none", "accepted by coqc and coqchk", "√((1−p̂)/p̂)"):

@@ -1,7 +1,7 @@
-"""The formula that the kernel proved, the one that SymPy proved and the number that the code computes, on the same instances.
+"""The formula that the kernel proved, the one that SymPy proved and the number that the code computes, side by side.
 
-The kernel's are the terms that Coq prints, not typed here (`proofs_gallina.py`); both sides of its equations are computed,
-the left one from the definitions: sums over all outcomes of a group.
+The kernel's are the terms that Coq prints, not typed here (`proofs_gallina.py`). Both sides of its equations are
+computed, the left one from the definitions: sums over all outcomes of a group.
 """
 
 from fractions import Fraction

@@ -1,0 +1,117 @@
+"""Which results of a theorem, as SymPy proves them, claims in Coq state too. What is open is computed from this.
+
+A result counts as covered only if Coq accepted every claim that is named for it. Results that are not named here, or
+whose claims are missing or refused, are open.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+COVERS: Mapping[str, Mapping[str, str]] = {
+    "T1": {
+        "trajectory": "t1_trajectories",
+        "return-to-go": "t1_per_sample",
+        "per sample": "t1_per_sample",
+        "gradient": "t1_value t1_gradient",
+        "shortfall": "t1_open_loop",
+        "best response": "t1_open_loop",
+    },
+    "T2": {
+        "total return": "t2_total_return",
+        "reward-to-go": "t2_reward_to_go",
+        "left out": "t2_bias",
+        "baseline": "t2_baseline",
+        "bias": "t2_bias",
+    },
+    "T3": {
+        "clip": "t3_surrogate",
+        "slope": "t3_surrogate",
+        "ratio": "t3_surrogate",
+        "cross-entropy": "t3_weighted_likelihood",
+        "weight": "t3_surrogate t3_log_likelihood",
+    },
+    "T4": {
+        "mean": "t4_moments",
+        "variance": "t4_moments",
+        "plus by the share": "t4_advantages",
+        "minus by the share": "t4_advantages",
+        "plus": "t4_counts",
+        "minus": "t4_counts",
+        "sum": "t4_zero_sum",
+        "plus with ddof 1": "t4_counts t4_ddof",
+        "minus with ddof 1": "t4_counts t4_ddof",
+        "equal rewards": "t4_uniform_groups",
+    },
+    "T5": {
+        "counting": "t5_counting",
+        "total probability": "t5_reinforce",
+        "conditioning": "t5_counting",
+        "direction": "t5_one_direction t5_counting",
+        "REINFORCE": "t5_reinforce",
+        "negatives": "t5_negatives",
+        "cross-entropy ±": "t5_cross_entropy_pm",
+        "Dr. GRPO": "t5_dr_grpo",
+        "RLOO": "t5_rloo",
+        "r − mean at G = 1": "t5_dr_grpo",
+        "GRPO w1": "t5_grpo_weights",
+        "GRPO w0": "t5_grpo_weights",
+        "GRPO": "t5_grpo",
+        "F-ISFT, advantage form": "t5_f_isft",
+        "mean over positives": "t5_mean_over_positives",
+        "MaxRL": "t5_maxrl",
+    },
+    "T6": {
+        "chain rule": "t6_gradient",
+        "REINFORCE": "t6_reinforce",
+        "Dr. GRPO": "t6_dr_grpo",
+        "GRPO": "t6_climbed t6_grpo",
+    },
+    "T7": {
+        "passes below": "t7_positive_advantage",
+        "constant above": "t7_positive_advantage",
+        "constant below": "t7_negative_advantage",
+        "passes above": "t7_negative_advantage",
+        "weight": "t7_weight",
+        "clipped weight": "t7_weight",
+        "index": "t7_index",
+        "sign of the index": "t7_index_ge0",
+        "first inner step": "t7_first_inner_step",
+    },
+    "T8": {
+        "mean score": "t8_k1_in_the_loss",
+        "k1": "t8_slopes",
+        "k2": "t8_slopes",
+        "k3": "t8_slopes",
+        "k1 in the loss": "t8_k1_in_the_loss",
+        "reverse": "t8_k2_in_the_loss",
+        "forward": "t8_k3_in_the_loss",
+        "k1 in the reward": "t8_k1_in_the_reward",
+    },
+    "T9": {"gradient": "t9_any_rule t9_grpo", "zero sum": "t9_zero_sum"},
+    "T10": {"above the mean": "t10_lead", "lead": "t10_lead", "direction": "t10_levels"},
+    "T11": {
+        "gradient": "t11_one_state t11_tabular",
+        "estimator": "t11_outcome_rules",
+        "shared prefix": "t11_shared_prefix",
+        "branch": "t11_branch",
+    },
+    "T12": {
+        "mean of the weight": "t12_mean_with_value t12_mean_with_advantage",
+        "excess": "t12_excess",
+        "never less": "t12_rao_blackwell",
+    },
+    "T13": {
+        "MaxRL objective": "t13_truncated_log",
+        "Reinforce-Rej ±1": "t13_reinforce_rej_signed",
+        "Reinforce-Rej 0/1": "t13_reinforce_rej",
+        "RAFT": "t13_raft",
+    },
+}
+"""By theorem and result, the names of claims."""
+
+
+def open_results(theorem: str, results: Iterable[str], accepted: Collection[str]) -> tuple[str, ...]:
+    """The results of a theorem that no accepted claim states."""
+    covers = COVERS.get(theorem, {})
+    return tuple(
+        result for result in results if result not in covers or not set(covers[result].split()) <= set(accepted)
+    )
