@@ -129,8 +129,8 @@ def _check(scale: Scale, out: Path) -> int:
         result = out / "check" / f"{problem}.json"
         if not result.exists():
             # One problem is enough to see what an optimiser does; it costs a compilation.
-            optimiser = "adam" if problem == scale.problems[0] else None
-            codes.append(check(problem, optimiser=optimiser, json=result))
+            first = problem == scale.problems[0]
+            codes.append(check(problem, optimiser="adam" if first else None, json=result))
         elif not _read(result)["verified"]:
             codes.append(1)
     return max(codes)
