@@ -295,7 +295,7 @@ def test_a_file_of_states(tmp_path: Path):
         ('name = "second"', 'name = "first"', "there already"),
         ("horizon = 50", "horizon = 0", "from 1 to"),
         ("second = 0.8", "second = true", "is True"),
-        ("horizon = 50", "horizon = 100000", "the limit is"),
+        ("horizon = 50", "horizon = 9000", "the limit is"),
     ],
 )
 def test_a_wrong_file_of_states_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, problem: str, capsys):
