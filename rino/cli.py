@@ -111,8 +111,13 @@ def _call(app: App, words: Sequence[str]) -> object:
     _refuse_fractions(name, words)
     command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     if name in COMMANDS:
-        hold(name, bound.arguments, write=_flag)
-        try_outputs(bound.arguments, write=_flag)
+        positional = {name for name, item in bound.signature.parameters.items() if item.kind is item.POSITIONAL_ONLY}
+
+        def write(option: str) -> str:
+            return option.upper() if option in positional else _flag(option)
+
+        hold(name, bound.arguments, write=write)
+        try_outputs(bound.arguments, write=write)
     return command(*bound.args, **bound.kwargs)
 
 

@@ -13,7 +13,7 @@ from rino_base.messages import InputError
 FILES = frozenset({"json"})
 """Options that name a file to write."""
 
-DIRECTORIES = frozenset({"out", "latex"})
+DIRECTORIES = frozenset({"out", "latex", "directory"})
 """Options that name a directory to write in."""
 
 
