@@ -20,8 +20,16 @@ def encode(tokenizer: Any, prompts: Sequence[str], *, chat: bool) -> list[list[i
     """The tokens of prompts, put into the chat template of the tokenizer if `chat`.
 
     Raises:
-        InputError: the tokenizer has no chat template.
+        InputError: the tokenizer has no chat template, or a prompt is no Unicode text.
     """
+    for prompt in prompts:
+        try:
+            prompt.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the prompt {prompt[:60]!r} holds half a character ({prompt[error.start]!a})",
+                mend="save it as UTF-8 text: it was read with another encoding, or cut inside a character",
+            ) from None
     if not chat:
         return list(tokenizer(list(prompts))["input_ids"])
     if tokenizer.chat_template is None:

@@ -49,6 +49,11 @@ def test_a_tokenizer_without_a_template_is_named(tokenizer):
         encode(tokenizer, ["7 8 9 make 65:"], chat=True)
 
 
+def test_half_a_character_is_named(tokenizer):
+    with pytest.raises(InputError, match=r"holds half a character \('\\ud800'\)"):
+        encode(tokenizer, ["7 8 9", "7 \ud800"], chat=False)
+
+
 def problems(tokenizer, *prompts, longest=100):
     found = unfit(tokenizer, prompts, encode(tokenizer, prompts, chat=False), longest=longest)
     return {place: str(error) for place, error in found}
