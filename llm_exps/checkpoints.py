@@ -4,9 +4,11 @@ orbax writes under a temporary name and renames; the seal is written last and re
 half of something, and whatever differs from its seal is damaged and never loaded.
 """
 
+import logging
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +27,25 @@ _KEPT = 2
 
 @contextmanager
 def _errors_of_the_system(place: Path) -> Iterator[None]:
-    """tensorstore has errors of its own for a full disk and the like; what the system said is inside their text."""
+    """tensorstore has errors of its own for a full disk and the like; what the system said is inside their text.
+
+    Threads of orbax and callbacks of tensorstore print the same error once more, with their tracebacks: they are told
+    to be quiet, and after a failure some still come late.
+    """
+    threads, hook = logging.getLogger("absl"), sys.excepthook
+    level = threads.level
+    threads.setLevel(logging.CRITICAL)
+    sys.excepthook = lambda kind, *rest: None if kind is RuntimeError else hook(kind, *rest)
     try:
         yield
+        sys.excepthook = hook
     except Exception as error:
         said = re.search(r"os_error_code='(\d+)'", str(error))
         if isinstance(error, OSError) or said is None:
             raise
         raise OSError(int(said[1]), os.strerror(int(said[1])), str(place)) from error
+    finally:
+        threads.setLevel(level)
 
 
 class Checkpoints:
