@@ -33,19 +33,21 @@ def _errors_of_the_system(place: Path) -> Iterator[None]:
     to be quiet, and after a failure some still come late.
     """
     threads, hook = logging.getLogger("absl"), sys.excepthook
-    level = threads.level
+    level, full = threads.level, False
     threads.setLevel(logging.CRITICAL)
     sys.excepthook = lambda kind, *rest: None if kind is RuntimeError else hook(kind, *rest)
     try:
         yield
-        sys.excepthook = hook
     except Exception as error:
         said = re.search(r"os_error_code='(\d+)'", str(error))
         if isinstance(error, OSError) or said is None:
             raise
+        full = True
         raise OSError(int(said[1]), os.strerror(int(said[1])), str(place)) from error
     finally:
         threads.setLevel(level)
+        if not full:
+            sys.excepthook = hook
 
 
 class Checkpoints:

@@ -88,7 +88,7 @@ class Lab:
         """Resume what is in `out`, and say how it differs from the run that had no fault; None if it does not."""
         code, text = self.finish(words, out)
         if code != 0:
-            return f"resuming ended with {code}: {text[-200:]}"
+            return f"resuming ended with {code}: {text[-800:]}"
         found = what_must_be_equal(out)
         different = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
         left_over = [str(path) for path in out.rglob("*") if path.name.startswith(".") or path.name == "checkpoints"]
