@@ -70,6 +70,7 @@ def noise_record(mdp: TokenMDP, logits: EdgeLevels, *, num_generations: int) -> 
             "scale_without_length": _finite(without.scale),
             "outcome_share": _finite(without.outcome / np.where(without.trace > 0, without.trace, np.nan)),
             "scale": None if objective.aggregation == "token-mean" else _finite(whole.scale),
+            "prompts_without_length": _finite(np.array([noise.batch_noise(without, mdp, prompts=1)["scale"]]))[0],
         }
     return {
         "methods": methods,

@@ -173,11 +173,16 @@ def _show_beyond(found: dict[str, Any]) -> None:
     """The noise of groups, ways to roll out, and what an optimiser makes of the rules."""
     if found["noise"] is not None:
         rows = [
-            (key, format_numbers(record["scale_without_length"]), format_numbers(record["outcome_share"]))
+            (
+                key,
+                format_numbers(record["scale_without_length"]),
+                format_numbers(record["outcome_share"]),
+                record["prompts_without_length"],
+            )
             for key, record in found["noise"]["methods"].items()
         ]
         title = "Noise of a group's gradient without 1/L: groups on which noise and signal are equal, by prompt"
-        print_table(title, ["method", "groups", "share that the outcomes cause"], rows)
+        print_table(title, ["method", "groups", "share that the outcomes cause", "prompts, if drawn at random"], rows)
         ways = [
             (
                 row["name"],

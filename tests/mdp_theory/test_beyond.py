@@ -34,6 +34,8 @@ def test_noise_is_that_of_one_method_at_a_time(words, uniform):
         plain = noise.group_noise(population.without_length(objective), words, uniform, num_generations=5)
         whole = noise.group_noise(objective, words, uniform, num_generations=5)
         np.testing.assert_allclose(record["methods"][key]["scale_without_length"], plain.scale, rtol=1e-10)
+        drawn = noise.batch_noise(plain, words, prompts=1)["scale"]
+        assert record["methods"][key]["prompts_without_length"] == pytest.approx(drawn, rel=1e-10)
         np.testing.assert_allclose(record["methods"][key]["scale"], whole.scale, rtol=1e-10)
     assert record["methods"]["dapo"]["scale"] is None
     assert "ppo" not in record["methods"]
