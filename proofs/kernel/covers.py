@@ -87,7 +87,7 @@ COVERS: Mapping[str, Mapping[str, str]] = {
         "k1 in the reward": "t8_k1_in_the_reward",
     },
     "T9": {"gradient": "t9_any_rule t9_grpo", "zero sum": "t9_zero_sum"},
-    "T10": {"above the mean": "t10_lead", "lead": "t10_lead", "direction": "t10_levels"},
+    "T10": {"above the mean": "t10_lead", "lead": "t10_lead t10_above_mean", "direction": "t10_levels"},
     "T11": {
         "gradient": "t11_one_state t11_tabular",
         "estimator": "t11_outcome_rules",
@@ -98,6 +98,7 @@ COVERS: Mapping[str, Mapping[str, str]] = {
         "mean of the weight": "t12_mean_with_value t12_mean_with_advantage",
         "excess": "t12_excess",
         "never less": "t12_rao_blackwell",
+        "against plain": "t12_against_plain",
     },
     "T13": {
         "MaxRL objective": "t13_truncated_log",
@@ -105,6 +106,7 @@ COVERS: Mapping[str, Mapping[str, str]] = {
         "Reinforce-Rej 0/1": "t13_reinforce_rej",
         "RAFT": "t13_raft",
     },
+    "T14": {"odds": "t14_odds t14_iteration", "above the reference": "t14_above_reference"},
 }
 """By theorem and result, the names of claims."""
 
