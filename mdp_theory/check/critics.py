@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mdp_theory.exact.process import BreakEven, break_even, estimate
-from mdp_theory.exact.values import critic_values, fitted_values
+from mdp_theory.exact.values import MAX_FITTED, critic_values, fitted_values
 from mdp_theory.problems import graph
 from mdp_theory.problems.controls import running_sum
 from mdp_theory.problems.mdp import TokenMDP
@@ -19,7 +19,7 @@ FITS = 8
 """Critics of each number of responses, over which their errors are averaged."""
 
 HORIZONS = (4, 8, 16, 32, 64)
-MAX_ENTRIES = 2_000_000
+MAX_ENTRIES = 500_000
 """Logits of problems that this section is computed for: several critics at once are kept in memory."""
 
 
@@ -29,7 +29,8 @@ def learned_critic(mdp: TokenMDP, logits: EdgeLevels, *, critic: str) -> dict[st
     All is relative to ‖∇J‖² and averaged over prompts by their probabilities. None for large problems, for rewards
     with noise, and where ∇J is 0.
     """
-    if mdp.noise or sum(level.size for level in mdp.rewards) > MAX_ENTRIES:
+    responses = FITTED_TO[-1] * len(mdp.prompts) * mdp.horizon
+    if mdp.noise or sum(level.size for level in mdp.rewards) > MAX_ENTRIES or responses > MAX_FITTED:
         return None
     chance, given = mdp.prompt_probability, critic_values(mdp, logits, critic)
     signal = float(chance @ estimate(mdp, logits, given, decay=1.0).signal)

@@ -12,8 +12,8 @@ from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels, StateLevels
 from rino_base.messages import InputError
 
-MAX_FITTED = 1_000_000
-"""Responses that a critic is fitted to, over all prompts."""
+MAX_FITTED = 20_000_000
+"""Tokens, at the horizon, of the responses that a critic is fitted to, over all prompts."""
 
 
 def critic_values(mdp: TokenMDP, logits: EdgeLevels, description: str) -> StateLevels:
@@ -27,7 +27,7 @@ def critic_values(mdp: TokenMDP, logits: EdgeLevels, description: str) -> StateL
             state teach one value.
 
     Raises:
-        InputError: none of these, or more responses than a million.
+        InputError: none of these, or too many responses.
     """
     kind, *rest = description.split(":")
     probability = tree.policy(speak(mdp, logits))
@@ -36,7 +36,7 @@ def critic_values(mdp: TokenMDP, logits: EdgeLevels, description: str) -> StateL
         return exact
     if kind == "zero" and not rest:
         return tuple(np.zeros_like(level) for level in exact)
-    if kind == "noisy" and len(rest) == 2 and re.fullmatch(r"\d+(\.\d*)?(e-?\d+)?", rest[0]) and _whole(rest[1]):
+    if kind == "noisy" and len(rest) == 2 and re.fullmatch(r"\d{1,9}(\.\d*)?(e-\d{1,3})?", rest[0]) and _whole(rest[1]):
         rng, unit = np.random.default_rng(int(rest[1])), float(rest[0]) * return_deviation(mdp, logits)
         return tuple(level + unit[:, None] * rng.standard_normal(level.shape) for level in exact)
     if kind == "fitted" and len(rest) == 2 and _whole(rest[0]) and _whole(rest[1]) and int(rest[0]) > 0:
@@ -49,9 +49,10 @@ def critic_values(mdp: TokenMDP, logits: EdgeLevels, description: str) -> StateL
 
 def fitted_values(mdp: TokenMDP, logits: EdgeLevels, *, responses: int, seed: int) -> StateLevels:
     """The critic that `responses` sampled responses to each prompt teach."""
-    if responses * len(mdp.prompts) > MAX_FITTED:
+    if responses * len(mdp.prompts) * mdp.horizon > MAX_FITTED:
         raise InputError(
-            f"{responses:,} responses to each of {len(mdp.prompts)} prompts, the limit is {MAX_FITTED:,} in all",
+            f"{responses:,} responses to each of {len(mdp.prompts)} prompts at horizon {mdp.horizon}: the limit is "
+            f"{MAX_FITTED:,} tokens in all",
             mend="take fewer; with more the critic is next to exact",
         )
     rng = np.random.default_rng(seed)

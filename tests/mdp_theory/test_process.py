@@ -15,8 +15,10 @@ from mdp_theory.exact import population
 from mdp_theory.exact.noise import group_noise
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.exact.process import break_even, credit_moments, estimate, leave_one_out, return_deviation
+from mdp_theory.exact.values import critic_values
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree, zoo
+from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.process import with_steps
 from rino_base.messages import InputError
@@ -178,8 +180,6 @@ def test_the_bias_is_linear_in_the_error_and_gone_at_lambda_1(seed, decay):
         value = tuple(v + size * e for v, e in zip(own, error, strict=True))
         return estimate(mdp, logits, value, decay=lam).bias
 
-    from mdp_theory.problems.environment import speak
-
     own = tree.expectation(tree.policy(speak(mdp, logits)), mdp.rewards)[1]
     np.testing.assert_allclose(bias(3.0, decay), 9 * bias(1.0, decay), atol=1e-10)
     np.testing.assert_allclose(bias(3.0, 1.0), 0, atol=1e-12)
@@ -193,8 +193,6 @@ def test_the_critics_gradient_is_that_of_ppo():
     value = tuple(np.random.default_rng(0).standard_normal(level.shape[:2]) for level in logits)
     ppo = population.without_length(METHODS["ppo"].objective)
     found = population.expected_gradient(ppo, mdp, logits, num_generations=4, value=value)
-    from mdp_theory.problems.environment import learned, speak
-
     pi = tree.policy(speak(mdp, logits))
     first, _ = credit_moments(mdp, pi, value, decay=ppo.advantage.gae_lambda)
     for a, b in zip(found, learned(mdp, tree.logit_gradient(pi, first)), strict=True):
@@ -261,3 +259,38 @@ def test_steps_add_up_to_the_return():
     assert by_word["a b <eos>"] == pytest.approx(1.75)
     assert by_word["a <eos> <eos>"] == pytest.approx(0.5)
     assert by_word["b <eos> <eos>"] == 0
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "exactly",
+        "exact:1",
+        "noisy",
+        "noisy:0.3",
+        "noisy:-1:0",
+        "noisy:nan:0",
+        "noisy:1e400:0",
+        "fitted:0:1",
+        "fitted:9:x",
+    ],
+)
+def test_an_unknown_critic_is_refused(description):
+    mdp = zoo.load("one-token")
+    with pytest.raises(InputError, match="unknown critic"):
+        critic_values(mdp, TabularPolicy().init(mdp, None), description)
+
+
+def test_a_fitted_critic_tends_to_the_exact_one():
+    mdp = random_steps(zoo.load("retry-after-failure"), 3)
+    logits = TabularPolicy().init(mdp, 1)
+    exact = critic_values(mdp, logits, "exact")
+    found = critic_values(mdp, logits, "fitted:60000:0")
+    speaks = mdp.environment.speaks
+    for depth in (0, 2):  # where the learner speaks, after nothing and after one call
+        own = ~speaks[depth][:, 0]
+        reached = tree.visits(tree.policy(speak(mdp, logits)))[depth][0] > 0.02
+        np.testing.assert_allclose(found[depth][0][own & reached], exact[depth][0][own & reached], atol=0.05)
+    with pytest.raises(InputError, match="tokens in all"):
+        critic_values(mdp, logits, "fitted:99999999:0")
