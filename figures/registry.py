@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from figures import beyond, critics, dynamics, levels, tables, theory, training, verdicts
 from figures.captions import ablated_on, checked_on, swept_on, trained_on
 from figures.credit import credit_variances, draw_credit_variances
+from figures.factorial import length_factorial
 from figures.heatmap import draw_weights, token_numbers, weight_pairs
 from figures.length import draw_scaled_advantages, scaled_advantages
 from figures.numbers import Number
@@ -285,6 +286,17 @@ PLOTS = (
         prepare=_steps(training.LENGTH_BY_OUTCOME),
         draw=draw_panels,
         judge=verdicts.lengths_by_outcome,
+    ),
+    Plot(
+        id="length-factorial",
+        section=TRAINING,
+        context=trained_on,
+        title="Effects on the length",
+        caption="How much the choice of method, the averaging of the loss, and both together change what training does "
+        "to the length, each against the first; means over the other factor, paired by seed, 95 % t intervals. A star: "
+        "below 0.05 by Holm's rule for all effects.",
+        prepare=length_factorial,
+        draw=draw_panels,
     ),
     Plot(
         id="scaled-advantage",

@@ -10,6 +10,7 @@ from run_files import make_results, make_run
 
 from figures.comparison import PASS, compare
 from figures.curves import Curve, Forest, MissingData, Panel, informative, running_mean, smoothing_window
+from figures.factorial import length_factorial
 from figures.looks import BEFORE, known_looks
 from figures.panels import draw_panels, spread
 from figures.runs import Results, read_results
@@ -248,3 +249,31 @@ def test_names_at_lines_are_moved_apart_and_no_further_than_needed() -> None:
 
 def test_powers_of_ten_are_no_smaller_type() -> None:
     assert [power_of_ten(x) for x in (1e-7, 0.01, 1.0, 100.0, 1e4, 0.3)] == ["10⁻⁷", "0.01", "1", "100", "10⁴", "0.3"]
+
+
+def test_effects_on_the_length_are_those_of_a_factorial(tmp_path: Path) -> None:
+    growth = {("grpo", "sequence-mean-token-mean"): 10.0, ("grpo", "token-mean"): 20.0}
+    growth |= {("f-isft-pm", "sequence-mean-token-mean"): 30.0, ("f-isft-pm", "token-mean"): 60.0}
+    for (method, averaging), length in growth.items():
+        for seed in range(3):
+            place = tmp_path / "runs" / f"{method}-{averaging}" / str(seed)
+            objective = {"aggregation": averaging, "clip": None, "kl": None}
+            make_run(place, method=method, seed=seed, length=length * (1 + 0.01 * seed), objective=objective)
+    wrong, right = length_factorial(read_results(tmp_path))[""].rows[0]
+    # The fixture lets wrong responses grow by 0.6 of their length times 1 - e^-4, right ones by 0.3.
+    scale = 1.01 * 0.6 * (1 - np.exp(-4))
+    means = {row.label.removesuffix(" *"): row.mean / scale for row in wrong.rows}
+    assert means == pytest.approx(
+        {
+            "method: F-ISFT±": 30.0,
+            "averaging of the loss: token-mean": 20.0,
+            "method: F-ISFT± × averaging of the loss: token-mean": 20.0,
+        }
+    )
+    assert right.rows[0].mean == pytest.approx(wrong.rows[0].mean / 2)
+    assert all(row.label.endswith(" *") for row in wrong.rows)
+
+
+def test_a_factorial_with_a_hole_or_few_seeds_is_not_drawn(results: Results) -> None:
+    with pytest.raises(MissingData, match="two averagings"):
+        length_factorial(results)
