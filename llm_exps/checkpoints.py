@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from llm_exps import hosts
 from llm_exps.manifest import departures, take_manifest
 from llm_exps.run_directory import RunDirectory
 from rino_base.files import read_object, write_json
@@ -59,14 +60,16 @@ class Checkpoints:
 
     def save(self, step: int, state: Any) -> None:
         """Write a pytree of arrays, and remove the oldest of more than two checkpoints."""
-        self._remove(step)
+        hosts.on_first(lambda: self._remove(step))
         with _errors_of_the_system(self._place(step)):
             self._disk.save(self._place(step).absolute(), args=ocp.args.StandardSave(state), force=True)
-        if jax.process_index() == 0:
-            files = take_manifest(self._place(step))
-            write_json(self._seal(step), {"files": files, "logs": self._run.log_ends()})
-            for old in self._steps()[_KEPT:]:
-                self._remove(old)
+        hosts.on_first(lambda: self._seal_up(step))
+
+    def _seal_up(self, step: int) -> None:
+        files = take_manifest(self._place(step))
+        write_json(self._seal(step), {"files": files, "logs": self._run.log_ends()})
+        for old in self._steps()[_KEPT:]:
+            self._remove(old)
 
     def resume(self, like: Any) -> tuple[int, Any] | None:
         """The newest whole checkpoint as (step, state), the logs cut to where they were; None if there is none.
@@ -76,6 +79,14 @@ class Checkpoints:
         Raises:
             InputError: there are checkpoints and all are damaged, or the logs have lost what all of them build on.
         """
+        step = hosts.agree(hosts.on_first(self._choose) or 0)
+        if not step:
+            return None
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
+
+    def _choose(self) -> int:
+        """The newest whole checkpoint's step, 0 if there is none; clears away what is half or damaged."""
         self._remove_unsealed()
         bad: dict[int, str] = {}
         for step in self._steps():
@@ -85,8 +96,7 @@ class Checkpoints:
                     report_warning(f"checkpoint {worse} of {self._run.path} is damaged ({why}); going on from {step}")
                     self._remove(worse)
                 self._run.cut_logs(read_object(self._seal(step))["logs"])
-                target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-                return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
+                return step
             bad[step] = wrong
         if bad:
             step, why = next(iter(bad.items()))
@@ -96,7 +106,7 @@ class Checkpoints:
                 mend=f"put the files back, or remove {self._run.checkpoints} to begin again at step 0",
             )
         self._run.cut_logs({})
-        return None
+        return 0
 
     def close(self) -> None:
         """Release what orbax holds."""
@@ -125,10 +135,9 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def _remove(self, step: int) -> None:
-        if jax.process_index() == 0:
-            self._seal(step).unlink(missing_ok=True)
-            if self._place(step).exists():
-                shutil.rmtree(self._place(step))
+        self._seal(step).unlink(missing_ok=True)
+        if self._place(step).exists():
+            shutil.rmtree(self._place(step))
 
     def _place(self, step: int) -> Path:
         return self._run.checkpoints / str(step)

@@ -57,6 +57,7 @@ def train(
         config: options from a TOML or YAML file, or from a run's own config.json; what the command line says wins.
         json: write the last evaluation here; - is standard output.
     """
+    from llm_exps import hosts
     from llm_exps.config import RunConfig
     from llm_exps.experiment import train as train_run
     from llm_exps.prepare import prepare_run
@@ -67,12 +68,14 @@ def train(
     setup, options = prepare_run(model, task, options)
     run = RunConfig(model=model, task=task, method=method, options=options)
     out = out or Path("runs") / Path(task).stem / run.resolved.key / f"seed-{options.seed}"
-    print_head(run, setup)
-    result = train_run(run, out, setup=setup, description=run.resolved.title)
-    print_result(f"{run.resolved.title} on {task}, after {options.steps} steps", result)
-    print(f"run directory: {out}")
-    if json:
-        write_json(json, result)
+    with hosts.one_voice():
+        print_head(run, setup)
+        result = train_run(run, out, setup=setup, description=run.resolved.title)
+        if hosts.is_first():
+            print_result(f"{run.resolved.title} on {task}, after {options.steps} steps", result)
+            print(f"run directory: {out}")
+            if json:
+                write_json(json, result)
     return 0
 
 

@@ -1,17 +1,20 @@
-"""Many devices: a mesh of data × model axes, and where every parameter and every row lies on it.
+"""Many devices: a mesh of data × fsdp × tensor axes, and where every parameter and every row lies on it.
 
-Parameters are split over both axes: over "model" between heads, MLP columns and vocabulary (tensor parallelism), over
-"data" along the other dimension (fully sharded data parallelism), so that master weights and optimiser moments shrink
-with the number of devices. Rows of a batch are split over "data". XLA's partitioner derives everything else.
+Parameters are split over two axes: over "tensor" between heads, MLP columns and vocabulary (tensor parallelism), over
+"fsdp" along the other dimension (fully sharded data parallelism), so that master weights and optimiser moments shrink
+with the number of devices. "data" counts whole replicas, for hosts that are far apart. Rows of a batch are split over
+"data" and "fsdp". XLA's partitioner derives everything else.
 
     initialise()
-    mesh = make_mesh(model=2)
+    mesh = make_mesh("fsdp=4,tensor=2")
     with jax.set_mesh(mesh):
         model, config = load(directory, placement=parameter_placement(mesh))
         hidden = nnx.jit(lambda model, tokens: model(tokens))(model, shard_rows(tokens, mesh))
 """
 
+import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -23,21 +26,24 @@ from jax.sharding import PartitionSpec as P
 from rino_base.messages import InputError
 
 Tree = TypeVar("Tree")
+AXES = ("data", "fsdp", "tensor")
+ROWS = P(("data", "fsdp"))
+"""How the rows of a batch are split."""
 
 # The last two parts of a parameter's name, and the axes of its dimensions. Everything else, the norms, is everywhere.
 _RULES: dict[str, tuple[str, ...]] = {
-    "embed_tokens.embedding": ("model", "data"),
-    "lm_head.kernel": ("data", "model"),
-    "q_proj.kernel": ("data", "model"),
-    "k_proj.kernel": ("data", "model"),
-    "v_proj.kernel": ("data", "model"),
-    "q_proj.bias": ("model",),
-    "k_proj.bias": ("model",),
-    "v_proj.bias": ("model",),
-    "o_proj.kernel": ("model", "data"),
-    "gate_proj.kernel": ("data", "model"),
-    "up_proj.kernel": ("data", "model"),
-    "down_proj.kernel": ("model", "data"),
+    "embed_tokens.embedding": ("tensor", "fsdp"),
+    "lm_head.kernel": ("fsdp", "tensor"),
+    "q_proj.kernel": ("fsdp", "tensor"),
+    "k_proj.kernel": ("fsdp", "tensor"),
+    "v_proj.kernel": ("fsdp", "tensor"),
+    "q_proj.bias": ("tensor",),
+    "k_proj.bias": ("tensor",),
+    "v_proj.bias": ("tensor",),
+    "o_proj.kernel": ("tensor", "fsdp"),
+    "gate_proj.kernel": ("fsdp", "tensor"),
+    "up_proj.kernel": ("fsdp", "tensor"),
+    "down_proj.kernel": ("tensor", "fsdp"),
 }
 
 
@@ -49,6 +55,8 @@ def initialise(environment: Mapping[str, str] = os.environ) -> None:
 
     Raises: InputError when only some of the three variables are set or one is no number.
     """
+    if jax.distributed.is_initialized():
+        return
     if address := environment.get("JAX_COORDINATOR_ADDRESS"):
         try:
             count, index = int(environment["JAX_NUM_PROCESSES"]), int(environment["JAX_PROCESS_ID"])
@@ -66,17 +74,38 @@ def initialise(environment: Mapping[str, str] = os.environ) -> None:
         jax.distributed.initialize()
 
 
-def make_mesh(*, model: int = 1) -> Mesh:
-    """All devices of all processes; `model` of them share a layer, the rest are replicas that share the batch.
+def make_mesh(shape: str | None = None) -> Mesh:
+    """All devices of all processes, `data=D,fsdp=F,tensor=T`; what is not named is 1, and fsdp takes the rest.
 
-    Raises: InputError when `model` does not divide the number of devices.
+    Raises: InputError for a malformed shape, or one of another number of devices.
     """
     devices = jax.device_count()
-    if model < 1 or devices % model:
+    sizes = _sizes(shape or "")
+    if "fsdp" not in sizes:
+        named = sizes.get("data", 1) * sizes.get("tensor", 1)
+        sizes["fsdp"] = max(devices // named, 1)
+    layout = tuple(sizes.get(axis, 1) for axis in AXES)
+    if math.prod(layout) != devices:
+        product = " × ".join(f"{axis} {size}" for axis, size in zip(AXES, layout, strict=True))
         raise InputError(
-            f"a model axis of {model} does not divide the {devices} devices", mend="choose a divisor, 1 for none"
+            f"--mesh {shape}: {product} = {math.prod(layout)} devices, and there are {devices}",
+            mend="choose sizes whose product is the number of devices",
         )
-    return jax.make_mesh((devices // model, model), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    return jax.make_mesh(layout, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _sizes(shape: str) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for part in filter(None, shape.split(",")):
+        axis, _, size = part.partition("=")
+        number = int(size) if re.fullmatch("[0-9]{1,6}", size) else 0
+        if axis not in AXES or axis in sizes or number < 1:
+            raise InputError(
+                f"--mesh {shape}: {part!r} is no axis with its size",
+                mend="write data=1,fsdp=4,tensor=2: each axis once at most, sizes of at least 1",
+            )
+        sizes[axis] = number
+    return sizes
 
 
 def parameter_placement(mesh: Mesh) -> Callable[[str, tuple[int, ...]], NamedSharding]:
@@ -94,20 +123,27 @@ def parameter_placement(mesh: Mesh) -> Callable[[str, tuple[int, ...]], NamedSha
 
 
 def shard_rows(batch: Tree, mesh: Mesh) -> Tree:
-    """Split the first dimension of every array over the data axis; every process passes the whole batch.
+    """Split the first dimension of every array over data and fsdp; every process passes the whole batch.
 
     Raises: InputError when the rows do not divide.
     """
 
+    shares = row_shares(mesh)
+
     def place(array: np.ndarray) -> jax.Array:
-        if array.shape[0] % mesh.shape["data"]:
+        if array.shape[0] % shares:
             raise InputError(
-                f"{array.shape[0]} rows do not divide among the {mesh.shape['data']} devices of the data axis",
-                mend="change the number of prompts or of generations, or make the model axis longer",
+                f"{array.shape[0]} rows do not divide among the {shares} devices of the data and fsdp axes",
+                mend="change the number of prompts or of generations, or put more devices on the tensor axis",
             )
-        return jax.make_array_from_callback(array.shape, NamedSharding(mesh, P("data")), lambda index: array[index])
+        return jax.make_array_from_callback(array.shape, NamedSharding(mesh, ROWS), lambda index: array[index])
 
     return jax.tree.map(place, batch)
+
+
+def row_shares(mesh: Mesh) -> int:
+    """How many parts the rows of a batch are split into."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def split_rows(batch: Tree) -> Tree:
@@ -132,6 +168,6 @@ def keep_rows_split(x: jax.Array) -> jax.Array:
     instead of the parameters.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if "data" not in mesh.axis_names or x.shape[0] % mesh.shape["data"]:
+    if mesh.empty or x.shape[0] % (mesh.shape["data"] * mesh.shape["fsdp"]):
         return x
-    return jax.lax.with_sharding_constraint(x, P("data"))
+    return jax.lax.with_sharding_constraint(x, ROWS)

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from llm_exps import hosts
 from llm_exps.checkpoints import Checkpoints
 from llm_exps.config import RunConfig, validate
 from llm_exps.distribution import make_mesh, parameter_placement
@@ -94,7 +95,7 @@ def prepare(model: str, task: str, options: RunOptions) -> Setup:
     # One snapshot for weights, tokenizer and what is saved with them: a branch of the hub may move in between.
     source = resolve(EMBEDDED_MODEL if model == "default" else model, options.revision)
     tokenizer = load_tokenizer(source)
-    mesh = make_mesh(model=options.model_axis) if max(jax.device_count(), options.model_axis) > 1 else None
+    mesh = make_mesh(options.mesh) if jax.device_count() > 1 or options.mesh else None
     placement = None if mesh is None else parameter_placement(mesh)
     decoder, _ = load(
         source, dtype=jnp.dtype(options.dtype or "float32"), remat=bool(options.remat), placement=placement
@@ -121,12 +122,15 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
     run = RunDirectory(out)
     setup = setup or prepare(config.model, config.task, config.options)
     experiment = Experiment(config, setup, run)
-    # Processes of one job write the same directory; the first holds it for all.
-    alone = locked(out) if jax.process_index() == 0 else nullcontext()
-    with alone, setup.on_devices(), progress_bar() as bar:
-        run.begin(config.to_json() | setup.record, provenance=provenance())
+    with ExitStack() as held:
+        # Processes of one job write the same directory; the first holds it for all.
+        hosts.on_first(lambda: held.enter_context(locked(out)))
+        held.enter_context(setup.on_devices())
+        bar = held.enter_context(progress_bar())
+        held.enter_context(hosts.together())
+        hosts.on_first(lambda: run.begin(config.to_json() | setup.record, provenance=provenance()))
         task = bar.add_task(description, total=config.options.steps)
-        if run.finished:
+        if hosts.agree(run.finished):
             bar.update(task, completed=config.options.steps)
         else:
             experiment.execute(lambda step, seen: bar.update(task, completed=step, facts=facts(seen)))
@@ -175,12 +179,14 @@ class Experiment:
         checkpoints = Checkpoints(self.run)
         step, progress = self._resume(checkpoints)
         report_to, config = options.report_to, self.config.to_json()
-        curves = tracker(self.run.path, resume_at=step, report_to=report_to, config=config)
+        where = self.run.path if hosts.is_first() else None
+        curves = tracker(where, resume_at=step, report_to=report_to, config=config)
         with curves as tracking, _stop_when_told() as told:
-            tokens = self._tokens_so_far()
+            tokens = hosts.agree(hosts.on_first(self._tokens_so_far) or 0)
             if step == 0:
                 report(step, self._evaluate(0, progress, tracking))
-            while step < options.steps and not told:
+            stop = hosts.anywhere(bool(told))
+            while step < options.steps and not stop:
                 progress, tokens, seen = self._step(step, progress, tokens, tracking)
                 step += 1
                 if step == options.steps or (
@@ -189,14 +195,17 @@ class Experiment:
                     seen |= self._evaluate(step, progress, tracking)
                 if options.export_every and step % options.export_every == 0:
                     self._export(progress, self.run.exports / f"step-{step}")
-                if told or (options.save_every and step % options.save_every == 0 and step < options.steps):
+                if hosts.anywhere(bool(told)) or (
+                    options.save_every and step % options.save_every == 0 and step < options.steps
+                ):
                     checkpoints.save(step, progress)
                 report(step, seen)
         checkpoints.close()
         if step < options.steps:
             raise KeyboardInterrupt
         self._export(progress, self.run.model)
-        self.run.finish({"steps": step, "skipped_updates": int(progress.learner.skipped)})
+        record = {"steps": step, "skipped_updates": int(progress.learner.skipped)}
+        hosts.on_first(lambda: self.run.finish(record))
 
     def _export(self, progress: Progress, directory: Path) -> None:
         """The model as an ordinary Hugging Face directory, adapters merged."""
@@ -205,7 +214,9 @@ class Experiment:
         save(model, directory, companions=self.setup.source, dtype=jnp.dtype(self.config.options.export_dtype))
 
     def last_evaluation(self) -> dict[str, Any]:
-        """The last line of `eval.jsonl`."""
+        """The last line of `eval.jsonl`; nothing in a process that does not write."""
+        if not hosts.is_first():
+            return {}
         return json.loads(complete_lines(self.run.path / "eval.jsonl")[-1])
 
     def _resume(self, checkpoints: Checkpoints) -> tuple[int, Progress]:
@@ -305,6 +316,8 @@ class Experiment:
         group = int(mixed[0]) if mixed.size else 0
         evidence = self._evidence(state, state.params, rollout)
         weights, advantage = self.learner.weights(state.params, rollout, evidence)
+        if not hosts.is_first():
+            return
         records = []
         for row in range(group * size, (group + 1) * size):
             length = int(completions.lengths[row])
@@ -325,8 +338,9 @@ class Experiment:
         tracking.samples(step, records)
 
     def _log(self, log: str, step: int, record: dict[str, Any], tracking: Tracker) -> None:
-        self.run.append(log, {"step": step, **record})
-        tracking.log(step, record)
+        if hosts.is_first():
+            self.run.append(log, {"step": step, **record})
+            tracking.log(step, record)
 
     def _tokens_so_far(self) -> int:
         file = self.run.path / "metrics.jsonl"

@@ -22,7 +22,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from llm_exps.distribution import split_rows
+from llm_exps.distribution import split_rows, to_host
 from llm_exps.logprobs import token_logprobs
 from llm_exps.optimiser import Settings, learning_rate, transformation
 from llm_exps.options import OptimiserOptions
@@ -233,7 +233,8 @@ class Learner:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            logps[index, :time], _, values[index, :time] = self._program.forward(weights, split_rows(part))
+            logp, _, value = to_host(self._program.forward(weights, split_rows(part)))
+            logps[index, :time], values[index, :time] = logp, value
         return logps, values
 
     def update(
@@ -300,7 +301,7 @@ class Learner:
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
-            share = Credit(*(jnp.asarray(np.asarray(field)[index, :time]) for field in credit))
+            share = Credit(*(np.asarray(field)[index, :time] for field in credit))
             result = self._program.gradient(term, weights, *split_rows((part, seen, share)))
             total = result if total is None else _add(total, result)
         assert total is not None

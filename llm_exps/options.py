@@ -195,7 +195,8 @@ class WorkOptions:
             whole task before the first step (the default), or drop them, which is counted and recorded.
         revision: branch, tag or commit of a model on the hub. Default: its main branch; the commit is recorded.
         dtype: of the computation; master weights are float32. Default: bfloat16 on an accelerator, float32 on a CPU.
-        model_axis: devices that share one copy of the model's layers; the others split the batch.
+        mesh: the devices as data=D,fsdp=F,tensor=T: D replicas, F devices that share weights, moments and batch, T that
+            share every layer. Default: all on fsdp.
     """
 
     scheme: Annotated[Literal["binary", "three-level"], Parameter(group=TASK)] = "binary"
@@ -205,7 +206,7 @@ class WorkOptions:
     unfit_prompts: Annotated[Literal["refuse", "drop"] | None, Parameter(group=TASK)] = None
     revision: Annotated[str | None, Parameter(group=MODEL)] = None
     dtype: Annotated[Literal["float32", "bfloat16"] | None, Parameter(group=MODEL)] = None
-    model_axis: Annotated[int, Parameter(group=MODEL)] = 1
+    mesh: Annotated[str | None, Parameter(group=MODEL)] = None
 
 
 @Parameter(name="*", group=RUN)

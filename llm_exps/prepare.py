@@ -7,6 +7,7 @@ import numpy as np
 from flax import nnx
 
 from llm_exps.config import resolve
+from llm_exps.distribution import initialise
 from llm_exps.experiment import Setup, prepare
 from llm_exps.memory import Device, refuse_too_large, with_device_defaults, with_micro_batch
 from llm_exps.options import RunOptions
@@ -24,6 +25,7 @@ def prepare_run(
     Raises:
         InputError: no such model or task, or options that do not fit them.
     """
+    initialise()
     device = Device.current()
     options = with_device_defaults(options, device)
     setup = prepare(model, task, options)

@@ -10,6 +10,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from llm_exps import hosts
+from llm_exps.distribution import to_host
 from llm_exps.learner import Rollout
 from llm_exps.options import SamplingOptions
 from llm_exps.prompts import encode, unfit
@@ -84,7 +86,7 @@ class Actor:
             stop_tokens=self.stop_tokens,
         )
         keys = row_keys(key, jnp.arange(len(prompts) * copies))
-        samples = jax.device_get(generate(nnx.merge(self.graph, params), encoded, keys, sampling))
+        samples = to_host(generate(nnx.merge(self.graph, params), encoded, keys, sampling))
         fields, ended, texts = self._stop(samples)
         prompt_tokens, prompt_valid = pad_prompts(encoded, pad_token=sampling.pad_token)
         # Completions end where the longest does, up to a length bin: the learner compiles for few shapes.
@@ -124,7 +126,7 @@ def collect(
     copies = actor.options.num_generations
     completions = actor.complete(params, problems.prompts, key, copies=copies)
     repeated = problems.repeat(copies)
-    reward, parts = rewards(repeated.prompts, completions.texts, **repeated.columns)
+    reward, parts = _score(rewards, repeated, completions.texts)
     learned = completions.ended if actor.options.mask_truncated_completions else np.ones_like(completions.ended)
     rollout = Rollout(
         tokens=completions.tokens,
@@ -136,6 +138,15 @@ def collect(
     )
     means = {f"rewards/{name}/mean": float(np.mean(values)) for name, values in parts.items()}
     return rollout, completions, means if len(means) > 1 else {}
+
+
+def _score(rewards: Rewards, problems: Problems, texts: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Rewards and their parts, each host scoring its share."""
+    rows = len(texts)
+    share = hosts.rows_of_this(rows)
+    columns = {name: values[share] for name, values in problems.columns.items()}
+    total, parts = rewards(problems.prompts[share], texts[share], **columns)
+    return hosts.gather_rows(total, rows), {name: hosts.gather_rows(said, rows) for name, said in parts.items()}
 
 
 def rollout_metrics(rollout: Rollout, completions: Completions) -> dict[str, float | None]:

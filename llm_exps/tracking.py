@@ -39,13 +39,26 @@ class _Tracker:
             self.service.log({"samples": self.service.Table(columns=list(_SHOWN), data=rows)}, step=step)
 
 
+class _Nowhere:
+    def log(self, step: int, record: Mapping[str, Any]) -> None:
+        pass
+
+    def samples(self, step: int, records: Sequence[Mapping[str, Any]]) -> None:
+        pass
+
+
 @contextmanager
-def tracker(path: Path, *, resume_at: int, report_to: str, config: Mapping[str, Any]) -> Iterator[Tracker]:
+def tracker(path: Path | None, *, resume_at: int, report_to: str, config: Mapping[str, Any]) -> Iterator[Tracker]:
     """A tracker of the run in `path`; what TensorBoard holds from after `resume_at` is superseded.
+
+    path: None in a process that writes nothing.
 
     Raises:
         InputError: `report_to` names a service whose package is not installed.
     """
+    if path is None:
+        yield _Nowhere()
+        return
     service = None if report_to == "none" else _service(report_to)
     if service is not None:
         service.init(project="rino", name="/".join(path.parts[-3:]), config=dict(config))

@@ -119,7 +119,6 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "num_minibatches": whole(1),
         "micro_batch_size": whole(0),
         # the device
-        "model_axis": whole(1, 65_536),
         "logprob_chunk": whole(1),
     }
 )

@@ -22,9 +22,9 @@ from llm_exps.sampling import Sampling, row_keys, sample
 from rino_base.messages import InputError
 
 
-def results(directory: str | Path, *, model_axis: int) -> dict:
-    """Log-probabilities, gradients and samples of a stored model, on one device (axis 0) or on a mesh of all."""
-    mesh = make_mesh(model=model_axis) if model_axis else None
+def results(directory: str | Path, *, mesh_shape: str) -> dict:
+    """Log-probabilities, gradients and samples of a stored model, on one device (no shape) or on a mesh of all."""
+    mesh = make_mesh(mesh_shape) if mesh_shape else None
     tokens, valid = np.random.RandomState(0).randint(0, 61, (8, 12)), np.arange(12) >= np.arange(8)[:, None] % 3
 
     def loss(state: nnx.State, graph: nnx.GraphDef, tokens: jax.Array, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -53,10 +53,10 @@ def results(directory: str | Path, *, model_axis: int) -> dict:
     }
 
 
-def start(directory: Path, model_axis: int, *, devices: int, **environment: str) -> subprocess.Popen[str]:
+def start(directory: Path, mesh_shape: str, *, devices: int, **environment: str) -> subprocess.Popen[str]:
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
-        [sys.executable, __file__, str(directory), str(model_axis)],
+        [sys.executable, __file__, str(directory), mesh_shape],
         env={**os.environ, **flags, **environment, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -77,7 +77,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def single(directory: Path) -> dict:
-    return results(directory, model_axis=0)
+    return results(directory, mesh_shape="")
 
 
 def assert_same(result: dict, single: dict) -> None:
@@ -87,13 +87,21 @@ def assert_same(result: dict, single: dict) -> None:
     assert result["tokens"] == single["tokens"]
 
 
-def test_eight_devices_compute_what_one_does(directory: Path, single: dict) -> None:
-    result = finish(start(directory, 2, devices=8))
+@pytest.mark.parametrize(
+    ("shape", "rows", "share"),
+    [
+        # Matrices lie in eighths; those of the vocabulary, whose 61 rows no axis divides, in quarters.
+        ("tensor=2", 8 // 4, 1 / 4),
+        # Two replicas: the rows lie in eighths, the matrices in quarters.
+        pytest.param("data=2,fsdp=4", 8 // 8, 1 / 4, marks=pytest.mark.slow),
+    ],
+)
+def test_eight_devices_compute_what_one_does(directory, single, shape, rows, share) -> None:
+    result = finish(start(directory, shape, devices=8))
     assert result["devices"] == 8
     assert_same(result, single)
-    assert result["rows_of_a_device"] == 8 // 4
-    # Matrices lie in eighths; those of the vocabulary, whose 61 rows no axis divides, in quarters.
-    assert result["largest_share"] == 1 / 4
+    assert result["rows_of_a_device"] == rows
+    assert result["largest_share"] == share
 
 
 @pytest.mark.slow
@@ -102,15 +110,25 @@ def test_two_processes_compute_what_one_does(directory: Path, single: dict) -> N
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
     job = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    processes = [start(directory, 1, devices=2, JAX_PROCESS_ID=str(index), **job) for index in range(2)]
+    processes = [start(directory, "fsdp=4", devices=2, JAX_PROCESS_ID=str(index), **job) for index in range(2)]
     for result in map(finish, processes):
         assert (result["processes"], result["devices"]) == (2, 4)
         assert_same(result, single)
 
 
 def test_wrong_layouts_are_refused() -> None:
-    with pytest.raises(InputError, match="a model axis of 3"):
-        make_mesh(model=3 * jax.device_count())
+    for shape in (
+        "tensor=3",
+        "data=2,fsdp=7",
+        "tensor",
+        "tensor=0",
+        "model=2",
+        "tensor=1,tensor=1",
+        "fsdp=-1",
+        "fsdp=²",
+    ):
+        with pytest.raises(InputError, match="--mesh"):
+            make_mesh(shape)
     with pytest.raises(InputError, match="JAX_NUM_PROCESSES"):
         initialise({"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_PROCESS_ID": "0"})
     initialise({})  # alone: nothing happens
@@ -119,4 +137,4 @@ def test_wrong_layouts_are_refused() -> None:
 
 if __name__ == "__main__":
     initialise()
-    print(json.dumps(results(sys.argv[1], model_axis=int(sys.argv[2]))))
+    print(json.dumps(results(sys.argv[1], mesh_shape=sys.argv[2])))
