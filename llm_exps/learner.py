@@ -202,7 +202,8 @@ class Learner:
     trainable: type[nnx.Variable] = nnx.Param
 
     @property
-    def _program(self) -> _Program:
+    def program(self) -> _Program:
+        """What is compiled for it."""
         threshold = self.options.rollout_is_threshold
         return _Program(self.graph, self.temperature, self.chunk, self.trainable, threshold)
 
@@ -233,7 +234,7 @@ class Learner:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            logp, _, value = to_host(self._program.forward(weights, split_rows(part)))
+            logp, _, value = to_host(self.program.forward(weights, split_rows(part)))
             logps[index, :time], values[index, :time] = logp, value
         return logps, values
 
@@ -251,7 +252,7 @@ class Learner:
                 if probe and iteration == self.options.num_iterations - 1 and number == len(parts) - 1:
                     measured = self._probe(state.weights, part, seen, credit, gradient)
                 rate = self.learning_rate(step, update=iteration * len(parts) + number)
-                state, norm = _apply(Settings.of(self.options), self.trainable, state, gradient, rate)
+                state, norm = apply_update(Settings.of(self.options), self.trainable, state, gradient, rate)
                 collected.append({**_ratios(sums), "grad_norm": float(norm)})
         mean = {name: float(np.mean([row[name] for row in collected])) for name in collected[0]}
         return state, mean | measured
@@ -302,7 +303,7 @@ class Learner:
             time = part.mask.shape[1]
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
             share = Credit(*(np.asarray(field)[index, :time] for field in credit))
-            result = self._program.gradient(term, weights, *split_rows((part, seen, share)))
+            result = self.program.gradient(term, weights, *split_rows((part, seen, share)))
             total = result if total is None else _add(total, result)
         assert total is not None
         return total
@@ -336,13 +337,14 @@ def _join(learned: Weights, rest: nnx.State) -> Weights:
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def _apply(
+def apply_update(
     settings: Settings,
     trainable: type[nnx.Variable],
     state: LearnerState,
     gradient: Weights,
     rate: Float[Array, ""] | float,
 ) -> tuple[LearnerState, Float[Array, ""]]:
+    """The state after one update by a gradient, and the gradient's norm."""
     norm = optax.tree.norm(gradient.params)
     learned, rest = _split(trainable, state.weights)
     updates, optimiser = transformation(settings, rate, _LABELS).update(gradient, state.optimiser, learned)

@@ -155,7 +155,7 @@ def test_first_of_several_passes_equals_the_on_policy_shortcut(model, rollout):
 
 def test_methods_with_one_token_term_share_a_compilation(model, rollout):
     _, params = model
-    program = type(learner(model, "grpo")._program)
+    program = type(learner(model, "grpo").program)
     gradient(learner(model, "f-isft-pm"), params, rollout, Evidence(None, None))
     compiled = program.gradient._cache_size()
     for method in ("f-isft-pos", "rloo", "maxrl"):
@@ -225,7 +225,7 @@ def test_memory_holds_no_logits_of_the_whole_batch():
         group=jax.ShapeDtypeStruct((rows,), jnp.int32),
     )
     credit = jax.eval_shape(lambda: subject_credit(subject, rows, time))
-    program = subject._program
+    program = subject.program
     compiled = (
         type(program)
         .gradient.lower(program, subject.objective, Weights(params, None), shapes, Evidence(None, None), credit)
