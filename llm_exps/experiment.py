@@ -195,9 +195,9 @@ class Experiment:
                     seen |= self._evaluate(step, progress, tracking)
                 if options.export_every and step % options.export_every == 0:
                     self._export(progress, self.run.exports / f"step-{step}")
-                if hosts.anywhere(bool(told)) or (
-                    options.save_every and step % options.save_every == 0 and step < options.steps
-                ):
+                due = bool(options.save_every) and step % options.save_every == 0 and step < options.steps
+                stop = hosts.anywhere(bool(told))
+                if stop or due:
                     checkpoints.save(step, progress)
                 report(step, seen)
         checkpoints.close()
