@@ -72,6 +72,14 @@ METHODS: Mapping[str, Look] = {
     "w-reinforce": Look(VERMILION, DOTTED, "o"),
     "sft": Look(ORANGE, DASHED, "s"),
     "iw-sft": Look(ORANGE, DOTTED, "v"),
+    "sapo": Look(BLUE, DOTTED, "^"),
+    "luspo": Look(BLUE, DASHDOT, "D"),
+    "vespo": Look(PURPLE, DASHDOT, "s"),
+    "gpg": Look(BLACK, DASHDOT, "^"),
+    "opo": Look(ORANGE, DASHDOT, "o"),
+    "reinforce-pp": Look(BROWN, DOTTED, "o"),
+    "reinforce-pp-baseline": Look(BROWN, DASHDOT, "s"),
+    "raft-pp": Look(VERMILION, DASHDOT, "v"),
 }
 
 
