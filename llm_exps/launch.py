@@ -5,6 +5,7 @@ worker or its host, is started again and goes on from its newest checkpoint, so 
 undisturbed one. Run directories have to be on a file system that every worker sees.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -206,8 +207,10 @@ def _ray(launcher: Launcher, jobs: Sequence[Job]) -> Iterator[Submit]:
     if ours:
         # RAY_ADDRESS names a cluster; without it Ray makes one of this machine.
         address = os.environ.get("RAY_ADDRESS")
-        local = {} if address else {"num_cpus": launcher.jobs or None, "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+        shape: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "address": address}
+        if not address:
+            shape |= {"num_cpus": launcher.jobs or None, "include_dashboard": False}
+        ray.init(**shape)
     task = ray.remote(num_cpus=1, num_gpus=launcher.gpus, max_retries=_ATTEMPTS, max_calls=1)(work)
     try:
         yield lambda job: task.remote(job).future()

@@ -302,7 +302,8 @@ class Learner:
         for index, part in self._micro_batches(rollout):
             time = part.mask.shape[1]
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
-            share = Credit(*(np.asarray(field)[index, :time] for field in credit))
+            rows: AnyArray = [np.asarray(field)[index, :time] for field in credit]
+            share = Credit(*rows)
             result = self.program.gradient(term, weights, *split_rows((part, seen, share)))
             total = result if total is None else _add(total, result)
         assert total is not None

@@ -172,7 +172,7 @@ def main() -> None:
         print(json.dumps(analyse(given.one[0], int(given.one[1]))))
         return
     cases = [(shape, devices) for shape in SHAPES for devices in DEVICES]
-    results = [
+    results: list[dict[str, Any]] = [
         {"shape": shape, "devices": devices, **_apart(shape, devices)}
         for shape, devices in track(cases, description="compiling")
     ]
