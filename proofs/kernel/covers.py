@@ -101,7 +101,9 @@ COVERS: Mapping[str, Mapping[str, str]] = {
         "against plain": "t12_against_plain",
     },
     "T13": {
-        "MaxRL objective": "t13_truncated_log",
+        "GSPO": "t13_gspo",
+        "GSPO weight": "t13_gspo_weight",
+        "MaxRL objective": "t13_truncated_log t13_mean_over_positives",
         "Reinforce-Rej ±1": "t13_reinforce_rej_signed",
         "Reinforce-Rej 0/1": "t13_reinforce_rej",
         "RAFT": "t13_raft",

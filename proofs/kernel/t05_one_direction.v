@@ -237,3 +237,53 @@ rewrite /scalar expected_right_grpo expected_wrong_grpo eq1 eq0 -/(mean_root p).
 by move: (mean_root p) G_neq0'; move: (G%:R : F) => g m g_neq0; field_of F.
 Qed.
 End Scalars.
+
+From Rino Require Import instances t10_partial_credit.
+
+Section Counterexamples.
+Variable F : rcfType.
+Add Field F_field : (plain_field F).
+Local Notation B := [finType of bool].
+
+(** T5 without "no 1/L": if all responses are right, their probability does not move in any direction, but REINFORCE's
+    expected gradient with weights A/L does not vanish: it shortens. (A fair coin for each of two tokens; [true] ends a
+    response.) *)
+Theorem t5_without_token_sum : exists (dpi : variation (coin F)) (r : response (true : B) 2 -> bool),
+  dsuccess dpi r = 0 /\
+  expected_gradient dpi (fun (g : {ffun 'I_1 -> response (true : B) 2}) i t =>
+    reinforce F (outcomes r g) i / (size (g i))%:R) != 0.
+Proof.
+pose r (y : response (true : B) 2) := true.
+have all_right : dsuccess (tilt F [::]) r = 0.
+  by rewrite -[RHS](sum_dprob (true : B) 2 (tilt F [::])); apply: eq_bigr => y _; rewrite mulr1.
+exists (tilt F [::]), r; split=> //.
+have one p : expected_right (@reinforce F 1) p = 1 /\ expected_wrong (@reinforce F 1) p = 0.
+  have counting i b : reinforce F b i = @counting_rule F 1 (fun=> 1) (fun=> 0) b i.
+    by rewrite /reinforce /reward /counting_rule; case: (b i).
+  split; [transitivity (expected_right (@counting_rule F 1 (fun=> 1) (fun=> 0)) p) |
+          transitivity (expected_wrong (@counting_rule F 1 (fun=> 1) (fun=> 0)) p)];
+    try by congr (_ * _); apply: eq_bigr => i _; apply: eq_bigr => b _; rewrite counting.
+  - by rewrite expected_right_counting // big_ord1 mulr1 /binomial_law expr0 bin0 mul1r.
+  - by rewrite expected_wrong_counting // big_ord1 mulr0.
+rewrite (expected_gradient_by_outcomes (tilt F [::]) r (@reinforce F 1) (fun y => (size y)%:R^-1)).
+have [-> ->] := one (success (coin F) r); rewrite mul1r mul0r addr0 /dmean_response.
+rewrite (sum_two_coins (fun y => dprob true (tilt F [::]) y * (1 * (size y)%:R^-1))).
+rewrite /dprob !prob_cons !prob_nil !score_cons !score_nil /= /tilt_at /=.
+rewrite !(mul0r, mulr0, addr0, add0r, mulr1, mul1r, invr1, invrK) mulVf ?pnatr_eq0 //.
+have -> : 1 + (2%:R^-1 / 2%:R * (- 1 * 2%:R) / 2%:R + 2%:R^-1 / 2%:R * (- 1 * 2%:R) / 2%:R) = 2%:R^-1 :> F by field_of F.
+exact: half_neq0.
+Qed.
+
+(** T5 without "right and wrong only": with a partial credit c there are policies and directions in which the success
+    probability does not move and F-ISFT⁺ does (T10 has more). *)
+Theorem t5_without_binary_rewards (c : F) (G : nat) : (1 < G)%N -> 0 < c ->
+  exists (pi : policy F [finType of 'I_3]) (dpi : variation pi)
+    (level : response (ord0 : [finType of 'I_3]) 1 -> 'I_3),
+  dsuccess dpi (fun y => level y == @Ordinal 3 2 isT) = 0 /\
+  expected_gradient dpi (fun (g : {ffun 'I_G -> response (ord0 : [finType of 'I_3]) 1}) i t =>
+    f_isft_plus c [ffun j => level (g j)] i) != 0.
+Proof.
+move=> G_gt1 c_gt0; have [pi [dpi [level [p0 [d2 d1]]]]] := t10_instance F.
+by exists pi, dpi, level; split; last exact: t10_direction_lost.
+Qed.
+End Counterexamples.

@@ -1,11 +1,10 @@
 (** T13: methods that are the same on their own samples. *)
 From mathcomp Require Import all_ssreflect all_algebra.
-From Rino Require Import algebra definitions responses instances t10_partial_credit t04_binary_advantages t05_one_direction.
+From Rino Require Import algebra definitions responses instances t10_partial_credit t04_binary_advantages
+  t05_one_direction.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
-
-(** Open: GSPO and GRPO at θ_old; that the slope of the truncated log-likelihood is c(p) of the mean over positives. *)
 
 Section Rejection.
 Variables (F : rcfType) (G : nat).
@@ -110,6 +109,12 @@ move=> p_neq0; apply: (mulIf p_neq0); rewrite mulfVK // deriv_truncated_log horn
 under eq_bigr do rewrite horner_exp !hornerE.
 by rewrite -[RHS]opprB subrX1 -mulNr opprB subKr mulrC.
 Qed.
+
+(** T13. That is c(p) of the mean over positives (T5): at every group size it climbs this polynomial, which is MaxRL's
+    objective. *)
+Theorem t13_mean_over_positives n (p : F) : p != 0 ->
+  scalar (@mean_over_positives F n.+1) p = (truncated_log n.+1)^`().[p].
+Proof. by move=> p_neq0; rewrite t13_truncated_log // t5_mean_over_positives. Qed.
 End Likelihood.
 
 Section Counterexamples.
@@ -153,3 +158,90 @@ have -> : 2%:R^-1 * c < c by rewrite mulrC ltr_pdivr_mulr ?ltr0n // mulr_natr mu
 by rewrite one_minus_half divff ?pnatr_eq0.
 Qed.
 End Counterexamples.
+
+From mathcomp Require Import boolp classical_sets functions reals topology normedtype derive exp realfun sequences.
+From Rino Require Import derivatives surrogate t03_per_sample.
+Import numFieldNormedType.Exports.
+Local Open Scope classical_set_scope.
+Local Open Scope ring_scope.
+
+Section Sequence.
+Variables (R : realType) (T : normedModType R) (V : finType) (eos : V) (H G : nat).
+Variables (pi : T -> policy R V) (theta v : T) (dpi : variation (pi theta)).
+Hypothesis dpiP : derivative_along v dpi.
+Variables e_low e_high : R.
+Hypotheses (e_low_gt0 : 0 < e_low) (e_high_gt0 : 0 < e_high).
+Implicit Types (A : 'I_G -> R) (g : {ffun 'I_G -> response eos H}).
+
+(** GSPO has one ratio for a response, the geometric mean of its tokens' ratios, where GRPO has one for each token. *)
+Definition sequence_ratio (old pi : policy R V) (y : seq V) : R :=
+  expR ((size y)%:R^-1 *
+    \sum_(t < size y) (ln (pi (before y t) (token eos y t)) - ln (old (before y t) (token eos y t)))).
+Definition gspo_surrogate A g (old pi : policy R V) : R :=
+  G%:R^-1 * \sum_i clipped e_low e_high (sequence_ratio old pi (g i)) (A i).
+
+Lemma sequence_ratio_on_policy y : sequence_ratio (pi theta) (pi theta) y = 1.
+Proof. by rewrite /sequence_ratio big1 ?mulr0 ?expR0 // => t _; rewrite subrr. Qed.
+
+Lemma derivative_sequence_ratio old (y : seq V) :
+  (forall t, (t < size y)%N -> 0 < pi theta (before y t) (token eos y t)) ->
+  is_derive theta v (fun th => sequence_ratio old (pi th) y)
+    (sequence_ratio old (pi theta) y * ((size y)%:R^-1 * score eos dpi y)).
+Proof.
+move=> pos; pose inner th := (size y)%:R^-1 *
+  \sum_(t < size y) (ln (pi th (before y t) (token eos y t)) - ln (old (before y t) (token eos y t))).
+have inner' : is_derive theta v inner ((size y)%:R^-1 * score eos dpi y).
+  apply: is_derive_scale; apply: is_derive_sums => t.
+  have fixed : is_derive theta v (fun _ : T => - ln (old (before y t) (token eos y t))) 0 by apply: is_derive_cst.
+  by apply: (is_derive_eq (is_deriveD (derivative_log (t := t) dpiP (pos t (ltn_ord t))) fixed)); rewrite addr0.
+exact: (is_derive_comp (is_derive_expR (inner theta)) inner').
+Qed.
+
+(** T13. Off the clip edges, GSPO gives every token of a response the same weight: its ratio times A/L, or 0 where the
+    minimum stops it. GRPO gives token t the weight ρ_t A/L (T7). *)
+Theorem t13_gspo_weight A g old : sampled (pi theta) g ->
+  (forall i, sequence_ratio old (pi theta) (g i) != 1 - e_low /\ sequence_ratio old (pi theta) (g i) != 1 + e_high) ->
+  is_derive theta v (fun th => gspo_surrogate A g old (pi th))
+    (group_gradient dpi (fun g i _ => if passes e_low e_high (sequence_ratio old (pi theta) (g i)) (A i)
+       then sequence_ratio old (pi theta) (g i) * A i / (size (g i))%:R else 0) g).
+Proof.
+move=> pos off_edges; apply: is_derive_scale; apply: is_derive_sums => i; have [off_low off_high] := off_edges i.
+have outer := derivative_clipped e_low_gt0 e_high_gt0 (A i) off_low off_high.
+have inner := derivative_sequence_ratio old (pos i).
+apply: (@is_derive_eq _ _ _ _ _ _ _ _
+  (@is_derive_comp _ _ _ (fun th => sequence_ratio old (pi th) (g i)) _ _ _ _ outer inner)).
+rewrite -mulr_sumr -/(score eos dpi (g i)); case: passes; rewrite ?mul0r //.
+by rewrite !mulrA [A i * _]mulrC.
+Qed.
+
+(** T13. At θ = θ_old, on every group, GSPO's surrogate, with its one ratio for a response, has the gradient that GRPO's
+    has (T3): that with the weights A(i)/L(i). *)
+Theorem t13_gspo A g : sampled (pi theta) g ->
+  is_derive theta v (fun th => gspo_surrogate A g (pi theta) (pi th)) (group_gradient dpi (advantage_over_length A) g)
+    /\
+  is_derive theta v (fun th => grpo_surrogate e_low e_high A g (pi theta) (pi th))
+    (group_gradient dpi (advantage_over_length A) g).
+Proof.
+move=> pos; split; last exact: t3_surrogate.
+have on_policy i : sequence_ratio (pi theta) (pi theta) (g i) = 1 := sequence_ratio_on_policy (g i).
+have edges i : sequence_ratio (pi theta) (pi theta) (g i) != 1 - e_low /\
+    sequence_ratio (pi theta) (pi theta) (g i) != 1 + e_high.
+  rewrite on_policy -subr_eq0 -[_ == 1 + _]subr_eq0 opprB addrCA subrr addr0.
+  by rewrite opprD addrA subrr add0r oppr_eq0 !lt0r_neq0.
+apply: (is_derive_eq (t13_gspo_weight A pos edges)); congr (_ * _); apply: eq_bigr => i _; apply: eq_bigr => t _.
+rewrite on_policy mul1r /passes.
+have -> : 1 + e_high < 1 = false by rewrite -subr_gt0 opprD addrA subrr add0r oppr_gt0 lt_gtF.
+have -> : 1 < 1 - e_low = false by rewrite -subr_gt0 addrAC subrr add0r oppr_gt0 lt_gtF.
+by rewrite !andbF.
+Qed.
+End Sequence.
+
+(** T13 without ρ = 1: where two tokens of a response have different ratios, no weight s A/L that is the same for both,
+    as GSPO's is, is GRPO's weight ρ_t A/L. *)
+Theorem t13_without_ratio_one (F : rcfType) (rho rho' s A : F) (L : nat) : A != 0 -> (0 < L)%N -> rho != rho' ->
+  ~ (s * A / L%:R = rho * A / L%:R /\ s * A / L%:R = rho' * A / L%:R).
+Proof.
+move=> A_neq0 L_gt0 differ [same same']; case/eqP: differ.
+have factor_neq0 : A / L%:R != 0 by rewrite mulf_neq0 // invr_eq0 pnatr_eq0 -lt0n.
+by apply: (mulIf factor_neq0); rewrite !mulrA -same -same'.
+Qed.
