@@ -89,6 +89,9 @@ def _checked(name: str, value: object, hint: Any) -> object:
         if get_origin(kind) is Literal:
             if any(value == choice and type(value) is type(choice) for choice in get_args(kind)):
                 return value
+        elif get_origin(kind) is tuple:
+            if isinstance(value, list | tuple):
+                return tuple(_checked(f"a value of {name}", item, get_args(kind)[0]) for item in value)
         elif kind is Path and isinstance(value, str | Path):
             return Path(value)
         elif isinstance(value, bool) or kind not in (int, float):
@@ -104,5 +107,7 @@ def _checked(name: str, value: object, hint: Any) -> object:
 def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(repr(choice) for choice in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "a list of values"
     named = {bool: "True or False", int: "a whole number", float: "a number", str: "a string", Path: "a path"}
     return "None" if kind is NoneType else named[kind]
