@@ -33,22 +33,22 @@ def _errors_of_the_system(place: Path) -> Iterator[None]:
     Threads of orbax and callbacks of tensorstore print the same error once more, with their tracebacks: they are told
     to be quiet, and after a failure some still come late.
     """
-    threads, hook = logging.getLogger("absl"), sys.excepthook
-    level, full = threads.level, False
+    threads, hook = logging.getLogger("absl"), sys.unraisablehook
+    level, done = threads.level, False
     threads.setLevel(logging.CRITICAL)
-    sys.excepthook = lambda kind, *rest: None if kind is RuntimeError else hook(kind, *rest)
+    sys.unraisablehook = lambda seen: None if seen.exc_type is RuntimeError else hook(seen)
     try:
         yield
+        done = True
     except Exception as error:
         said = re.search(r"os_error_code='(\d+)'", str(error))
         if isinstance(error, OSError) or said is None:
             raise
-        full = True
         raise OSError(int(said[1]), os.strerror(int(said[1])), str(place)) from error
     finally:
         threads.setLevel(level)
-        if not full:
-            sys.excepthook = hook
+        if done:
+            sys.unraisablehook = hook
 
 
 class Checkpoints:
