@@ -1,0 +1,1 @@
+"""Losses of released frameworks, called as installed: each adapter replaces generation and the model, nothing else."""
