@@ -7,9 +7,10 @@ JAX_ENABLE_COMPILATION_CACHE=false for none.
 
 import hashlib
 import platform
-import sys
 from collections.abc import MutableMapping
 from pathlib import Path
+
+from rino_base.files import user_cache
 
 _SETTINGS = {
     # A small model has dozens of programs that compile in less than jax's default of a second.
@@ -24,25 +25,13 @@ def keep_compilations(environment: MutableMapping[str, str]) -> None:
     if "JAX_COMPILATION_CACHE_DIR" in environment or environment.get("JAX_ENABLE_COMPILATION_CACHE"):
         return
     try:
-        folder = cache_folder(environment) / _processor()
+        folder = user_cache("compiled", environment) / _processor()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return
     environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     for name, value in _SETTINGS.items():
         environment.setdefault(name, value)
-
-
-def cache_folder(environment: MutableMapping[str, str]) -> Path:
-    """`rino/compiled` in the user's cache folder: $XDG_CACHE_HOME, or the system's custom.
-
-    Raises:
-        RuntimeError: the user has no home folder.
-    """
-    if base := environment.get("XDG_CACHE_HOME"):
-        return Path(base) / "rino" / "compiled"
-    custom = Path("Library") / "Caches" if sys.platform == "darwin" else Path(".cache")
-    return Path.home() / custom / "rino" / "compiled"
 
 
 def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

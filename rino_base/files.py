@@ -5,6 +5,7 @@ import json
 import math
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,3 +116,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def user_cache(name: str, environment: Mapping[str, str]) -> Path:
+    """`rino/NAME` in the user's cache folder: $XDG_CACHE_HOME, or the system's custom.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
+    if base := environment.get("XDG_CACHE_HOME"):
+        return Path(base) / "rino" / name
+    custom = Path("Library") / "Caches" if sys.platform == "darwin" else Path(".cache")
+    return Path.home() / custom / "rino" / name

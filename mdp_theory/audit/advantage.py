@@ -181,8 +181,11 @@ def _advantages(rule: Advantage, grouping: str) -> np.ndarray:
     return np.stack(found)
 
 
-def advantages(rule: Advantage, reward: np.ndarray, group: np.ndarray) -> np.ndarray:
+def advantages(
+    rule: Advantage, reward: np.ndarray, group: np.ndarray, *, length: np.ndarray | None = None
+) -> np.ndarray:
     """The advantages of `objectives.assign_credit` in numpy: a hundred rules are tried, and none needs compiling."""
+    del length
     same = group[:, None] == group
     everyone = np.ones_like(same)
 

@@ -5,6 +5,7 @@ Importing the file runs it, and so does calling the function: the loss is its ow
 
 import ast
 import dataclasses
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -21,9 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdp_theory.audit.signature import MARK, declared, read
 from mdp_theory.methods import catalogue
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.loss import loss
+from mdp_theory.precision import QUICK_COMPILATION
 from rino_base.messages import InputError
 
 ARGUMENTS = ("logp", "old_logp", "ref_logp", "rewards", "mask", "group")
@@ -33,6 +36,7 @@ SIGNATURE = f"loss({', '.join(ARGUMENTS)}) -> scalar"
 COMPLETION_LIMIT = 512
 
 Differentiate = Callable[[Batch], tuple[float, np.ndarray]]
+DifferentiateParts = Callable[[Batch, int], tuple[float, np.ndarray]]
 
 
 class LossFailure(Exception):
@@ -49,22 +53,28 @@ class Loss:
 
     Attributes:
         name: the target it was asked for by.
-        framework: `jax`, `torch` or `catalogue`.
+        framework: `jax`, `torch`, `catalogue`, or a framework's name and version.
         differentiate: a probe batch (numpy) to the loss and its token weights `-d loss / d logp`, [batch, time].
             Raises LossFailure.
+        in_parts: the same, the batch coming as so many micro-batches of whole groups of one optimiser step; None
+            where the loss says itself that its denominators are global. Raises LossFailure.
+        mutated: arguments that the loss writes into.
     """
 
     name: str
     framework: str
     differentiate: Differentiate
+    in_parts: DifferentiateParts | None = None
+    mutated: tuple[str, ...] = ()
 
 
-def load_loss(target: str, probe: Batch) -> Loss:
-    """The loss that `target` names: `FILE.py:FUNCTION`, or the key of a catalogued method.
+def load_loss(target: str, probe: Batch, *, signature: Path | None = None) -> Loss:
+    """The loss that `target` names: `FILE.py:FUNCTION`, `module:function`, or the key of a catalogued method.
 
     Args:
         target: what to load.
         probe: a batch on which the loss must be finite, scalar and repeatable.
+        signature: a TOML file that declares the function's own arguments (see `signature`).
 
     Raises:
         InputError: there is no such loss, or it fails on `probe`.
@@ -73,16 +83,32 @@ def load_loss(target: str, probe: Batch) -> Loss:
     if not colon and not target.endswith(".py"):
         return catalogued_loss(target)
     path = Path(file if colon else target)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file", mend=f"give FILE.py:FUNCTION, a function {SIGNATURE}")
-    if not colon or not name:
-        raise InputError(f"{target}: the function is not named", mend=f"one of: {_choices(path)}")
-    module = _import(path)
+    if path.suffix != ".py" and not path.exists():
+        module = _import_by_name(file)
+        path = Path(getattr(module, "__file__", None) or file)
+        choices = "give module:function"
+    else:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file", mend=f"give FILE.py:FUNCTION, a function {SIGNATURE}")
+        choices = f"it defines: {_choices(path)}"
+        if not colon or not name:
+            raise InputError(f"{target}: the function is not named", mend=f"one of: {_choices(path)}")
+        module = _import(path)
     try:
         function = attrgetter(name)(module)
     except AttributeError:
-        raise InputError(f"{path} has no function {name!r}", mend=f"it defines: {_choices(path)}") from None
-    return _settle(target, _caller(function, name), vars(module), path, probe, neighbours=_beside)
+        raise InputError(f"{file} has no function {name!r}", mend=choices) from None
+    call = _caller(function, name, None if signature is None else read(signature))
+    return _settle(target, call, vars(module), path, probe, neighbours=_beside)
+
+
+def _import_by_name(name: str) -> ModuleType:
+    with _beside(Path.cwd() / name):
+        try:
+            return importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            mend = "it has to be importable from here; a file is given as FILE.py:FUNCTION"
+            raise InputError(f"{name} cannot be imported: {_say(error, Path(name))}", mend=mend) from error
 
 
 def live_loss(function: Callable[..., Any], probe: Batch) -> Loss:
@@ -96,7 +122,7 @@ def live_loss(function: Callable[..., Any], probe: Batch) -> Loss:
         InputError: it is no function of that kind, or it fails on `probe`.
     """
     name = getattr(function, "__qualname__", type(function).__name__)
-    call = _caller(function, name)
+    call = _caller(function, name, None)
     inner = inspect.unwrap(getattr(function, "func", function))
     inner = inner if hasattr(inner, "__code__") else type(inner).__call__  # an object that can be called
     code = getattr(inner, "__code__", None)
@@ -117,17 +143,43 @@ def _settle(
     attempts = [(framework, kind) for framework in _frameworks(names) for kind in (np.float64, np.bool_)]
     failures = []
     for framework, mask_type in attempts:
-        differentiate = (
-            _differentiate_torch(call, mask_type) if framework == "torch" else _differentiate_jax(call, mask_type)
-        )
-        loss = Loss(target, framework, _with_location(differentiate, path, neighbours))
+        plain = _differentiate_torch(call, mask_type) if framework == "torch" else _differentiate_jax(call, mask_type)
+        loss = _located(target, framework, plain, path, neighbours)
         try:
-            _check(loss, probe)
+            check(loss, probe)
         except LossFailure as failure:
             failures.append(failure)
-        else:
-            return loss
+            continue
+        if framework == "torch":
+            return dataclasses.replace(loss, mutated=_mutated(call, mask_type, probe))
+        quick = _located(target, framework, _compiled(call, mask_type, plain), path, neighbours)
+        return quick if _agree(quick.differentiate(probe), loss.differentiate(probe)) else loss
     raise InputError(f"{target} {failures[0]}", mend=failures[0].mend)
+
+
+def _located(
+    target: str,
+    framework: str,
+    differentiate: Differentiate,
+    path: Path,
+    neighbours: Callable[[Path], AbstractContextManager[None]],
+) -> Loss:
+    whole = _with_location(differentiate, path, neighbours)
+    return Loss(target, framework, whole, averaged(whole))
+
+
+def averaged(differentiate: Differentiate) -> DifferentiateParts:
+    """Gradient accumulation as a training loop does it by default: the mean of the micro-batches' losses."""
+
+    def in_parts(batch: Batch, count: int) -> tuple[float, np.ndarray]:
+        rows = np.split(np.arange(len(batch.reward)), count)
+        parts = [Batch(*(None if x is None else np.asarray(x)[part] for x in batch)) for part in rows]
+        # Labels start at 0 in every micro-batch, as they would there.
+        parts = [part._replace(group=np.unique(part.group, return_inverse=True)[1]) for part in parts]
+        found = [differentiate(part) for part in parts]
+        return sum(value for value, _ in found) / count, np.concatenate([weights for _, weights in found]) / count
+
+    return in_parts
 
 
 def catalogued_loss(name: str) -> Loss:
@@ -141,7 +193,7 @@ def catalogued_loss(name: str) -> Loss:
         value = jnp.zeros_like(logp)
         return loss(objective, Batch(logp, old_logp, ref_logp, mask, rewards, group, value))
 
-    return Loss(method.key, "catalogue", _differentiate_jax(call, np.float64, compiled=True))
+    return Loss(method.key, "catalogue", _compiled(call, np.float64, _differentiate_jax(call, np.float64)))
 
 
 def _choices(path: Path) -> str:
@@ -189,11 +241,14 @@ def _nowhere(path: Path) -> Iterator[None]:
     yield
 
 
-def _caller(function: Any, name: str) -> Callable[..., Any]:
-    """Call by name where the names are ours, in whatever order; by position otherwise."""
-    mend = f"the signature is {SIGNATURE}"
+def _caller(function: Any, name: str, declaration: Mapping[str, Any] | None) -> Callable[..., Any]:
+    """Call as declared; otherwise by name where the names are ours, in whatever order, or by position."""
+    mend = f"the signature is {SIGNATURE}; declare another with --signature FILE.toml or @rino.audited"
     if not callable(function):
         raise InputError(f"{name} is a {type(function).__name__}, not a function", mend=mend)
+    declaration = declaration or getattr(function, MARK, None)
+    if declaration is not None:
+        return declared(function, declaration, name)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -224,18 +279,36 @@ def _frameworks(names: Mapping[str, Any]) -> list[str]:
     return ["jax", "torch"] if "jax" in origins else ["torch"]
 
 
-def _differentiate_jax(call: Callable[..., Any], mask_type: type, *, compiled: bool = False) -> Differentiate:
-    """Uncompiled by default: a user's loss may branch on its mask or group ids, which only concrete arrays allow."""
+def _differentiate_jax(call: Callable[..., Any], mask_type: type) -> Differentiate:
+    """Uncompiled: a user's loss may branch on its mask or group ids, which only concrete arrays allow."""
+    return _differentiated_by(jax.value_and_grad(_scalar_of(call)), mask_type)
 
+
+def _compiled(call: Callable[..., Any], mask_type: type, plain: Differentiate) -> Differentiate:
+    """Compiled, once a shape; where that cannot be, `plain`."""
+    quick = _differentiated_by(
+        jax.jit(jax.value_and_grad(_scalar_of(call)), compiler_options=QUICK_COMPILATION), mask_type
+    )
+
+    def differentiate(batch: Batch) -> tuple[float, np.ndarray]:
+        try:
+            return quick(batch)
+        except Exception:
+            return plain(batch)
+
+    return differentiate
+
+
+def _scalar_of(call: Callable[..., Any]) -> Callable[..., jax.Array]:
     def scalar(logp: jax.Array, *rest: jax.Array) -> jax.Array:
         result = call(logp, *rest)
-        _check_scalar(result, isinstance(result, (jax.Array, float, int)))
+        _check_scalar(result, is_array=isinstance(result, (jax.Array, float, int)), is_complex=jnp.iscomplexobj)
         return jnp.asarray(result, float)
 
-    value_and_gradient = jax.value_and_grad(scalar)
-    if compiled:
-        value_and_gradient = jax.jit(value_and_gradient)
+    return scalar
 
+
+def _differentiated_by(value_and_gradient: Callable[..., Any], mask_type: type) -> Differentiate:
     def differentiate(batch: Batch) -> tuple[float, np.ndarray]:
         with jax.enable_x64(True):
             rest = (jnp.asarray(x) for x in _rest(batch, mask_type))
@@ -245,13 +318,29 @@ def _differentiate_jax(call: Callable[..., Any], mask_type: type, *, compiled: b
     return differentiate
 
 
+def _agree(one: tuple[float, np.ndarray], other: tuple[float, np.ndarray]) -> bool:
+    """Compiled and uncompiled say the same: nothing was decided once and for all while it was traced."""
+    return bool(np.allclose(one[1], other[1], rtol=1e-5, atol=1e-6 * np.abs(other[1]).max()))
+
+
+def _mutated(call: Callable[..., Any], mask_type: type, probe: Batch) -> tuple[str, ...]:
+    """The arguments that a loss in torch writes into."""
+    import torch
+
+    given = [torch.tensor(x) for x in _rest(probe, mask_type)]
+    kept = [tensor.clone() for tensor in given]
+    call(torch.tensor(probe.logp, requires_grad=True), *given)
+    pairs = zip(ARGUMENTS[1:], kept, given, strict=True)
+    return tuple(name for name, before, after in pairs if not torch.equal(before, after))
+
+
 def _differentiate_torch(call: Callable[..., Any], mask_type: type) -> Differentiate:
     def differentiate(batch: Batch) -> tuple[float, np.ndarray]:
         import torch
 
         logp = torch.tensor(batch.logp, requires_grad=True)
         result = call(logp, *(torch.tensor(x) for x in _rest(batch, mask_type)))
-        _check_scalar(result, isinstance(result, torch.Tensor))
+        _check_scalar(result, is_array=isinstance(result, torch.Tensor), is_complex=torch.is_complex)
         if not result.requires_grad:
             return result.item(), np.zeros_like(batch.logp)
         (gradient,) = torch.autograd.grad(result, logp, allow_unused=True)
@@ -267,8 +356,10 @@ def _rest(batch: Batch, mask_type: type) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(x) for x in (batch.old_logp, batch.ref_logp, batch.reward, mask, batch.group))
 
 
-def _check_scalar(result: Any, is_array: bool) -> None:
+def _check_scalar(result: Any, *, is_array: bool, is_complex: Callable[[Any], bool]) -> None:
     mend = "return one number, the loss to minimise, as the array that the framework computed"
+    if is_array and is_complex(result):
+        raise LossFailure("returns a complex number", mend)
     if not is_array:
         raise LossFailure(f"returns a {type(result).__name__}", mend)
     if np.shape(result) != ():
@@ -300,7 +391,12 @@ def _with_location(
     return guarded
 
 
-def _check(loss: Loss, probe: Batch) -> None:
+def check(loss: Loss, probe: Batch) -> None:
+    """See that a loss answers, and answers alike when it is asked twice.
+
+    Raises:
+        LossFailure: it does not.
+    """
     first, second = loss.differentiate(probe), loss.differentiate(probe)
     if first[0] != second[0] or not np.array_equal(first[1], second[1]):
         raise LossFailure("answers the same batch differently", "switch randomness (dropout?) off")

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, cast
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdp_theory.audit.advantage import AdvantageFit
+from mdp_theory.audit.closed_form import token_weights
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.form import AggregationFit, ClipFit, RatioFit
 from mdp_theory.audit.kl import KLFit
@@ -18,8 +17,6 @@ from mdp_theory.audit.loss import COMPLETION_LIMIT
 from mdp_theory.audit.probes import suite
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective
-from mdp_theory.methods.weights import token_weights
-from mdp_theory.precision import in_float64
 
 _SAME = 1e-9
 
@@ -79,13 +76,7 @@ def distance(evidence: Evidence, objective: Objective) -> tuple[float, float]:
 @cache
 def _suite_weights(objective: Objective) -> np.ndarray:
     """The objective's own weights on the suite, [batches, rows, tokens]; a critic says 0 everywhere."""
-
-    @in_float64
-    def evaluate() -> jax.Array:
-        stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *suite().values())
-        return jax.vmap(lambda batch: token_weights(objective, batch) * batch.mask)(stacked)
-
-    return np.asarray(evaluate())
+    return np.stack([token_weights(objective, batch) for batch in suite().values()])
 
 
 def assemble(parts: Parts) -> tuple[Objective, float] | None:

@@ -57,10 +57,10 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         "default": Variant(method="ppo", note="the command line as shipped: GAE, whose critic says 0 here, and a KL"),
         "group_norm": Variant(settings=_estimator("group_norm"), method="grpo"),
-        "group_norm,kl": Variant(
+        "group_norm+kl": Variant(
             settings=_estimator("group_norm") | {"algo.kl.init_coef": 0.01}, method="grpo", note="its KL by default"
         ),
-        "group_norm,seq-mean": Variant(
+        "group_norm+seq-mean": Variant(
             settings=_estimator("group_norm") | {"actor.loss_agg_mode": "seq-mean-token-mean"}, method="grpo"
         ),
         "grpo-kl": Variant(
@@ -78,9 +78,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "reinforce": Variant(settings=_estimator("reinforce"), method="reinforce-pp"),
         "reinforce_baseline": Variant(settings=_estimator("reinforce_baseline"), method="reinforce-pp-baseline"),
         "flash_reinforce": Variant(settings=_estimator("flash_reinforce")),
-        "dapo": Variant(
-            settings=_estimator("group_norm") | {"actor.eps_clip_low_high": (0.2, 0.28)}, method="dapo"
-        ),
+        "dapo": Variant(settings=_estimator("group_norm") | {"actor.eps_clip_low_high": (0.2, 0.28)}, method="dapo"),
         "gspo": Variant(
             settings=_estimator("group_norm")
             | {"actor.policy_loss_type": "gspo", "actor.eps_clip_low_high": (3e-4, 4e-4)},

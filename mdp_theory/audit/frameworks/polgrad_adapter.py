@@ -78,9 +78,7 @@ def _advantages(polgrad: Any, spec: Any, responses: Responses) -> Any:
     tokens = torch.tensor(reward)
     if spec.kl_placement == "reward":
         old, ref = torch.tensor(responses.old_logp), torch.tensor(responses.ref_logp)
-        tokens = polgrad.kl_in_reward(
-            tokens, old, ref, spec.kl_reward.kind, spec.kl_reward.coef, response_mask=mask
-        )
+        tokens = polgrad.kl_in_reward(tokens, old, ref, spec.kl_reward.kind, spec.kl_reward.coef, response_mask=mask)
     outcome, group = tokens.sum(1), torch.tensor(responses.group)
     if spec.advantage == "gae":
         values = torch.zeros_like(tokens)

@@ -180,6 +180,9 @@ class _Reward:
 
 def _answering(trainer: Any) -> Any:
     """The trainer with the sampler and the model replaced by what the probe says."""
+    from trl import RLOOTrainer
+
+    few = issubclass(trainer, RLOOTrainer)  # its `_generate` knows neither tools nor images
 
     class Answering(trainer):  # type: ignore[misc]
         audited: Any
@@ -188,7 +191,10 @@ def _answering(trainer: Any) -> Any:
             rows = [int(prompt) for prompt in prompts]
             # The prompt's only token is its row, so that the order of rows can be told after TRL shuffles them.
             completions = [[2] * (int(self.audited[3].length[row]) - 1) + [1] for row in rows]
-            return [[row + 3] for row in rows], completions, None, ["" for _ in rows], None, {}, None, None
+            prompt_ids, texts = [[row + 3] for row in rows], ["" for _ in rows]
+            if few:
+                return prompt_ids, completions, texts
+            return prompt_ids, completions, None, texts, None, {}, None, None
 
         def _get_per_token_logps_and_entropies(
             self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *_: Any, **__: Any

@@ -19,7 +19,9 @@ _LIMIT = 512
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
-        "default": Variant(settings={"num_iterations": 1}, method="grpo-kl", note="GRPOConfig(): beta 0.04, kl_loss_mode kl"),
+        "default": Variant(
+            settings={"num_iterations": 1}, method="grpo-kl", note="GRPOConfig(): beta 0.04, kl_loss_mode kl"
+        ),
         "grpo": Variant(settings={"beta": 0.0}, method="grpo"),
         "grpo-kl": Variant(settings={"kl_loss_mode": "low_var_kl"}, method="grpo-kl"),
         "gspo": Variant(

@@ -45,12 +45,12 @@ def _variants() -> Mapping[str, Variant]:
         "opo": Variant(settings={"adv_estimator": "opo"} | _PER_SEQUENCE, method="opo"),
         "gpg": Variant(settings={"adv_estimator": "gpg", "loss_mode": "gpg"}, method="gpg"),
         "use_kl_in_reward": Variant(
-            settings=_GRPO | _PER_SEQUENCE | {"use_kl_in_reward": True}, method="grpo", note="kl_coef 0.001, kl_penalty kl"
+            settings=_GRPO | _PER_SEQUENCE | {"use_kl_in_reward": True},
+            method="grpo",
+            note="kl_coef 0.001, kl_penalty kl",
         ),
         "gspo": Variant(
-            settings=_GRPO
-            | _PER_SEQUENCE
-            | {"loss_mode": "gspo", "clip_ratio_low": 3e-4, "clip_ratio_high": 4e-4},
+            settings=_GRPO | _PER_SEQUENCE | {"loss_mode": "gspo", "clip_ratio_low": 3e-4, "clip_ratio_high": 4e-4},
             method="gspo",
         ),
         "cispo": Variant(settings=_GRPO | {"loss_mode": "cispo"}, method="cispo"),
@@ -65,7 +65,7 @@ def _variants() -> Mapping[str, Variant]:
         "kl_cov": Variant(settings=_GRPO | {"loss_mode": "kl_cov"}),
     }
     modes = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-sum-norm")
-    return variants | {f"grpo,{mode}": Variant(settings=_GRPO | {"loss_agg_mode": mode}) for mode in modes}
+    return variants | {f"grpo+{mode}": Variant(settings=_GRPO | {"loss_agg_mode": mode}) for mode in modes}
 
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(_variants())
@@ -122,10 +122,11 @@ def _advantages(algorithm: Any, responses: Responses) -> Any:
             "old_log_probs": torch.tensor(responses.old_logp),
             "ref_log_prob": torch.tensor(responses.ref_logp),
             "values": torch.zeros(mask.shape, dtype=torch.float64),
-            "reward_baselines": torch.zeros(len(mask), dtype=torch.float64),
         },
         non_tensors={"uid": np.array([f"prompt {label}" for label in responses.group], dtype=object)},
     )
+    if algorithm.adv_estimator == "remax":
+        data.batch["reward_baselines"] = torch.zeros(len(mask), dtype=torch.float64)
     if algorithm.use_kl_in_reward:
         data, _ = apply_kl_penalty(data, get_kl_controller(algorithm.kl_ctrl), algorithm.kl_penalty)
     else:

@@ -1,7 +1,7 @@
 """The process in a framework's own environment that answers an audit: `python -m mdp_theory.audit.frameworks.worker`.
 
-One JSON object a line: `{"framework": ..., "settings": {...}, "trainer": ...}` first, then a batch a line; each is
-answered by one line. What a framework prints goes to stderr, so that it cannot be taken for an answer.
+One JSON object a line. `{"framework": ..., "settings": {...}, "trainer": ...}` opens a loss, every other line is a batch
+for it; each is answered by one line. What a framework prints goes to stderr, so that it is never taken for an answer.
 """
 
 import importlib
@@ -20,24 +20,22 @@ def main() -> None:
     """Answer until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    first = sys.stdin.readline()
-    if not first:
-        return
-    weigh = _open(json.loads(first), answers)
-    for line in sys.stdin if weigh is not None else ():
-        assert weigh is not None
-        _say(answers, _answer(weigh, json.loads(line)))
+    weigh: Weigh | None = None
+    for line in sys.stdin:
+        question = json.loads(line)
+        if "framework" in question:
+            weigh, answer = _open(question)
+        else:
+            answer = {"problem": "no loss is open"} if weigh is None else _answer(weigh, question)
+        _say(answers, answer)
 
 
-def _open(order: dict[str, Any], answers: TextIO) -> Weigh | None:
+def _open(order: dict[str, Any]) -> tuple[Weigh | None, dict[str, Any]]:
     try:
         adapter = importlib.import_module(f"mdp_theory.audit.frameworks.{order['framework']}_adapter")
-        weigh: Weigh = adapter.load(order["settings"], trainer=order.get("trainer"))
-        _say(answers, {"version": adapter.version()})
-    except BaseException as error:
-        _say(answers, {"problem": in_one_line(error)})
-        return None
-    return weigh
+        return adapter.load(order["settings"], trainer=order["trainer"]), {"version": adapter.version()}
+    except (Exception, SystemExit) as error:
+        return None, {"problem": in_one_line(error)}
 
 
 def _answer(weigh: Weigh, batch: dict[str, Any]) -> dict[str, Any]:
