@@ -25,7 +25,7 @@ from rino.results import (
     ProofResult,
     RunResult,
 )
-from rino.theory import audit, check, coefficient, gradient, method, problem, prove, samples_needed
+from rino.theory import audit, audited, check, coefficient, gradient, method, problem, prove, samples_needed
 from rino_base.messages import InputError
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ __all__ = [
     "ProofResult",
     "RunResult",
     "audit",
+    "audited",
     "check",
     "coefficient",
     "compare",

@@ -15,20 +15,11 @@ import numpy as np
 
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.probes import EQUAL, GRADED, REWARDS, ROWS, SHRINKAGE, lay
+from mdp_theory.audit.rules import EPS_FORMS, EpsForm, Keep, advantages, divides, fraction, kept_responses
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.objectives import Advantage
 
 RECOGNISED = 1e-6
-
-Keep = Literal["all", "mixed-groups", "correct"]
-EpsForm = Literal["added", "under the root", "floor"]
-
-# How ε may enter a divisor D; the first is the field's custom, the others are met in public code.
-_EPS_FORMS: dict[EpsForm, Callable[[np.ndarray, float], np.ndarray]] = {
-    "added": lambda divisor, eps: divisor + eps,
-    "under the root": lambda divisor, eps: np.sqrt(divisor**2 + eps),
-    "floor": lambda divisor, eps: np.maximum(divisor, eps),
-}
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,7 @@ def recover_advantage(evidence: Evidence, *, offset: np.ndarray, ids_ignored: bo
     Returns:
         None where no candidate leaves a relative residual below `RECOGNISED`.
     """
-    measured = [evidence[name] for name in _names()]
+    measured, room = [evidence[name] for name in _names()], evidence.fits(RECOGNISED)
     target = np.stack([each.response - offset for each in measured])
     usable = np.isfinite(target).all(axis=1)
     size = np.sqrt((target**2).sum(axis=1))
@@ -99,19 +90,19 @@ def recover_advantage(evidence: Evidence, *, offset: np.ndarray, ids_ignored: bo
         fits.append((error, candidate, solution))
     # A constant ε is a small disturbance at rewards of order 1: the right rule is among the nearest few. Rules that fit
     # exactly are the same rule on these probes; the sort is stable, and the simplest comes first.
-    fits.sort(key=lambda fit: max(fit[0], RECOGNISED))
-    best = next((fit for fit in fits if fit[0] < RECOGNISED), None)
+    fits.sort(key=lambda fit: max(fit[0], room))
+    best = next((fit for fit in fits if fit[0] < room), None)
     everywhere = np.ones(len(target), bool)
-    if best is not None and best[1].rules[0].scale == "none":
+    if best is not None and not divides(best[1].rules[0]):
         error, candidate, solution = best
         return _fit(candidate, solution, "added", error)
     for _, candidate, _ in fits[:12]:
-        if candidate.rules[0].scale == "none":
+        if not divides(candidate.rules[0]):
             continue
         rule, form = _with_eps(candidate, lambda column: residual([column], everywhere)[1])
         divided = _divided(candidate, rule.eps, form)
         solution, error = residual([divided], everywhere)
-        if error < RECOGNISED:
+        if error < room:
             return _fit(candidate._replace(rules=(rule,)), solution, form, error)
     if best is None:
         return None
@@ -151,10 +142,17 @@ def _candidates(ids_ignored: bool) -> Iterator[_Candidate]:
     centred = [
         dataclasses.replace(rule, baseline=name) for name in ("group-mean", "leave-one-out") for rule in divisors
     ]
+    whitened = [
+        Advantage(baseline=baseline, whiten="responses", ddof=ddof)
+        for baseline in ("none", "group-mean", "leave-one-out")
+        for ddof in (0, 1)
+    ]
     groupings = ["ids"] + (["batch", *(f"{n} rows" for n in (2, 3, 4, 6, 8, 12))] if ids_ignored else [])
     for grouping in groupings:
         for keep in keeps:
             yield from (_Candidate((rule,), keep, grouping) for rule in plain + centred)
+            if grouping == "ids":
+                yield from (_Candidate((rule,), keep, grouping) for rule in whitened)
             yield _Candidate(_pair("above-mean", 1.0), keep, grouping)
     for threshold in map(float, levels()[::-1]):
         yield from (_Candidate(_pair("correct", threshold), keep, "ids") for keep in keeps)
@@ -172,52 +170,21 @@ def _pair(outcome: Literal["correct", "above-mean"], threshold: float) -> tuple[
 @cache
 def _advantages(rule: Advantage, grouping: str) -> np.ndarray:
     """Advantages of every response of every pattern, [patterns, rows]."""
-    found = []
-    for batch in _patterns():
-        group = np.asarray(batch.group)
-        if grouping != "ids":
-            group = np.arange(ROWS) // (ROWS if grouping == "batch" else int(grouping.split()[0]))
-        found.append(advantages(rule, np.asarray(batch.reward), group))
-    return np.stack(found)
+    return np.stack([advantages(rule, *_seen(batch, grouping), length=EQUAL) for batch in _patterns()])
 
 
-def advantages(
-    rule: Advantage, reward: np.ndarray, group: np.ndarray, *, length: np.ndarray | None = None
-) -> np.ndarray:
-    """The advantages of `objectives.assign_credit` in numpy: a hundred rules are tried, and none needs compiling."""
-    del length
-    same = group[:, None] == group
-    everyone = np.ones_like(same)
+@cache
+def _fractions(rule: Advantage, grouping: str) -> tuple[np.ndarray, np.ndarray]:
+    found = [fraction(rule, *_seen(batch, grouping), length=EQUAL) for batch in _patterns()]
+    return np.stack([numerator for numerator, _ in found]), np.stack([divisor for _, divisor in found])
 
-    def mean(pool: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return (pool * x).sum(axis=1) / pool.sum(axis=1)
 
-    def spread(pool: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.where(pool, x, -np.inf).max(axis=1) - np.where(pool, x, np.inf).min(axis=1)
-
-    outcome = reward
-    if rule.outcome == "correct":
-        outcome = np.where(reward >= rule.threshold, rule.positive, -rule.negative)
-    elif rule.outcome == "above-mean":
-        above = reward - mean(same, reward)
-        above = np.where(np.abs(above) > 1e-6 * spread(same, reward), above, 0.0) * (spread(same, reward) > 0)
-        outcome = np.select([above > 0, above < 0], [rule.positive, -rule.negative], 0.0)
-    advantage = outcome
-    if rule.baseline != "none":
-        advantage = np.where(spread(same, outcome) > 0, outcome - mean(same, outcome), 0.0)
-    if rule.baseline == "leave-one-out":
-        size = same.sum(axis=1)
-        advantage = advantage * size / np.maximum(size - 1, 1)
-    if rule.scale == "none":
-        return advantage
-    if rule.scale == "group-mean":
-        divisor = mean(same, outcome) + rule.eps
-    else:
-        pool = same if rule.scale == "group-std" else everyone
-        squares = (pool * (outcome - mean(pool, outcome)[:, None]) ** 2).sum(axis=1)
-        divisor = np.sqrt(squares / np.maximum(pool.sum(axis=1) - rule.ddof, 1)) + rule.eps
-        advantage = np.where(spread(pool, outcome) > 0, advantage, 0.0)
-    return np.where(divisor != 0, advantage / np.where(divisor != 0, divisor, 1.0), 0.0)
+def _seen(batch: Batch, grouping: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards and groups of a pattern, as the loss sees them."""
+    group = np.asarray(batch.group)
+    if grouping != "ids":
+        group = np.arange(ROWS) // (ROWS if grouping == "batch" else int(grouping.split()[0]))
+    return np.asarray(batch.reward), group
 
 
 @cache
@@ -227,25 +194,13 @@ def _shares(keep: Keep, threshold: float) -> np.ndarray:
     return kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
 
 
-def kept_responses(batch: Batch, keep: Keep, threshold: float) -> np.ndarray:
-    """1 for a response that takes part, else 0."""
-    reward, group = np.asarray(batch.reward), np.asarray(batch.group)
-    if keep == "correct":
-        return (reward >= threshold).astype(float)
-    if keep == "mixed-groups":
-        return np.array([float(np.ptp(reward[group == label]) > 0) for label in group])
-    return np.ones(len(reward))
-
-
 def _divided(candidate: _Candidate, eps: float, form: EpsForm) -> np.ndarray:
     """The rule's advantages over the responses kept, with ε in its divisor."""
     (rule,) = candidate.rules
-    plain = _advantages(dataclasses.replace(rule, eps=0.0), candidate.grouping)
-    above = _advantages(dataclasses.replace(rule, scale="none"), candidate.grouping)
-    divisor = np.where(plain != 0, above / np.where(plain != 0, plain, 1.0), 1.0)
-    return np.where(plain != 0, above / _EPS_FORMS[form](divisor, eps), 0.0) * _shares(
-        candidate.keep, candidate.rules[0].threshold
-    )
+    numerator, divisor = _fractions(dataclasses.replace(rule, eps=0.0), candidate.grouping)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(numerator != 0, numerator / EPS_FORMS[form](divisor, eps), 0.0)
+    return np.where(np.isfinite(found), found, 0.0) * _shares(candidate.keep, rule.threshold)
 
 
 def _with_eps(candidate: _Candidate, error: Callable[[np.ndarray], float]) -> tuple[Advantage, EpsForm]:
@@ -256,9 +211,7 @@ def _with_eps(candidate: _Candidate, error: Callable[[np.ndarray], float]) -> tu
 
     (rule,) = candidate.rules
     without = error(_divided(candidate, 0.0, "added"))
-    coarse = min(
-        (at(exponent, form), exponent, form) for form in _EPS_FORMS for exponent in np.arange(-16.0, 0.51, 0.5)
-    )
+    coarse = min((at(exponent, form), exponent, form) for form in EPS_FORMS for exponent in np.arange(-16.0, 0.51, 0.5))
     if without < max(1e-9, 0.1 * coarse[0]):
         return dataclasses.replace(rule, eps=0.0), "added"
     _, centre, form = coarse

@@ -7,7 +7,7 @@ takes longer than everything else together; the tests hold the two forms against
 import numpy as np
 from jaxtyping import Float
 
-from mdp_theory.audit.advantage import advantages, kept_responses
+from mdp_theory.audit.rules import advantages, kept_responses
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.kl import penalty_of, penalty_slope
 from mdp_theory.methods.objectives import KL, Advantage, Objective
@@ -32,7 +32,7 @@ def token_weights(objective: Objective, batch: Batch) -> Tokens:
         ratio = np.exp(log_ratio)
         above, below = (ratio_factor(form, ratio, above=side) for side in (True, False))
         weight = weight * np.where(advantage > 0, above, below)
-        if objective.surrogate != "truncated-weight" and level in ("sequence", "sequence-product"):
+        if not objective.weighs_log_likelihood and level in ("sequence", "sequence-product"):
             weight = mask * weight.sum(axis=1, keepdims=True) / (length if level == "sequence" else 1.0)
     found: Tokens = weight - share * penalty_slope(penalty_of(objective), log_q)
     return found

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mdp_theory.audit.advantage import AdvantageFit
+from mdp_theory.audit.frameworks.environment import FRAMEWORKS, Worker, variants
 from mdp_theory.audit.kl import KLFit
-from mdp_theory.audit.loss import load_loss
 from mdp_theory.audit.probes import lay
 from mdp_theory.audit.recover import Audit, audit_loss
+from mdp_theory.audit.target import open_loss, opened
 from mdp_theory.methods import catalogue
 from mdp_theory.methods.formula import describe
 from rino_base.files import write_json
@@ -17,17 +19,34 @@ from rino_base.progress import track
 _EXACT = 1e-6
 
 
-def audit(target: str, /, *, expect: str | None = None, json: Path | None = None) -> int:
+def audit(
+    target: str,
+    /,
+    *,
+    all: bool = False,
+    signature: Path | None = None,
+    expect: str | None = None,
+    json: Path | None = None,
+) -> int:
     """Say whether a loss is outcome-driven SFT, where it departs from it, and which method it is.
 
     The loss is a function of jax or torch arrays, `loss(logp, old_logp, ref_logp, rewards, mask, group) -> scalar`: the
     streams and the mask are [batch, time], rewards and group ids [batch], and the mask is 1 on completion tokens. It is
-    differentiated in float64 on about sixty small batches. Its file is imported, which runs it.
+    differentiated in float64 on about sixty small batches. A function with arguments of its own says what they are with
+    `@rino.audited` or --signature. Auditing runs the code: a file is imported, a trainer is made and its loss called.
+
+    Losses of released frameworks are audited as installed, in this environment or in one that `rino conformance NAME
+    --install` makes. A class after TRL's GRPOTrainer or RLOOTrainer is audited with its generation and model replaced.
 
     Parameters
     ----------
     target
-        FILE.py:FUNCTION, or the key of a catalogued method.
+        FILE.py:FUNCTION, module:function, FILE.py:TRAINER, the key of a catalogued method, or FRAMEWORK:NAME of trl,
+        verl, openrlhf, tunix, polgrad. Settings of a framework follow after commas: trl:dapo,beta=0.04.
+    all
+        Audit every loss of the framework that TARGET names, one line each.
+    signature
+        A TOML file that declares a function's own arguments (docs/audit.md).
     expect
         Fail with exit code 1 unless the loss is `outcome-driven` on-policy, or the method of this key (its dials may
         differ); a sign error fails either.
@@ -37,7 +56,10 @@ def audit(target: str, /, *, expect: str | None = None, json: Path | None = None
     wanted = expect if expect in (None, "outcome-driven") else catalogue.get(str(expect)).key
     if json is not None and json.is_dir():
         raise InputError(f"--json {json} is a directory", mend="give the file to write")
-    report = audit_loss(load_loss(target, lay()), track=lambda names: track(list(names), description="probing"))
+    if all:
+        return _audit_all(target, json)
+    with opened(target, lay(), signature=signature) as loss:
+        report = audit_loss(loss, track=lambda names: track(list(names), description="probing"))
     _print(report)
     if json is not None:
         write_json(json, report.to_json())
@@ -48,6 +70,35 @@ def audit(target: str, /, *, expect: str | None = None, json: Path | None = None
     if wanted == "outcome-driven":
         met = report.outcome_driven
     return 0 if met and not report.sign_errors else 1
+
+
+def _audit_all(framework: str, json: Path | None) -> int:
+    if framework not in FRAMEWORKS:
+        mend = f"one of: {', '.join(FRAMEWORKS)}"
+        raise InputError(f"--all goes with a framework, not with {framework!r}", mend=mend)
+    found: dict[str, Any] = {}
+    with Worker(framework) as worker:
+        for name, variant in track(list(variants(framework).items()), description=framework):
+            target = f"{framework}:{name}"
+            try:
+                loss = open_loss(worker, target, variant.settings, lay(), framework=framework)
+                found[target] = audit_loss(loss).to_json()
+            except InputError as error:
+                found[target] = {"target": target, "problem": error.problem}
+    rows = [_row(target, record) for target, record in found.items()]
+    print_table(framework, ("loss", "outcome-driven", "off-policy", "nearest", "aggregation", "departures"), rows)
+    if json is not None:
+        write_json(json, {"audits": list(found.values())})
+    return 0
+
+
+def _row(target: str, record: dict[str, Any]) -> tuple[object, ...]:
+    if "problem" in record:
+        return (target, None, None, record["problem"], None, None)
+    near = record["nearest"]
+    exact = near["method"] if near["residual"] < _EXACT else f"none ({near['method']} {near['residual']:.2f})"
+    driven = (record["outcome_driven"], record["outcome_driven_off_policy"])
+    return (target, *driven, exact, record["aggregation"], ", ".join(record["departures"]))
 
 
 def _print(report: Audit) -> None:
@@ -90,10 +141,16 @@ def _parts(report: Audit) -> Iterator[tuple[str, str]]:
     yield "advantage", _unknown_advantage(report) if parts.advantage is None else _advantage(parts.advantage)
     yield "standard deviation", _deviation(parts.advantage)
     yield "aggregation", report.aggregation or "not recovered"
+    yield "credit pool", report.credit_pool or "not recovered"
+    yield "micro-batches", report.micro_batches.detail
     yield "ratio", _ratio(report)
     unknown = any(finding.name == "kl" for finding in report.findings)
     yield "KL", _kl(parts.kl) if parts.kl is not None else "of no known form" if unknown else "none"
     on, off = ("–" if index is None else f"{index:.3g}" for index in report.index)
+    if report.ignored:
+        yield "ignored arguments", ", ".join(report.ignored)
+    if report.precision != "float64":
+        yield "precision", f"{report.precision}: what is said here is said up to its rounding"
     yield "credit-structure index", f"{on} on-policy, {off} off-policy"
 
 
@@ -115,21 +172,30 @@ def _advantage(fit: AdvantageFit) -> str:
         "above-mean": f"{rule.positive:g} above the group mean, {negative} below it",
         "correct": f"{rule.positive:g} where correct, {negative} elsewhere ({least})",
     }[rule.outcome]
-    baseline = {"none": "no baseline", "group-mean": "less the group mean", "leave-one-out": "less the others' mean"}
+    baseline = {
+        "none": "no baseline",
+        "group-mean": "less the group mean",
+        "leave-one-out": "less the others' mean",
+        "length-weighted": "less the group mean weighted by length",
+    }
     scale = {"none": "not scaled", "group-mean": "over the group mean"}.get(rule.scale, f"over the {rule.scale}")
+    white = {"none": "", "responses": ", whitened over the batch", "tokens": ", whitened over the batch's tokens"}
     keep = {"all": "", "mixed-groups": "; groups of equal reward dropped", "correct": "; only correct ones kept"}
-    return f"{outcome}, {baseline[rule.baseline]}, {scale}{keep[fit.keep]}"
+    return f"{outcome}, {baseline[rule.baseline]}, {scale}{white[rule.whiten]}{keep[fit.keep]}"
 
 
 def _unknown_advantage(report: Audit) -> str:
+    if report.shape is not None:
+        return f"{report.shape.kind}: {report.shape.detail}"
     power = "" if report.reward_power is None else f"; it goes as the rewards to the power {report.reward_power:.2g}"
     return f"no rule of the catalogue{power}"
 
 
 def _deviation(fit: AdvantageFit | None) -> str:
-    if fit is None or not fit.rule.scale.endswith("std"):
+    if fit is None or not (fit.rule.scale.endswith("std") or fit.rule.whiten != "none"):
         return "none"
     over = "batch" if fit.grouping == "batch" else fit.rule.scale.removesuffix("-std")
+    over = over if fit.rule.whiten == "none" else f"batch's {fit.rule.whiten}"
     form = "" if fit.eps_form == "added" else f" ({fit.eps_form})"
     return f"of the {over}, ddof {fit.rule.ddof}, ε = {fit.rule.eps:g}{form}"
 

@@ -5,14 +5,17 @@ but the outcomes and lengths of the response's group; a factor common to the who
 part of the learning rate. What the probes cannot see, such as a rule that waits for a thousand tokens, goes unseen.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from mdp_theory.audit.loss import Loss, LossFailure
+from mdp_theory.audit.precision import ROUNDING, Precision, precision_of
 from mdp_theory.audit.probes import EXTRA, FLAT, FOURS, HALF, ORDER, RAGGED, VARIED, WIDTH
 from mdp_theory.methods.batch import Batch
+
+Track = Callable[[Iterable[str]], Iterable[str]]
 
 # Weights that differ by less, relative to the largest, count as equal: room for a loss that computes in float32.
 TOLERANCE = 2e-6
@@ -53,7 +56,55 @@ class Measured:
         return (self.weights * mask).sum(axis=1) / mask.sum(axis=1)
 
 
-Evidence = Mapping[str, Measured]
+@dataclass(frozen=True)
+class Evidence(Mapping[str, Measured]):
+    """A loss on every probe, and the precision that it computes in.
+
+    Attributes:
+        measured: by the probe's name.
+        precision: `float64` (or float32, which the tolerances leave room for), `bfloat16` or `float16`.
+    """
+
+    measured: Mapping[str, Measured]
+    precision: Precision
+
+    def __getitem__(self, name: str) -> Measured:
+        return self.measured[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.measured)
+
+    def __len__(self) -> int:
+        return len(self.measured)
+
+    @property
+    def tolerance(self) -> float:
+        """Weights that differ by less, relative to the largest, count as equal."""
+        return max(TOLERANCE, ROUNDING[self.precision])
+
+    def fits(self, limit: float) -> float:
+        """What a fit may leave: `limit`, or what rounding leaves."""
+        return max(limit, ROUNDING[self.precision])
+
+    def apart(self, one: np.ndarray, other: np.ndarray) -> bool:
+        """Whether weights differ by more than rounding; unknown counts as no."""
+        size = max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))
+        return bool(np.abs(one - other).max(initial=0) > self.tolerance * size)
+
+    def common_factor(self, one: np.ndarray, other: np.ndarray) -> float | None:
+        """The number that turns `one` into `other`, if there is one; unknown weights count as equal."""
+        square = (one * one).sum()
+        factor = float((one * other).sum() / square) if square > 0 else 1.0
+        if not np.isfinite(factor):
+            return 1.0
+        return None if self.apart(factor * one, other) else factor
+
+
+def gather(loss: Loss, batches: Mapping[str, Batch], *, track: Track) -> Evidence:
+    """Put every probe to the loss; `track` wraps their names, for a progress bar."""
+    measured = {name: measure(loss, batches[name]) for name in track(batches)}
+    equal = [measured[name].response for name in measured if name.startswith("reward: ")]
+    return Evidence(measured, precision_of(equal))
 
 
 def measure(loss: Loss, batch: Batch) -> Measured:
@@ -63,21 +114,6 @@ def measure(loss: Loss, batch: Batch) -> Measured:
     except LossFailure as failure:
         return Measured(batch, np.nan, np.full(np.shape(batch.mask), np.nan), str(failure))
     return Measured(batch, value, weights)
-
-
-def apart(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether weights differ by more than rounding; unknown counts as no."""
-    size = max(np.abs(one).max(initial=0), np.abs(other).max(initial=0))
-    return bool(np.abs(one - other).max(initial=0) > TOLERANCE * size)
-
-
-def common_factor(one: np.ndarray, other: np.ndarray) -> float | None:
-    """The number that turns `one` into `other`, if there is one; unknown weights count as equal."""
-    square = (one * one).sum()
-    factor = float((one * other).sum() / square) if square > 0 else 1.0
-    if not np.isfinite(factor):
-        return 1.0
-    return None if apart(factor * one, other) else factor
 
 
 def departures(evidence: Evidence) -> list[Finding]:
@@ -100,7 +136,7 @@ def departures(evidence: Evidence) -> list[Finding]:
 
 def _time(evidence: Evidence) -> Iterator[Finding]:
     weights = evidence["flat"].tokens
-    if apart(weights, _level(weights)):
+    if evidence.apart(weights, _level(weights)):
         yield Finding("time", "on-policy", time_profile(weights))
 
 
@@ -139,9 +175,9 @@ def time_profile(weights: np.ndarray) -> str:
 
 def _probability(evidence: Evidence) -> Iterator[Finding]:
     flat, varied = evidence["flat"].tokens, evidence["varied"].tokens
-    if not apart(flat, varied):
+    if not evidence.apart(flat, varied):
         return
-    seen = np.abs(flat) > TOLERANCE * np.abs(flat).max()
+    seen = np.abs(flat) > evidence.tolerance * np.abs(flat).max()
     ratio = varied[seen] / flat[seen]
     logp, base = VARIED[seen], FLAT[seen]
     detail = "the weights move with the tokens' own log-probabilities, although π = π_old"
@@ -159,10 +195,10 @@ def _padding(evidence: Evidence) -> Iterator[Finding]:
     outside = np.asarray(flat.batch.mask) == 0
     if (np.abs(flat.weights) * outside).max() > 0 or (np.abs(junk.weights) * outside).max() > 0:
         yield Finding("padding", "on-policy", "padding tokens get weight")
-    elif apart(flat.tokens, junk.tokens):
+    elif evidence.apart(flat.tokens, junk.tokens):
         yield Finding("padding", "on-policy", "the values of padding tokens change the weights")
-    if apart(flat.tokens, wide.tokens):
-        factor = common_factor(flat.tokens, wide.tokens)
+    if evidence.apart(flat.tokens, wide.tokens):
+        factor = evidence.common_factor(flat.tokens, wide.tokens)
         if factor is not None and abs(factor * (WIDTH + EXTRA) / WIDTH - 1) < 1e-5:
             detail = "the padded length is the normaliser: wider padding shrinks the weights in proportion"
         else:
@@ -175,46 +211,55 @@ def _prompt(evidence: Evidence) -> Iterator[Finding]:
     leading = np.abs(prompt.weights[:, :EXTRA]).max()
     if leading > 0:
         yield Finding("prompt tokens", "on-policy", "prompt tokens get weight: they are part of the loss")
-    elif apart(prompt.tokens, other.tokens):
+    elif evidence.apart(prompt.tokens, other.tokens):
         yield Finding("prompt tokens", "on-policy", "log-probabilities outside the completion change the weights")
-    elif apart(wide.tokens, prompt.tokens):
+    elif evidence.apart(wide.tokens, prompt.tokens):
         yield Finding("prompt tokens", "on-policy", "prompt columns before the completion change its weights")
 
 
 def _neighbours(evidence: Evidence) -> Iterator[Finding]:
     flat = evidence["flat"].tokens
     mine = flat[:HALF]
-    moved = apart(mine, evidence["other-rewards"].tokens[:HALF])
-    by_position = apart(evidence["reward: three-level"].tokens, _unpermuted(evidence["order-equal-lengths"].tokens))
+    by_position = _by_position(evidence)
+    uneven = evidence.apart(flat, _unpermuted(evidence["order"].tokens))
+    # A baseline or a deviation over the whole batch only widens the group; what the order of the rows changes does not.
+    name = "neighbours" if by_position or uneven else "credit pool"
+    moved = evidence.apart(mine, evidence["other-rewards"].tokens[:HALF])
     if ids_ignored(evidence):
-        yield Finding("neighbours", "on-policy", "the group ids are ignored")
-    elif moved and common_factor(mine, evidence["other-rewards"].tokens[:HALF]) is not None:
+        yield Finding(name, "on-policy", "the group ids are ignored")
+    elif moved and evidence.common_factor(mine, evidence["other-rewards"].tokens[:HALF]) is not None:
         detail = "other groups' rewards scale the weights: a statistic of the whole batch"
-        yield Finding("neighbours", "on-policy", detail)
-    elif moved or common_factor(mine, evidence["other-outcomes"].tokens[:HALF]) is None:
-        yield Finding("neighbours", "on-policy", "other groups' rewards change the weights")
-    if not by_position and apart(flat, _unpermuted(evidence["order"].tokens)):
+        yield Finding(name, "on-policy", detail)
+    elif moved or evidence.common_factor(mine, evidence["other-outcomes"].tokens[:HALF]) is None:
+        yield Finding(name, "on-policy", "other groups' rewards change the weights")
+    if not by_position and uneven:
         detail = "the order of the rows changes the weights, through their lengths: micro-batches are added up unevenly"
         yield Finding("neighbours", "on-policy", detail)
     elif by_position and not ids_ignored(evidence):
         yield Finding("neighbours", "on-policy", "the order of the rows in the batch changes the weights")
-    if common_factor(mine, evidence["other-lengths"].tokens[:HALF]) is None:
-        yield Finding("neighbours", "on-policy", "other groups' lengths change the weights, and not all alike")
+    if evidence.common_factor(mine, evidence["other-lengths"].tokens[:HALF]) is None:
+        yield Finding(name, "on-policy", "other groups' lengths change the weights, and not all alike")
     drifted = evidence["drift-from-reference"].tokens
     mates = np.arange(len(flat)) % 4 != 0
-    if apart(drifted[mates], evidence["mate-drift"].tokens[mates]):
+    if evidence.apart(drifted[mates], evidence["mate-drift"].tokens[mates]):
         detail = "another response's log-probabilities change the weights (is the advantage detached from them?)"
         yield Finding("neighbours", "off-policy", detail)
-    elif apart(drifted[:HALF], evidence["other-drift"].tokens[:HALF]):
+    elif evidence.apart(drifted[:HALF], evidence["other-drift"].tokens[:HALF]):
         yield Finding("neighbours", "off-policy", "other groups' log-probabilities change the weights")
 
 
 def ids_ignored(evidence: Evidence) -> bool:
     """Whether giving every response the same group changes nothing, although other responses' rewards do."""
     flat = evidence["flat"].tokens
-    by_position = apart(evidence["reward: three-level"].tokens, _unpermuted(evidence["order-equal-lengths"].tokens))
-    moved = apart(flat[:HALF], evidence["other-rewards"].tokens[:HALF])
-    return not apart(flat, evidence["labels-merged"].tokens) and (moved or by_position)
+    by_position = _by_position(evidence)
+    moved = evidence.apart(flat[:HALF], evidence["other-rewards"].tokens[:HALF])
+    return not evidence.apart(flat, evidence["labels-merged"].tokens) and (moved or by_position)
+
+
+def _by_position(evidence: Evidence) -> bool:
+    """Whether permuting rows of equal length does more than permute the weights."""
+    permuted = _unpermuted(evidence["order-equal-lengths"].tokens)
+    return evidence.apart(evidence["reward: three-level"].tokens, permuted)
 
 
 def _unpermuted(weights: np.ndarray) -> np.ndarray:
@@ -224,14 +269,14 @@ def _unpermuted(weights: np.ndarray) -> np.ndarray:
 
 
 def _labels(evidence: Evidence) -> Iterator[Finding]:
-    if apart(evidence["flat"].tokens, evidence["labels"].tokens):
+    if evidence.apart(evidence["flat"].tokens, evidence["labels"].tokens):
         yield Finding("group labels", "on-policy", "renaming the group ids changes the weights")
-    elif apart(evidence["flat"].tokens, evidence["labels-sparse"].tokens):
+    elif evidence.apart(evidence["flat"].tokens, evidence["labels-sparse"].tokens):
         yield Finding("sparse group ids", "on-policy", "the weights change where the group ids are not 0, 1, 2, ...")
 
 
 def _reference(evidence: Evidence) -> Iterator[Finding]:
-    if apart(evidence["flat"].tokens, evidence["reference"].tokens):
+    if evidence.apart(evidence["flat"].tokens, evidence["reference"].tokens):
         yield Finding("kl", "on-policy", "the reference policy changes the weights")
 
 
@@ -241,7 +286,7 @@ def _equal_rewards(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("equal rewards", "on-policy", f"the loss {equal.failure} when a group's rewards are equal")
         return
     level = equal.response
-    size = TOLERANCE * np.abs(evidence["flat"].tokens).max()
+    size = evidence.tolerance * np.abs(evidence["flat"].tokens).max()
     if any((level[g == FOURS] > size).any() and (level[g == FOURS] < -size).any() for g in range(6)):
         detail = "responses of equal reward are pushed apart by their lengths: length enters the advantage"
         yield Finding("length", "on-policy", detail)
@@ -249,7 +294,7 @@ def _equal_rewards(evidence: Evidence) -> Iterator[Finding]:
 
 def _ratio(evidence: Evidence) -> Iterator[Finding]:
     flat = evidence["flat"].tokens
-    if apart(flat, evidence["drift"].tokens) and apart(flat, evidence["drift-from-reference"].tokens):
+    if evidence.apart(flat, evidence["drift"].tokens) and evidence.apart(flat, evidence["drift-from-reference"].tokens):
         yield Finding("ratio", "off-policy", "the weights move with π/π_old")
 
 
@@ -258,7 +303,7 @@ def _order_of_time(evidence: Evidence) -> Iterator[Finding]:
     back = np.zeros_like(turned)
     for row, n in enumerate(RAGGED[0]):
         back[row, :n] = turned[row, :n][::-1]
-    if apart(drifted, back) and not any(_time(evidence)):
+    if evidence.apart(drifted, back) and not any(_time(evidence)):
         yield Finding("time", "off-policy", "turning a response's tokens around changes their weights")
 
 

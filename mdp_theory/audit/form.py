@@ -3,17 +3,20 @@
 Each answer comes from weights on two probes whose quotient or difference leaves nothing but the part in question.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from mdp_theory.audit.advantage import RECOGNISED, AdvantageFit, kept_responses
+from mdp_theory.audit.advantage import RECOGNISED, AdvantageFit
 from mdp_theory.audit.departures import TOLERANCE, Evidence, measure
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS, SCAN_LENGTH, scan
+from mdp_theory.audit.rules import advantages, kept_responses
 from mdp_theory.methods.batch import Batch
+from mdp_theory.methods.objectives import Advantage
 
 Shares = Callable[[Batch, np.ndarray], np.ndarray]
 
@@ -35,6 +38,11 @@ def _token_mean(batch: Batch, kept: np.ndarray) -> np.ndarray:
 def _token_sum(batch: Batch, kept: np.ndarray) -> np.ndarray:
     _, responses = _of_batch(batch, kept)
     return kept / responses
+
+
+def _token_sum_by_longest(batch: Batch, kept: np.ndarray) -> np.ndarray:
+    length, responses = _of_batch(batch, kept)
+    return kept / (responses * length.max())
 
 
 def _token_mean_of_groups(batch: Batch, kept: np.ndarray) -> np.ndarray:
@@ -59,6 +67,7 @@ AGGREGATIONS: dict[str, Shares] = {
     "sequence-mean-token-mean": _sequence_mean_token_mean,
     "token-mean": _token_mean,
     "sequence-mean-token-sum": _token_sum,
+    "sequence-mean-token-sum over the longest": _token_sum_by_longest,
     "token-mean of each group": _token_mean_of_groups,
     **{f"token-mean of every {size} rows": _token_mean_of_rows(size) for size in (2, 3, 4, 6, 8, 12)},
 }
@@ -72,11 +81,13 @@ class AggregationFit:
         name: one of AGGREGATIONS.
         coefficient: weights are `coefficient · A · share`; negative where the reward is minimised.
         summed: the coefficient is the number of responses: the loss is a sum over them where a mean is usual.
+        rule: the advantage rule, where lengths are in it and only they could show that.
     """
 
     name: str
     coefficient: float
     summed: bool
+    rule: Advantage | None = None
 
 
 Level = Literal["token", "sequence", "sequence-product"]
@@ -123,18 +134,48 @@ def recover_aggregation(
     base = even.response - offset["no-reward-equal-lengths"]
     got = np.stack([each.response - offset[f"no-reward-lengths: {index}"] for index, each in enumerate(uneven)])
     kept = _kept(even.batch, advantage)
-    for name, shares in AGGREGATIONS.items():
-        if in_order and name.endswith("rows"):
-            continue
-        reference = np.where(kept > 0, shares(even.batch, kept), 1.0)
-        wanted = np.stack([base * shares(each.batch, kept) / reference for each in uneven])
-        if np.linalg.norm(got - wanted) < RECOGNISED * np.linalg.norm(got):
+    names = [name for name in AGGREGATIONS if not (in_order and name.endswith("rows"))]
+    for name in names:
+        reference = np.where(kept > 0, AGGREGATIONS[name](even.batch, kept), 1.0)
+        wanted = np.stack([base * AGGREGATIONS[name](each.batch, kept) / reference for each in uneven])
+        if np.linalg.norm(got - wanted) < evidence.fits(RECOGNISED) * np.linalg.norm(got):
             # At equal lengths the advantage's coefficient is in units of 1 / (responses kept).
             unit = float(reference[kept.argmax()] * kept.sum())
-            coefficient = (advantage.coefficient if advantage else 1.0) / unit
-            # No one multiplies a mean by just the number of responses of a probe.
-            return AggregationFit(name, coefficient, abs(abs(coefficient) / ROWS - 1) < 1e-6)
-    return None
+            return _aggregation_fit(name, (advantage.coefficient if advantage else 1.0) / unit)
+    fits = []
+    for rule in _with_lengths(advantage):
+        for name in names:
+            column = np.stack([_credited(rule, each.batch) * AGGREGATIONS[name](each.batch, kept) for each in uneven])
+            scale = float((column * got).sum() / max((column * column).sum(), 1e-300))
+            if np.linalg.norm(got - scale * column) < evidence.fits(RECOGNISED) * np.linalg.norm(got):
+                fits.append((abs(np.log(abs(scale))), name, scale, rule))
+    if not fits:
+        return None
+    # The batch's size decides what ddof does to a whitening, so that the loss without a factor of its own is meant.
+    _, name, scale, rule = min(fits, key=lambda fit: fit[0])
+    return dataclasses.replace(_aggregation_fit(name, scale), rule=rule)
+
+
+def _credited(rule: Advantage, batch: Batch) -> np.ndarray:
+    reward, group, mask = (np.asarray(x) for x in (batch.reward, batch.group, batch.mask))
+    return advantages(rule, reward, group, length=mask.sum(axis=1))
+
+
+def _aggregation_fit(name: str, coefficient: float) -> AggregationFit:
+    # No one multiplies a mean by just the number of responses of a probe.
+    return AggregationFit(name, coefficient, abs(abs(coefficient) / ROWS - 1) < 1e-6)
+
+
+def _with_lengths(advantage: AdvantageFit | None) -> list[Advantage]:
+    """Rules that are the one found where lengths are equal, and another where they are not."""
+    if advantage is None or advantage.grouping != "ids":
+        return []
+    rule = advantage.rule
+    if rule.whiten == "responses":
+        return [dataclasses.replace(rule, whiten="tokens", ddof=ddof) for ddof in (0, 1)]
+    if rule.baseline == "group-mean" and rule.scale == "none":
+        return [dataclasses.replace(rule, baseline="length-weighted")]
+    return []
 
 
 def _kept(batch: Batch, advantage: AdvantageFit | None) -> np.ndarray:
@@ -147,7 +188,7 @@ def length_exponent(evidence: Evidence) -> float | None:
     logs = []
     for index, length in enumerate(RAGGED):
         weight = evidence[f"lengths: {index}"].response
-        seen = np.abs(base) > TOLERANCE * np.abs(base).max()
+        seen = np.abs(base) > evidence.tolerance * np.abs(base).max()
         quotient = weight[seen] / base[seen]
         if not (quotient > 0).all():
             return None
@@ -160,7 +201,7 @@ def length_exponent(evidence: Evidence) -> float | None:
 def recover_ratio(evidence: Evidence, *, offset: np.ndarray) -> RatioFit | None:
     """How the weights move with a small drift from the old policy; None where they follow no power of a ratio."""
     flat = evidence["flat"].tokens - offset
-    seen = np.abs(flat) > TOLERANCE * np.abs(flat).max()
+    seen = np.abs(flat) > evidence.tolerance * np.abs(flat).max()
     rows, _ = np.nonzero(seen)
     length = RAGGED[0]
     for name in ("drift", "drift-from-reference"):
@@ -174,9 +215,10 @@ def recover_ratio(evidence: Evidence, *, offset: np.ndarray) -> RatioFit | None:
         wanted = np.log(quotient)
         solution = np.linalg.lstsq(design, wanted, rcond=None)[0]
         # Room for a loss in float32, where the ratio of a sequence moves by 1e-4.
-        if np.abs(wanted - design @ solution).max() > max(1e-7, min(3e-6, 0.01 * np.abs(wanted).max())):
+        room = evidence.fits(max(1e-7, min(3e-6, 0.01 * np.abs(wanted).max())))
+        if np.abs(wanted - design @ solution).max() > room:
             continue
-        powers = [_power(x) for x in solution]
+        powers = [_power(x, room=evidence.fits(5e-3)) for x in solution]
         if not any(powers):
             return RatioFit(None, 0.0)
         if np.count_nonzero(powers) == 1:
@@ -185,26 +227,31 @@ def recover_ratio(evidence: Evidence, *, offset: np.ndarray) -> RatioFit | None:
     return None
 
 
-def _power(number: float) -> float:
+def _power(number: float, *, room: float) -> float:
     whole = round(number)
-    return float(whole) if abs(number - whole) < 5e-3 else round(float(number), 4)
+    return float(whole) if abs(number - whole) < room else round(float(number), 4)
 
 
 Side = tuple[int, int]  # sign of the advantage, direction of the ratio
 
 
-def recover_clip(loss: Loss, ratio: RatioFit, *, beside: bool, reversed_sign: bool) -> ClipFit | None:
+def recover_clip(
+    loss: Loss, ratio: RatioFit, *, beside: bool, reversed_sign: bool, kl_in_loss: bool, room: float
+) -> ClipFit | None:
     """The range in which the ratio acts, by scanning it and closing in on every bound; None where there is none.
 
     Args:
         beside: tokens have weight without reward, which is not the ratio's to move.
         reversed_sign: the reward is minimised, so weights have the sign opposite to their advantage's.
+        kl_in_loss: the reference follows the current policy, so that a KL term in the loss is silent; otherwise it
+            stays with the old one, so that one in the reward is.
+        room: relative differences that may be rounding.
     """
     tokens = SCAN_LENGTH if ratio.level == "sequence-product" else 1
-    still = measure(loss, scan(np.zeros(ROWS)))
+    still = measure(loss, scan(np.zeros(ROWS), reference_moves=kl_in_loss))
     offset = np.zeros(ROWS)
     if beside:
-        offset = measure(loss, scan(np.zeros(ROWS), rewarded=False)).response
+        offset = measure(loss, scan(np.zeros(ROWS), rewarded=False, reference_moves=kl_in_loss)).response
     level = still.response - offset
     if still.failure or not level.any():
         return None
@@ -217,14 +264,15 @@ def recover_clip(loss: Loss, ratio: RatioFit, *, beside: bool, reversed_sign: bo
         delta = np.zeros(ROWS)
         for side, rows in sides.items():
             delta[rows] = points[side]
-        moved = (measure(loss, scan(delta)).response - offset) / np.where(sign != 0, level, 1.0)
-        passes = np.isclose(moved, np.exp(ratio.exponent * tokens * delta), rtol=1e-5)
+        probe = scan(delta, reference_moves=kl_in_loss)
+        moved = (measure(loss, probe).response - offset) / np.where(sign != 0, level, 1.0)
+        passes = np.isclose(moved, np.exp(ratio.exponent * tokens * delta), rtol=max(1e-5, room))
         words = np.where(passes, "passes", np.where(np.abs(moved) < 1e-9, "stops", "held"))
         return {side: (list(words[rows]), moved[rows]) for side, rows in sides.items()}
 
     points = {(s, d): d * np.logspace(-5, 0.5, len(rows)) for (s, d), rows in sides.items()}
     seen = look(points)
-    kinds = {side: next((word for word in words if word != "passes"), "passes") for side, (words, _) in seen.items()}
+    kinds = {side: _kind(words) for side, (words, _) in seen.items()}
     if set(kinds.values()) == {"passes"}:
         return None
     if any(word != "passes" for side, (words, _) in seen.items() for word in words[: _near(points[side])]):
@@ -234,10 +282,16 @@ def recover_clip(loss: Loss, ratio: RatioFit, *, beside: bool, reversed_sign: bo
         for side, (words, moved) in seen.items():
             index = next((i for i, word in enumerate(words) if word != "passes"), len(words) - 1)
             inside[side], outside = (points[side][index - 1] if index else inside[side]), points[side][index]
-            bounds[side] = float(moved[index]) if words[index] == "held" else float(np.exp(tokens * outside))
+            # Just on a bound a gradient may be anything between the two sides': what happens past it decides.
+            bounds[side] = float(moved[index]) if kinds[side] == "held" else float(np.exp(tokens * outside))
             points[side] = np.linspace(inside[side], outside, len(words) + 1)[1:]
         seen = look(points)
     return _name_clip(kinds, {side: bound for side, bound in bounds.items() if kinds[side] != "passes"})
+
+
+def _kind(words: list[str]) -> str:
+    """What happens past the bound; a bound within rounding of a point may look like either."""
+    return next((word for word in reversed(words) if word != "passes"), "passes")
 
 
 def _near(points: np.ndarray) -> int:

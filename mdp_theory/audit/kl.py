@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdp_theory.audit.advantage import AdvantageFit, Keep, advantages, kept_responses
+from mdp_theory.audit.advantage import AdvantageFit
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.form import AGGREGATIONS, AggregationFit
 from mdp_theory.audit.probes import FAR
+from mdp_theory.audit.rules import Keep, advantages, kept_responses
 from mdp_theory.methods.kl import kl_estimate
 
 _FITS = 1e-5
@@ -49,12 +50,12 @@ def k1_term(evidence: Evidence) -> tuple[str, float] | None:
     the reference, no weight does, and tokens that earn nothing have just the weight that goes with that move.
     """
     flat, far, bare = (evidence[name] for name in ("flat", "reference", "no-reward-lengths: 0"))
-    if _changed(far.tokens, flat.tokens) or bare.failure:
+    if _changed(evidence, far.tokens, flat.tokens) or bare.failure:
         return None
     for name, shares in AGGREGATIONS.items():
         share = shares(flat.batch, np.ones(len(bare.response)))
         beta = (flat.value - far.value) / float((share[:, None] * np.asarray(flat.batch.mask) * FAR).sum())
-        if beta and np.abs(bare.response + beta * share).max() < _FITS * np.abs(beta * share).max():
+        if beta and np.abs(bare.response + beta * share).max() < evidence.fits(_FITS) * np.abs(beta * share).max():
             return name, beta
     return None
 
@@ -62,17 +63,21 @@ def k1_term(evidence: Evidence) -> tuple[str, float] | None:
 def uniform_term(evidence: Evidence) -> tuple[str, float] | None:
     """Aggregation and size of a weight that every token carries whatever its group earned, beside its advantage."""
     bare, equal = evidence["no-reward-lengths: 0"], evidence["equal-rewards"]
-    if bare.failure or not _changed(bare.tokens, 0 * bare.tokens) or _changed(bare.tokens, equal.tokens):
+    if (
+        bare.failure
+        or not _changed(evidence, bare.tokens, 0 * bare.tokens)
+        or _changed(evidence, bare.tokens, equal.tokens)
+    ):
         return None
     for name, shares in AGGREGATIONS.items():
         size, error = _project(shares(bare.batch, np.ones(len(bare.response))), bare.response)
-        if error < _FITS:
+        if error < evidence.fits(_FITS):
             return name, _short(size)
     return None
 
 
-def _changed(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool(np.abs(one - other).max() > 1e-9 * max(np.abs(one).max(), np.abs(other).max()))
+def _changed(evidence: Evidence, one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(one - other).max() > evidence.fits(1e-9) * max(np.abs(one).max(), np.abs(other).max()))
 
 
 def recover_kl(
@@ -92,7 +97,7 @@ def recover_kl(
     if k1 is not None:
         return KLFit("k1", _short(k1[1] / scale), "loss", None if k1[0] == own else k1[0])
     flat, far = evidence["flat"], evidence["reference"]
-    if not _changed(far.tokens, flat.tokens):
+    if not _changed(evidence, far.tokens, flat.tokens):
         return None
     change, mask = far.tokens - flat.tokens, np.asarray(flat.batch.mask)
     keeps: tuple[Keep, ...] = ("all", advantage.keep) if advantage else ("all",)
@@ -101,11 +106,24 @@ def recover_kl(
             share = AGGREGATIONS[name](flat.batch, kept_responses(flat.batch, keep, 1.0))
             for estimator, slope in _SLOPES.items():
                 beta, error = _project(-mask * share[:, None] * slope(FAR), change)
-                if error < _FITS:
-                    return KLFit(estimator, _short(beta / scale), "loss", None if name == own else name)
+                if error < evidence.fits(_FITS):
+                    told = _by_value(evidence, estimator, beta * share[:, None] * mask)
+                    return KLFit(told, _short(beta / scale), "loss", None if name == own else name)
     if advantage is None or aggregation is None or advantage.grouping != "ids":
         return None
     return _in_reward(evidence, advantage, aggregation)
+
+
+def _by_value(evidence: Evidence, estimator: str, share: np.ndarray) -> str:
+    """The estimator's name; where its value is another's, as with a straight-through or an importance weight, both."""
+    rise = evidence["reference"].value - evidence["flat"].value
+    values = {"k1": -FAR, "k2": FAR**2 / 2, "k3": np.expm1(FAR) - FAR}
+    sums = {name: float((share * value).sum()) for name, value in values.items()}
+    room = 1e-4 * max(abs(rise), 1e-12)
+    if estimator not in sums or abs(sums[estimator] - rise) < room:
+        return estimator
+    other = next((name for name, total in sums.items() if abs(total - rise) < room), None)
+    return estimator if other is None else f"{other} with {estimator}'s gradient"
 
 
 def _project(column: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
@@ -123,7 +141,13 @@ def _in_reward(evidence: Evidence, advantage: AdvantageFit, aggregation: Aggrega
     )
 
     def predict(penalty: np.ndarray, beta: float) -> np.ndarray:
-        return aggregation.coefficient * shares * advantages(advantage.rule, reward - beta * penalty, group)
+        return (
+            aggregation.coefficient
+            * shares
+            * advantages(
+                advantage.rule, reward - beta * penalty, group, length=mask.sum(axis=1), form=advantage.eps_form
+            )
+        )
 
     for estimator in ("k1", "k2", "k3"):
         with jax.enable_x64(True):
@@ -138,7 +162,7 @@ def _in_reward(evidence: Evidence, advantage: AdvantageFit, aggregation: Aggrega
                 break
             beta += float(slope @ (far.response - at)) / square
         error = np.linalg.norm(predict(penalty, beta) - far.response) / np.linalg.norm(far.response)
-        if error < _FITS:
+        if error < evidence.fits(_FITS):
             return KLFit(estimator, _short(beta), "reward")
     return None
 
@@ -148,14 +172,14 @@ def reference_words(evidence: Evidence, kl: KLFit | None) -> str:
     flat, far = evidence["flat"], evidence["reference"]
     if kl is not None:
         return ""
-    if not _changed(far.tokens, flat.tokens):
+    if not _changed(evidence, far.tokens, flat.tokens):
         moved = abs(far.value - flat.value) > 1e-9 * max(abs(far.value), abs(flat.value))
         return "the reference changes the loss but no weight: a KL term without a gradient" if moved else ""
     seen = np.abs(flat.tokens) > 1e-9 * np.abs(flat.tokens).max()
     quotient = far.tokens[seen] / flat.tokens[seen]
     if (quotient > 0).all():
         slope, error = _project(FAR[seen], np.log(quotient))
-        if error < _FITS:
+        if error < evidence.fits(_FITS):
             return f"the ratio is taken to the reference: the weights go as π/π_ref to the power {-slope:.4g}"
     return "by no KL term of a known form"
 

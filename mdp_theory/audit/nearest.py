@@ -15,6 +15,7 @@ from mdp_theory.audit.form import AggregationFit, ClipFit, RatioFit
 from mdp_theory.audit.kl import KLFit
 from mdp_theory.audit.loss import COMPLETION_LIMIT
 from mdp_theory.audit.probes import suite
+from mdp_theory.audit.rules import divides
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective
 
@@ -183,7 +184,8 @@ def _same_family(objective: Objective, parts: Parts) -> bool:
     if parts.advantage is None or parts.advantage.grouping != "ids":
         return False
     mine, theirs = parts.advantage.rule, objective.advantage
-    return (mine.outcome, mine.baseline, mine.scale) == (theirs.outcome, theirs.baseline, theirs.scale)
+    kinds = [(rule.outcome, rule.baseline, rule.scale, rule.whiten) for rule in (mine, theirs)]
+    return kinds[0] == kinds[1]
 
 
 def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
@@ -192,7 +194,7 @@ def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
     if parts.advantage is not None and parts.advantage.grouping == "ids":
         recovered = parts.advantage.rule
         keep = parts.advantage.keep
-        if rule.scale != "none" and recovered.scale == rule.scale:
+        if divides(rule) and (recovered.scale, recovered.whiten) == (rule.scale, rule.whiten):
             rule = dataclasses.replace(rule, ddof=recovered.ddof, eps=recovered.eps)
         if rule.outcome == "correct" == recovered.outcome:
             rule = dataclasses.replace(rule, threshold=recovered.threshold)
@@ -205,6 +207,12 @@ def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
         kl = _kl(fit, fit.beta)
     tuned = dataclasses.replace(objective, advantage=rule, clip=clip, kl=kl, keep=keep)
     yield tuned
+    if parts.ratio is not None and parts.ratio.level is None:
+        # Samples that are used once have no ratio: what is left of the method then.
+        tuned = dataclasses.replace(
+            tuned, surrogate="log-likelihood", clip=None, gate=None, importance_sampling_level="token"
+        )
+        yield tuned
     built = assemble(parts)
     if built is not None:
         limit = built[0].max_completion_length
@@ -223,6 +231,7 @@ def _dials(catalogued: Objective, tuned: Objective) -> dict[str, Any]:
             "advantage_eps": rule.eps,
             "threshold": rule.threshold,
             "keep": objective.keep,
+            "ratio": "none" if objective.surrogate == "log-likelihood" else "its own",
             "epsilon": clip.low if clip else None,
             "epsilon_high": clip.high if clip else None,
             "dual_clip": clip.dual if clip else None,
@@ -234,4 +243,9 @@ def _dials(catalogued: Objective, tuned: Objective) -> dict[str, Any]:
         }
 
     was, now = flat(catalogued), flat(tuned)
-    return {name: now[name] for name in now if now[name] != was[name]}
+    changed = {name: now[name] for name in now if now[name] != was[name]}
+    if changed.get("ratio") == "none":
+        changed = {
+            name: value for name, value in changed.items() if name not in ("epsilon", "epsilon_high", "dual_clip")
+        }
+    return changed

@@ -131,6 +131,7 @@ def probes() -> dict[str, Batch]:
         "other-lengths": lay(length=np.where(half, base, RAGGED[1])),
         "reference": lay(ref=FLAT + FAR),
         "reference-varied": lay(logp=VARIED, ref=VARIED + FAR),
+        "old-alone": lay(old=small, ref=FLAT),
         "drift": lay(logp=small, old=FLAT),
         "drift-from-reference": lay(logp=small, old=FLAT, ref=FLAT),
         "drift-reversed": lay(logp=reversed_time, old=FLAT),
@@ -170,9 +171,10 @@ def suite() -> dict[str, Batch]:
     }
 
 
-def scan(log_ratio: np.ndarray, *, rewarded: bool = True) -> Batch:
+def scan(log_ratio: np.ndarray, *, rewarded: bool = True, reference_moves: bool = True) -> Batch:
     """24 responses of two tokens, both with the given log-ratio; every second earns 1, the rest -0.5, or all 0."""
     old = np.full((ROWS, WIDTH), -4.0)
     moved = old + np.asarray(log_ratio, float)[:, None]
     reward = rewarded * np.where(np.arange(ROWS) % 2 == 0, 1.0, -0.5)
-    return lay(reward=reward, length=np.full(ROWS, SCAN_LENGTH), logp=moved, old=old, ref=moved)
+    reference = moved if reference_moves else old
+    return lay(reward=reward, length=np.full(ROWS, SCAN_LENGTH), logp=moved, old=old, ref=reference)

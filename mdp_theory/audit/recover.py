@@ -6,16 +6,15 @@ together again they make an objective, which must reproduce the loss on batches 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdp_theory.audit.advantage import AdvantageFit, recover_advantage, reward_power
-from mdp_theory.audit.departures import BREAKING, Evidence, Finding, Measured, departures, ids_ignored, measure
+from mdp_theory.audit.circumstances import MicroBatches, credit_pool, ignored, micro_batches
+from mdp_theory.audit.departures import BREAKING, Evidence, Finding, Measured, Track, departures, gather, ids_ignored
 from mdp_theory.audit.form import (
     ClipFit,
     RatioFit,
@@ -28,17 +27,27 @@ from mdp_theory.audit.kl import KLFit, k1_term, recover_kl, reference_words, uni
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.nearest import Nearest, Parts, assemble, distance, nearest
 from mdp_theory.audit.probes import RAGGED, ROWS, WIDTH, probes
+from mdp_theory.audit.rules import divides
+from mdp_theory.audit.shapes import Shape, shape_of
 from mdp_theory.methods.objectives import Objective
-from mdp_theory.methods.weights import credit_structure_index
 from rino_base.messages import InputError
-
-Track = Callable[[Iterable[str]], Iterable[str]]
 
 # An objective put together from parts is the loss's own if it reproduces its weights to this.
 _REPRODUCED = 1e-5
 
 # The order in which findings are told.
-_ORDER = (*BREAKING, "entropy", "length", "batch size", "reference", "equal rewards", "sparse group ids", "fails")
+_ORDER = (
+    *BREAKING,
+    "credit pool",
+    "entropy",
+    "length",
+    "batch size",
+    "reference",
+    "equal rewards",
+    "sparse group ids",
+    "mutates",
+    "fails",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,11 @@ class Audit:
         nearest: the nearest catalogued method.
         index: the credit-structure index on-policy (with a reference that differs) and off-policy.
         reward_power: the power of a common factor of all rewards that the weights go with, roughly.
+        shape: what the advantage looks like where it is no rule.
+        precision: `float64` (float32 is told apart from it nowhere), `bfloat16` or `float16`.
+        credit_pool: whose outcomes decide a response's weight.
+        micro_batches: what gradient accumulation does to the weights.
+        ignored: arguments that change nothing.
         sample: one group of the on-policy probe: rewards, lengths and token weights.
     """
 
@@ -66,6 +80,11 @@ class Audit:
     nearest: Nearest
     index: tuple[float | None, float | None]
     reward_power: float | None
+    shape: Shape | None
+    precision: str
+    credit_pool: str | None
+    micro_batches: MicroBatches
+    ignored: tuple[str, ...]
     sample: tuple[list[float], list[int], list[list[float]]]
 
     @property
@@ -81,8 +100,8 @@ class Audit:
     def to_json(self) -> dict[str, Any]:
         """The fields of docs/audit.md; what was not recovered is null."""
         advantage, ratio, clip, kl = self.parts.advantage, self.parts.ratio, self.parts.clip, self.parts.kl
-        divided = advantage if advantage is not None and advantage.rule.scale != "none" else None
-        by_std = divided if divided is not None and divided.rule.scale.endswith("std") else None
+        divided = advantage if advantage is not None and divides(advantage.rule) else None
+        by_std = divided if divided is not None and divided.rule.scale != "group-mean" else None
         rewards, lengths, weights = self.sample
         return {
             "target": self.loss.name,
@@ -95,10 +114,15 @@ class Audit:
             "credit_structure_index": {"on_policy": self.index[0], "off_policy": self.index[1]},
             "nearest": dataclasses.asdict(self.nearest) | {"ties": list(self.nearest.ties)},
             "advantage": None if advantage is None else _advantage_json(advantage),
+            "advantage_shape": None if self.shape is None else dataclasses.asdict(self.shape),
             "reward_power": self.reward_power,
             "ddof": by_std.rule.ddof if by_std else None,
             "advantage_eps": divided.rule.eps if divided else None,
             "advantage_eps_form": divided.eps_form if divided and divided.rule.eps else None,
+            "credit_pool": self.credit_pool,
+            "micro_batches": dataclasses.asdict(self.micro_batches),
+            "ignored": list(self.ignored),
+            "precision": self.precision,
             "aggregation": self.aggregation,
             "max_completion_length": self.objective[0].max_completion_length if self.objective else None,
             "importance_sampling_level": None if ratio is None else ratio.level or "none",
@@ -130,6 +154,7 @@ def _advantage_json(fit: AdvantageFit) -> dict[str, Any]:
         "outcome": rule.outcome,
         "baseline": rule.baseline,
         "scale": rule.scale,
+        "whiten": rule.whiten,
         "groups": fit.grouping,
         "keep": fit.keep,
         "threshold": threshold,
@@ -149,7 +174,7 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
         InputError: no probe finds a gradient: the loss does not depend on `logp`.
     """
     batches = probes()
-    evidence: Evidence = {name: measure(loss, batches[name]) for name in track(batches)}
+    evidence = gather(loss, batches, track=track)
     if not any(np.nan_to_num(each.weights).any() for each in evidence.values()):
         raise InputError(
             f"{loss.name} does not depend on logp: its gradient is zero on every probe",
@@ -166,15 +191,28 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
     in_order = not any("micro-batches" in finding.detail for finding in findings)
     advantage = recover_advantage(evidence, offset=offset["no-reward-equal-lengths"], ids_ignored=ids_ignored(evidence))
     aggregation = recover_aggregation(evidence, advantage, offset=offset, in_order=in_order)
+    if advantage is not None and aggregation is not None and aggregation.rule is not None:
+        advantage = dataclasses.replace(advantage, rule=aggregation.rule)
     ratio = recover_ratio(evidence, offset=tokens)
+    kl = recover_kl(evidence, advantage, aggregation, k1=k1)
     clip = None
     if ratio is not None and ratio.level is not None:
-        clip = recover_clip(loss, ratio, beside=beside, reversed_sign=minimised)
-    kl = recover_kl(evidence, advantage, aggregation, k1=k1)
+        clip = recover_clip(
+            loss,
+            ratio,
+            beside=beside,
+            reversed_sign=minimised,
+            kl_in_loss=kl is not None and kl.placement == "loss",
+            room=evidence.fits(0.0),
+        )
     parts = Parts(advantage, aggregation, ratio, clip, kl)
     if uniform is not None and k1 is None and not any(finding.name == "probability" for finding in findings):
         detail = f"every token weighs {uniform[1]:+g} more, whatever its outcome: an entropy bonus by the tokens' log π"
         findings.append(Finding("entropy", "on-policy", detail))
+    if loss.mutated:
+        findings.append(
+            Finding("mutates", "on-policy", f"the loss writes into its arguments: {', '.join(loss.mutated)}")
+        )
     findings = [*(_told(finding, evidence, parts) for finding in findings), *_from_parts(evidence, parts, findings)]
     built = assemble(parts)
     error = distance(evidence, built[0])[0] if built else 1.0
@@ -183,10 +221,15 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
         findings=tuple(sorted(findings, key=lambda f: (f.when != "on-policy", _ORDER.index(f.name)))),
         sign_errors=("reward",) * minimised + ("kl",) * (kl is not None and kl.beta < 0),
         parts=parts,
-        objective=(*built, error) if built and error < _REPRODUCED else None,
+        objective=(*built, error) if built and error < evidence.fits(_REPRODUCED) else None,
         nearest=nearest(evidence, parts),
         index=(_index(evidence["reference-varied"]), _index(evidence["suite: off, three-level"])),
         reward_power=reward_power(evidence),
+        shape=None if advantage is not None else shape_of(evidence, offset=offset["no-reward-equal-lengths"]),
+        precision=evidence.precision,
+        credit_pool=credit_pool(evidence, advantage, fault=any(f.name == "neighbours" for f in findings)),
+        micro_batches=micro_batches(loss, evidence),
+        ignored=ignored(evidence),
         sample=_sample(evidence),
     )
 
@@ -223,7 +266,7 @@ def _told(finding: Finding, evidence: Evidence, parts: Parts) -> Finding:
         more = _ratio_words(parts.ratio)
     elif finding.name == "kl":
         more = reference_words(evidence, parts.kl) if parts.kl is None else _kl_words(parts.kl)
-    elif finding.name == "neighbours":
+    elif finding.name in ("neighbours", "credit pool"):
         more = _neighbour_words(parts, finding)
     return dataclasses.replace(finding, detail=f"{finding.detail}: {more}") if more else finding
 
@@ -265,6 +308,9 @@ def _neighbour_words(parts: Parts, finding: Finding) -> str:
     if "group ids" in finding.detail and advantage is not None and advantage.grouping != "ids":
         groups = "the whole batch counts" if advantage.grouping == "batch" else f"every {advantage.grouping} count"
         return f"{groups} as one group"
+    if advantage is not None and advantage.rule.whiten != "none" and "rewards" in finding.detail + "rewards":
+        over = {"responses": "the responses", "tokens": "the tokens"}[advantage.rule.whiten]
+        return f"advantages are whitened over {over} of the batch"
     if "statistic" in finding.detail and advantage is not None and advantage.rule.scale == "batch-std":
         return "the standard deviation is over the batch"
     if "micro-batches" in finding.detail and aggregation is not None:
@@ -273,10 +319,14 @@ def _neighbour_words(parts: Parts, finding: Finding) -> str:
 
 
 def _index(measured: Measured) -> float | None:
+    """η = Σ (w_it - mean_t w_it)² / Σ w_it², as `methods.weights.credit_structure_index` has it."""
     if measured.failure:
         return None
-    with jax.enable_x64(True):
-        value = float(credit_structure_index(jnp.asarray(measured.weights), jnp.asarray(measured.batch.mask)))
+    mask = np.asarray(measured.batch.mask)
+    weights = measured.weights * mask
+    mean = weights.sum(axis=1, keepdims=True) / np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+    total = (weights**2).sum()
+    value = float((((weights - mean) * mask) ** 2).sum() / total) if total > 0 else 0.0
     # Below this the index is rounding: the weights differ in their last digits.
     return 0.0 if value < 1e-20 else value
 

@@ -1,4 +1,4 @@
-"""What `rino audit` can be asked about: a file's function, a module's, a trainer, a catalogued method, a framework's loss.
+"""What `rino audit` can be asked about: functions of files and modules, trainers, catalogued methods, frameworks.
 
 A framework's loss lives in a process of its own for as long as it is asked, so a target is opened and closed.
 """

@@ -32,7 +32,7 @@ def coefficient_curves(num_generations: int, points: int = 99) -> dict[str, Any]
     methods = {
         key: _curve(method.objective, p, num_generations)
         for key, method in METHODS.items()
-        if method.objective.advantage.estimator == "outcome" and not method.static
+        if method.objective.advantage.of_outcomes_alone and not method.static
     }
     sizes = {str(size): _curve(METHODS["grpo"].objective, p, size) for size in GROUP_SIZES}
     limit = {"c": (1 / np.sqrt(p * (1 - p))).tolist(), "phi": (2 * np.arcsin(np.sqrt(p))).tolist()}

@@ -25,6 +25,12 @@ from mdp_theory.problems.graph import from_control, unrolls
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 
+# The catalogue but for methods in whose advantages the lengths of other responses, or other groups, are.
+EXACT_METHODS = tuple(
+    key
+    for key, method in METHODS.items()
+    if method.objective.advantage.of_outcomes_alone or method.objective.advantage.estimator == "gae"
+)
 CURVE_METHODS = ("grpo", "dapo", "gspo", "cispo", "f-isft-pm-adv", "f-isft-pm")
 """Methods with curves against inner steps and drift. The last has no ratio, and so nothing to lose by drifting."""
 
@@ -110,8 +116,8 @@ def report(
         "tree": lambda: drawing(mdp, logits),
     }
     found: dict[str, Any] = {"methods": {}}
-    for name in progress((*METHODS, *sections)):
-        if name in METHODS:
+    for name in progress((*EXACT_METHODS, *sections)):
+        if name in EXACT_METHODS:
             record = method_report(METHODS[name].objective, mdp, logits, probe, num_generations=size)
             found["methods"][name] = {"title": METHODS[name].title, **record}
         else:
@@ -150,7 +156,7 @@ def _shared(mdp: TokenMDP, *, num_generations: int, seed: int) -> dict[str, Any]
     """None on a graph, whose logits are shared by all histories of a state already, and where rewards have noise."""
     if mdp.moves is not None or mdp.noise:
         return None
-    return shared_parameters(mdp, METHODS, num_generations=num_generations, seed=seed)
+    return shared_parameters(mdp, EXACT_METHODS, num_generations=num_generations, seed=seed)
 
 
 def _trained(

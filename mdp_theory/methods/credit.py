@@ -59,6 +59,9 @@ def _advantage(objective: Objective, batch: Batch) -> TokenArray:
     mean = _group_sum(same, outcome) / same.sum(axis=1)
     differs = _spread(same, outcome) > 0
     advantage = outcome
+    length = batch.mask.sum(axis=1)
+    if rule.baseline == "length-weighted":
+        mean = _group_sum(same, outcome * length) / jnp.maximum(_group_sum(same, length), 1.0)
     if rule.baseline != "none":
         # Equal outcomes are exactly at their mean; rounding must not turn them into a signal.
         advantage = jnp.where(differs, outcome - mean, 0.0)
@@ -73,7 +76,17 @@ def _advantage(objective: Objective, batch: Batch) -> TokenArray:
         squares = (jnp.where(pool, (outcome[None, :] - centre[:, None]) ** 2, 0.0)).sum(axis=1)
         std = jnp.sqrt(squares / jnp.maximum(pool.sum(axis=1) - rule.ddof, 1))
         advantage = jnp.where(_spread(pool, outcome) > 0, _divide(advantage, std + rule.eps), 0.0)
+    if rule.whiten != "none":
+        advantage = _whitened(rule, advantage, length if rule.whiten == "tokens" else jnp.ones_like(advantage))
     return jnp.broadcast_to(advantage[:, None], batch.mask.shape)
+
+
+def _whitened(rule: Advantage, advantage: ResponseArray, count: ResponseArray) -> ResponseArray:
+    """Mean 0 and standard deviation 1 over the batch, response i counting `count[i]` times."""
+    total = jnp.maximum(count.sum(), 1.0)
+    centred = advantage - (count * advantage).sum() / total
+    std = jnp.sqrt((count * centred**2).sum() / jnp.maximum(total - rule.ddof, 1.0))
+    return jnp.where(_spread(jnp.ones((len(count),) * 2, bool), advantage) > 0, _divide(centred, std + rule.eps), 0.0)
 
 
 def _reward(objective: Objective, batch: Batch) -> ResponseArray:

@@ -6,8 +6,8 @@
 
 from itertools import chain
 
-from mdp_theory.methods.catalogue import METHODS, Method
-from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective
+from mdp_theory.methods.catalogue import METHODS, OUTSIDE, Method
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Gate, Objective
 
 _TOKEN_RATIO = "π(aᵢₜ|sᵢₜ) / π_old(aᵢₜ|sᵢₜ)"
 
@@ -38,6 +38,8 @@ def _definitions(objective: Objective) -> list[tuple[str, str]]:
     parts = [("J", f"{_aggregation(objective)} {_token_term(objective)}   (maximised: the loss is −J)")]
     if needs_ratio:
         parts.append(_ratio(objective))
+    if objective.gate is not None:
+        parts.append(_gate(objective.gate))
     parts += _advantage(objective.advantage)
     if objective.kl is not None:
         parts += _kl(objective.kl)
@@ -61,6 +63,10 @@ def _token_term(objective: Objective) -> str:
         term = f"{advantage} log π(aᵢₜ|sᵢₜ)"
     elif objective.surrogate == "ratio":
         term = f"{ratio} {advantage}"
+    elif objective.surrogate == "soft-clip":
+        term = f"g({ratio}) {advantage}"
+    elif objective.surrogate == "soft-weight":
+        term = f"sg[g({ratio})] {advantage} log π(aᵢₜ|sᵢₜ)"
     elif objective.surrogate == "truncated-weight":
         term = f"sg[{_clipped(objective.clip, ratio)}] {advantage} log π(aᵢₜ|sᵢₜ)"
     else:
@@ -70,6 +76,15 @@ def _token_term(objective: Objective) -> str:
     if objective.kl is None or objective.kl.placement != "loss":
         return term
     return f"[{term} {'−' if objective.kl.sign > 0 else '+'} {objective.kl.beta:g} {objective.kl.estimator}ᵢₜ]"
+
+
+def _gate(gate: Gate) -> tuple[str, str]:
+    def sided(pair: tuple[float, float] | None) -> str:
+        return "–" if pair is None else f"{pair[0]:g} where A > 0, {pair[1]:g} where A < 0"
+
+    if gate.temperature is not None:
+        return "g(ρ)", f"4/τ · 1 / (1 + exp(−τ (ρ − 1)))   (τ = {sided(gate.temperature)})"
+    return "g(ρ)", f"exp(λ) ρᵏ exp(−λρ)   (k = {sided(gate.power)}; λ = {sided(gate.decay)})"
 
 
 def _clipped(clip: Clip | None, ratio: str) -> str:
@@ -104,6 +119,8 @@ def _advantage(rule: Advantage) -> list[tuple[str, str]]:
         top = f"{symbol}ᵢ − mean_G {symbol}"
     elif rule.baseline == "leave-one-out":
         top = f"{symbol}ᵢ − mean_G∖ᵢ {symbol}"
+    elif rule.baseline == "length-weighted":
+        top = f"{symbol}ᵢ − Σ_G L {symbol} / Σ_G L"
     bottom = {
         "none": "",
         "group-mean": f"mean_G {symbol}",
@@ -116,6 +133,12 @@ def _advantage(rule: Advantage) -> list[tuple[str, str]]:
         under = f"({bottom} + {rule.eps:g})" if rule.eps else bottom
         zero = "that is 0" if rule.baseline == "none" and rule.scale == "group-mean" else f"all {symbol} are equal"
         parts = [("Aᵢ", f"{over} / {under}   (0 where {zero})")]
+    if rule.whiten != "none":
+        parts = [("A'ᵢ" if symbol_ == "Aᵢ" else symbol_, value) for symbol_, value in parts]
+        over = {"responses": "the responses", "tokens": "the tokens"}[rule.whiten]
+        eps = f" + {rule.eps:g}" if rule.eps else ""
+        mean_std = f"mean and standard deviation (ddof {rule.ddof}) over {over} of the batch"
+        parts = [("Aᵢ", f"(A'ᵢ − mean A') / (std A'{eps})   ({mean_std})"), *parts]
     if rule.scale.endswith("std"):
         pool = rule.scale[0].upper()
         size = pool if rule.ddof == 0 else f"({pool} − 1)"
@@ -166,18 +189,24 @@ def methods_page() -> str:
     sections = chain.from_iterable(
         (f"### {method.title}", "", "```text", describe(method), "```", "") for method in METHODS.values()
     )
-    return "\n".join([_HEAD, *summary, "", _DIALS, *sections]).rstrip() + "\n"
+    outside = [f"- `{name}`: {reason}." for name, reason in OUTSIDE.items()]
+    return "\n".join([_HEAD, *summary, "", *_OUTSIDE, *outside, "", _DIALS, *sections]).rstrip() + "\n"
 
 
 _HEAD = """# The methods
 
-Generated from `mdp_theory/methods/catalogue.py` by `python -m mdp_theory.methods.formula`; do not edit.
+Generated from the catalogue (`mdp_theory/methods`) by `python -m mdp_theory.methods.formula`; do not edit.
 
 A method is a rule that gives every sampled token a weight. Each is written out below with every constant that decides
 its loss. i counts responses, t their tokens; π is the policy being trained, sg[·] stops the gradient.
 
 | key | method | source | aliases |
 |---|---|---|---|"""
+
+_OUTSIDE = (
+    "What frameworks ship and no objective here holds; `rino audit` meets it all the same (see frameworks.md):",
+    "",
+)
 
 _DIALS = """## The dials, and what others call them
 
@@ -186,27 +215,27 @@ in verl, 1e-9 in OpenRLHF. `--ddof` and `--advantage-eps` set both.
 
 | ours | TRL (`GRPOConfig`) | verl | OpenRLHF |
 |---|---|---|---|
-| `num_generations` | `num_generations` | `actor_rollout_ref.rollout.n` | `--n_samples_per_prompt` |
-| `max_completion_length` | `max_completion_length` | `data.max_response_length` | `--generate_max_len` |
-| `temperature` | `temperature` | `actor_rollout_ref.rollout.temperature` | `--temperature` |
-| `num_iterations` | `num_iterations` | `actor.ppo_epochs` | `--max_epochs` |
-| `num_minibatches` | `steps_per_generation` | by size: `actor.ppo_mini_batch_size` | `--train_batch_size` |
-| `epsilon`, `epsilon_high` | `epsilon`, `epsilon_high` | `actor.clip_ratio_low`, `_high` | `--eps_clip_low_high` |
-| dual clip | `delta` | `actor.clip_ratio_c` | `--dual_clip` |
-| `importance_sampling_level` | the same | `actor.policy_loss.loss_mode=gspo` | `--policy_loss_type gspo` |
-| `beta`, KL in the loss | `beta` (k3) | `actor.use_kl_loss`, `kl_loss_coef` | `--use_kl_loss --init_kl_coef` |
-| `beta`, KL in the reward | – | `algorithm.use_kl_in_reward`, `kl_ctrl.kl_coef` | `--init_kl_coef` |
-| k1, k2, k3 | – | `kl_loss_type=kl`, `mse`, `low_var_kl` | `--kl_estimator k1`, `k2`, `k3` |
-| `scale_rewards` = group | the same | `norm_adv_by_std_in_grpo=True` | `--advantage_estimator group_norm` |
-| `scale_rewards` = none | the same | `norm_adv_by_std_in_grpo=False` | `--advantage_estimator dr_grpo` |
+| `num_generations` | `num_generations` | `actor_rollout_ref.rollout.n` | `--rollout.n_samples_per_prompt` |
+| `max_completion_length` | `max_completion_length` | `data.max_response_length` | `--rollout.max_new_tokens` |
+| `temperature` | `temperature` | `actor_rollout_ref.rollout.temperature` | `--rollout.temperature` |
+| `num_iterations` | `num_iterations` | `actor.ppo_epochs` | `--train.max_epochs` |
+| `num_minibatches` | `steps_per_generation` / `gradient_accumulation_steps` | by size: `actor.ppo_mini_batch_size` | by size: `--train.batch_size` |
+| `epsilon`, `epsilon_high` | `epsilon`, `epsilon_high` | `actor.clip_ratio_low`, `_high` | `--actor.eps_clip_low_high` |
+| dual clip | `delta` | `actor.clip_ratio_c` | `--actor.dual_clip` |
+| `importance_sampling_level` | the same | `actor.policy_loss.loss_mode=gspo` | `--actor.policy_loss_type gspo` |
+| `beta`, KL in the loss | `beta` (k3; times ρ while `use_bias_correction_kl`) | `actor.use_kl_loss`, `kl_loss_coef` | `--algo.kl.use_loss`, `--algo.kl.init_coef` |
+| `beta`, KL in the reward | `RLOOConfig.beta` | `algorithm.use_kl_in_reward`, `kl_ctrl.kl_coef` | `--algo.kl.init_coef` (per token, with returns-to-go) |
+| k1, k2, k3 | – | `kl_loss_type=kl`, `mse`, `low_var_kl` | `--algo.kl.estimator k1`, `k2`, `k3` |
+| `scale_rewards` = group | the same | `norm_adv_by_std_in_grpo=True` | `--algo.advantage.estimator group_norm` |
+| `scale_rewards` = none | the same | `norm_adv_by_std_in_grpo=False` | `--algo.advantage.estimator dr_grpo` |
 | `scale_rewards` = batch | the same | – | – |
-| `loss_aggregation` = sequence-mean-token-mean | `loss_type=grpo` | `loss_agg_mode=seq-mean-token-mean` | with `gspo` |
-| token-mean | `dapo` (global), `bnpo` (micro-batch) | `token-mean` | the default |
-| sequence-mean-token-sum-norm | `loss_type=dr_grpo` | `seq-mean-token-sum-norm` (divides by the padded width) | – |
-| sequence-mean-token-sum | – | `seq-mean-token-sum` | – |
+| `loss_aggregation` = sequence-mean-token-mean | `loss_type=grpo` | `loss_agg_mode=seq-mean-token-mean` | `--actor.loss_agg_mode seq-mean-token-mean`; with `gspo` |
+| token-mean | `dapo` (over the generation batch); `bnpo` without gradient accumulation | `token-mean` | the default |
+| sequence-mean-token-sum-norm | `loss_type=dr_grpo` | `seq-mean-token-sum-norm` (by `loss_scale_factor`, else by the longest response) | – |
+| sequence-mean-token-sum | `luspo` | `seq-mean-token-sum` | – |
 
 ## In full
-"""
+"""  # noqa: E501
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from mdp_theory.methods.batch import Batch, TokenArray
 from mdp_theory.methods.credit import Credit, assign_credit
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.objectives import Objective
-from mdp_theory.methods.ratio import clipped, importance_ratio
+from mdp_theory.methods.ratio import clipped, gated, importance_ratio
 
 
 def loss(objective: Objective, batch: Batch) -> Float[Array, ""]:
@@ -47,8 +47,11 @@ def surrogate(
         term = jnp.minimum(advantage * ratio, advantage * clipped(objective.clip, ratio))
         if objective.clip is not None and objective.clip.dual is not None:
             term = jnp.where(advantage < 0, jnp.maximum(term, objective.clip.dual * advantage), term)
-    else:
+    elif objective.gate is None:
         term = advantage * jax.lax.stop_gradient(clipped(objective.clip, ratio)) * logp
+    else:
+        gate = gated(objective.gate, ratio, advantage)
+        term = advantage * (gate if objective.surrogate == "soft-clip" else jax.lax.stop_gradient(gate) * logp)
     total = -(credit.scale * term).sum()
     if objective.kl is not None and objective.kl.placement == "loss":
         penalty = kl_estimate(objective.kl.estimator, logp, ref_logp)

@@ -6,7 +6,8 @@ evaluated, `loss` what depends on the policy, and `weights` the slope of that lo
 
 Sources: PPO 1707.06347 eq. 7; GAE 1506.02438 eq. 16; dual clip 1912.09729 eq. 5; GRPO 2402.03300 eq. 3 and 4;
 Dr. GRPO 2503.20783; DAPO 2503.14476 eq. 8 to 12; GSPO 2507.18071 eq. 5, 7 and 13; CISPO 2506.13585 eq. 4 and 5;
-k1, k2, k3: J. Schulman, "Approximating KL divergence" (2020).
+k1, k2, k3: J. Schulman, "Approximating KL divergence" (2020); SAPO 2511.20347; VESPO 2602.10693; OPO 2505.23585;
+REINFORCE++ 2501.03262.
 """
 
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ class Advantage:
             form).
         positive, negative: the two weights of `correct` and `above-mean`.
         threshold: the least reward that counts as correct.
-        baseline: what is subtracted: nothing, the group's mean, or the mean of the other members of the group.
+        baseline: what is subtracted: nothing, the group's mean, the mean of the other members of the group, or the
+            group's mean weighted by the lengths of its responses.
         scale: what it is divided by: nothing, the standard deviation of u in the group or in the batch, or the mean of
             u in the group.
+        whiten: what is left is brought to mean 0 and standard deviation 1 over the batch: over its `responses`, or over
+            its `tokens`, where long responses count for more; or it is not.
         ddof: 0 divides the squared deviations by G, 1 by G - 1.
         eps: added to the divisor. Groups (batches) of equal outcome get advantage 0 even at eps = 0.
         estimator: `outcome` credits every token alike; `gae` uses `Batch.value` with the discounts below.
@@ -36,13 +40,19 @@ class Advantage:
     positive: float = 1.0
     negative: float = 0.0
     threshold: float = 1.0
-    baseline: Literal["none", "group-mean", "leave-one-out"] = "none"
+    baseline: Literal["none", "group-mean", "leave-one-out", "length-weighted"] = "none"
     scale: Literal["none", "group-std", "batch-std", "group-mean"] = "none"
+    whiten: Literal["none", "responses", "tokens"] = "none"
     ddof: Literal[0, 1] = 0
     eps: float = 0.0
     estimator: Literal["outcome", "gae"] = "outcome"
     discount: float = 1.0
     gae_lambda: float = 1.0
+
+    @property
+    def of_outcomes_alone(self) -> bool:
+        """Whether the advantage is a function of the group's outcomes, which exact tables hold; lengths are in none."""
+        return self.estimator == "outcome" and self.baseline != "length-weighted" and self.whiten == "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,20 @@ class Clip:
     low: float | None = 0.2
     high: float | None = 0.2
     dual: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A smooth gate in the place of a clip range; a pair holds the number for A > 0 and the one for A < 0.
+
+    Attributes:
+        temperature: τ of the sigmoid gate 4/τ σ(τ(ρ - 1)), whose slope at ρ = 1 is 1 (`soft-clip`).
+        power, decay: k and λ of the weight e^λ ρ^k e^(-λρ), which is 1 at ρ = 1 (`soft-weight`).
+    """
+
+    temperature: tuple[float, float] | None = None
+    power: tuple[float, float] | None = None
+    decay: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +108,13 @@ class Objective:
     Attributes:
         advantage: how outcomes become advantages.
         surrogate: the term of one token, to be maximised. `log-likelihood` is A log π; `ratio` is ρA; `clipped-ratio`
-            is min(ρA, clip(ρ)A); `truncated-weight` is sg[clip(ρ)] A log π.
+            is min(ρA, clip(ρ)A); `truncated-weight` is sg[clip(ρ)] A log π; `soft-clip` and `soft-weight` are
+            gate(ρ) A and sg[gate(ρ)] A log π.
         importance_sampling_level: ρ of a `token`; of a `sequence`, as the geometric mean over its tokens (GSPO); the
             same value with the gradient of the token alone (`sequence-token`); or the probability ratio of the whole
             response (`sequence-product`).
         clip: needed by `clipped-ratio` and `truncated-weight`.
+        gate: needed by `soft-clip` and `soft-weight`.
         aggregation: how token terms are added up; verl's names.
         max_completion_length: the constant of `sequence-mean-token-sum-norm`.
         kl: the KL term, or None.
@@ -98,9 +124,12 @@ class Objective:
     """
 
     advantage: Advantage
-    surrogate: Literal["log-likelihood", "ratio", "clipped-ratio", "truncated-weight"] = "clipped-ratio"
+    surrogate: Literal["log-likelihood", "ratio", "clipped-ratio", "truncated-weight", "soft-clip", "soft-weight"] = (
+        "clipped-ratio"
+    )
     importance_sampling_level: Literal["token", "sequence", "sequence-token", "sequence-product"] = "token"
     clip: Clip | None = None
+    gate: Gate | None = None
     aggregation: Aggregation = "sequence-mean-token-mean"
     max_completion_length: int | None = None
     kl: KL | None = None
@@ -112,3 +141,11 @@ class Objective:
             raise ValueError(f"surrogate {self.surrogate!r} {'needs a' if clips else 'takes no'} clip, got {self.clip}")
         if self.clip is not None and self.clip.dual is not None and self.surrogate != "clipped-ratio":
             raise ValueError(f"dual clipping goes with 'clipped-ratio', not with {self.surrogate!r}")
+        gates = self.surrogate in ("soft-clip", "soft-weight")
+        if gates != (self.gate is not None):
+            raise ValueError(f"surrogate {self.surrogate!r} {'needs a' if gates else 'takes no'} gate, got {self.gate}")
+
+    @property
+    def weighs_log_likelihood(self) -> bool:
+        """Whether a term is a constant times log π, so that a token moves no ratio but by its own term."""
+        return self.surrogate in ("log-likelihood", "truncated-weight", "soft-weight")

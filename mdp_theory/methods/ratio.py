@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mdp_theory.methods.batch import TokenArray
-from mdp_theory.methods.objectives import Clip, Objective
+from mdp_theory.methods.objectives import Clip, Gate, Objective
 
 
 class Ratio(NamedTuple):
@@ -18,6 +18,7 @@ class Ratio(NamedTuple):
         mean: 1 is the geometric mean over a response's tokens, 0 the product.
         truncated: 1 holds the ratio at its bounds; 0 leaves no gradient beyond them.
         low, high, dual: the bounds; -inf and inf where there are none.
+        temperature, power, decay: of a smooth gate, for A > 0 and for A < 0; 0 where there is none.
     """
 
     token: Any
@@ -27,12 +28,20 @@ class Ratio(NamedTuple):
     low: Any
     high: Any
     dual: Any
+    temperature_above: Any = 0.0
+    temperature_below: Any = 0.0
+    power_above: Any = 0.0
+    power_below: Any = 0.0
+    decay_above: Any = 0.0
+    decay_below: Any = 0.0
 
 
 def ratio_of(objective: Objective) -> Ratio:
     """How the ratio enters an objective."""
     clip, level = objective.clip, objective.importance_sampling_level
     enters = objective.surrogate != "log-likelihood"
+    gate = objective.gate or Gate()
+    pairs = (gate.temperature or (0.0, 0.0), gate.power or (0.0, 0.0), gate.decay or (0.0, 0.0))
     return Ratio(
         token=float(enters and level == "token"),
         sequence=float(enters and level != "token"),
@@ -41,6 +50,12 @@ def ratio_of(objective: Objective) -> Ratio:
         low=-np.inf if clip is None or clip.low is None else 1 - clip.low,
         high=np.inf if clip is None or clip.high is None else 1 + clip.high,
         dual=np.inf if clip is None or clip.dual is None else clip.dual,
+        temperature_above=pairs[0][0],
+        temperature_below=pairs[0][1],
+        power_above=pairs[1][0],
+        power_below=pairs[1][1],
+        decay_above=pairs[2][0],
+        decay_below=pairs[2][1],
     )
 
 
@@ -79,4 +94,35 @@ def ratio_factor(ratio: Ratio, value: Float[Array, "..."], *, above: bool) -> Fl
     xp = value.__array_namespace__()
     stopped = xp.where(inside_bounds(ratio, value, above=above), value, 0.0)
     held = xp.clip(value, ratio.low, ratio.high)
-    return xp.where(ratio.truncated > 0, held, stopped)
+    factor = xp.where(ratio.truncated > 0, held, stopped)
+    temperature = ratio.temperature_above if above else ratio.temperature_below
+    power, decay = (ratio.power_above, ratio.decay_above) if above else (ratio.power_below, ratio.decay_below)
+    open_ = _sigmoid(temperature * (value - 1))
+    factor = xp.where(temperature > 0, 4 * open_ * (1 - open_) * value, factor)
+    return xp.where(decay > 0, soft_weight(value, power, decay), factor)
+
+
+def _sigmoid(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    xp = x.__array_namespace__()
+    return 0.5 * (1 + xp.tanh(x / 2))
+
+
+def soft_weight(value: Float[Array, "..."], power: Any, decay: Any) -> Float[Array, "..."]:
+    """e^λ ρ^k e^(-λρ), VESPO's weight: 1 at ρ = 1; numpy in, numpy out."""
+    xp = value.__array_namespace__()
+    return xp.exp(decay + power * xp.log(value) - decay * value)
+
+
+def gated(gate: Gate, ratio: TokenArray, advantage: TokenArray) -> TokenArray:
+    """The gate of every token, by the sign of its advantage, as its source writes it."""
+
+    def sided(pair: tuple[float, float]) -> TokenArray:
+        return jnp.where(advantage > 0, pair[0], pair[1])
+
+    if gate.temperature is not None:
+        temperature = sided(gate.temperature)
+        return 4 / temperature * jax.nn.sigmoid(temperature * (ratio - 1))
+    if gate.power is None or gate.decay is None:
+        raise ValueError("a gate has a temperature, or a power and a decay")
+    power, decay = sided(gate.power), sided(gate.decay)
+    return jnp.exp(decay) * ratio**power * jnp.exp(-decay * ratio)

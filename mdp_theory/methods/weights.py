@@ -28,7 +28,7 @@ def token_weights(objective: Objective, batch: Batch) -> TokenArray:
             advantage > 0, ratio_factor(form, ratio, above=True), ratio_factor(form, ratio, above=False)
         )
         level = objective.importance_sampling_level
-        if objective.surrogate != "truncated-weight" and level in ("sequence", "sequence-product"):
+        if not objective.weighs_log_likelihood and level in ("sequence", "sequence-product"):
             # Every token moves the ratio of the whole response, and with it every token's term; the mean by 1/L.
             length = jnp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0) if level == "sequence" else 1.0
             weight = seen * weight.sum(axis=1, keepdims=True) / length

@@ -33,6 +33,11 @@ RULES = {
     "psr": ("T5", "REINFORCE", 1.0),
     "nsr": ("T5", "negatives", 1.0),
     "iw-sft": ("T5", "mean over positives", 1.0),
+    "raft-pp": ("T5", "REINFORCE", 1.0),
+    "gpg": ("T5", "Dr. GRPO", 1.0),
+    "sapo": ("T5", "GRPO", 1.0),
+    "luspo": ("T5", "GRPO", 1.0),
+    "vespo": ("T5", "GRPO", 1.0),
     "reinforce-rej": ("T13", "Reinforce-Rej ±1", 2.0),
 }
 ALPHA = {"f-isft-pos-adv": 0.0, "f-isft-pm-adv": 0.5, "f-isft-neg-adv": 1.0}
@@ -48,8 +53,10 @@ def test_t5_coefficients(key, size):
 
 
 def test_t5_every_outcome_rule_of_the_catalogue_is_compared():
-    """Left are the critic, the KL term (grpo-kl is GRPO for c), a mixture of two rules, and static SFT's token mean."""
-    assert set(METHODS) - set(RULES) == {"ppo", "grpo-kl", "w-reinforce", "sft"}
+    """Left are the critic, the KL term (grpo-kl is GRPO for c), a mixture of two rules, static SFT's token mean, and
+    advantages with the lengths of others in them."""
+    lengths = {"opo", "reinforce-pp", "reinforce-pp-baseline"}
+    assert set(METHODS) - set(RULES) == {"ppo", "grpo-kl", "w-reinforce", "sft"} | lengths
 
 
 @pytest.mark.parametrize("size", [2, 8, 64, 512])

@@ -73,7 +73,7 @@ def arrange(fields: Mapping[str, np.ndarray]) -> tuple[Responses, Callable[[np.n
         ValueError: groups of several sizes, or a mask with holes.
     """
     mask = np.asarray(fields["mask"]) > 0
-    names, group = np.unique(np.asarray(fields["group"]), return_inverse=True)
+    _, group = np.unique(np.asarray(fields["group"]), return_inverse=True)
     sizes = np.bincount(group)
     if (sizes != sizes[0]).any():
         raise ValueError("frameworks sample groups of one size")

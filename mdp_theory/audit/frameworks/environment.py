@@ -1,4 +1,4 @@
-"""Where a framework runs: in this environment if it is installed here, otherwise in one of its own, by a worker process.
+"""Where a framework runs: in this environment if it is installed here, otherwise in one of its own, by a process.
 
 A worker needs the framework and numpy, nothing of this project's dependencies, so that versions can never clash.
 """

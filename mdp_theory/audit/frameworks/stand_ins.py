@@ -1,7 +1,7 @@
 """Stand-ins for packages that a framework imports and its loss never calls: a GPU's kernels, a cluster's launcher.
 
-A name of a stand-in can be imported, subclassed, called and used as a decorator; nothing that it returns is a number, so
-a loss that did depend on one would fail rather than be audited wrongly.
+A name of a stand-in can be imported, subclassed, called and used as a decorator; nothing that it returns is a number,
+so a loss that did depend on one would fail rather than be audited wrongly.
 """
 
 import importlib.abc

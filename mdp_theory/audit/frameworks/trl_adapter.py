@@ -202,10 +202,8 @@ def _answering(trainer: Any) -> Any:
             import torch
 
             logp, old, ref, _responses = self.audited
-            if torch.is_grad_enabled():
-                stream = logp
-            else:
-                stream = ref if model is self.ref_model else old
+            sampled = ref if model is self.ref_model else old
+            stream = logp if torch.is_grad_enabled() else sampled
             found = stream[input_ids[:, 0] - 3, :logits_to_keep]
             return found, torch.zeros_like(found), None
 
@@ -224,7 +222,7 @@ def _save_tiny_model(folder: Path) -> Path:
     tokenizer = Tokenizer(WordLevel(words, unk_token="<word>"))
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>").save_pretrained(folder)
-    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
-    heads = {"num_attention_heads": 1, "num_key_value_heads": 1}
+    size: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    heads: dict[str, Any] = {"num_attention_heads": 1, "num_key_value_heads": 1}
     Qwen2ForCausalLM(Qwen2Config(vocab_size=len(words), **size, **heads)).save_pretrained(folder)
     return folder

@@ -1,6 +1,6 @@
 """google-tunix's registered advantage estimators and policy losses, in jax.
 
-The loss functions ask a model for log-probabilities through `tunix.rl.common.compute_per_token_logps`; that one function
+The loss functions ask a model for log-probabilities through `tunix.rl.common.compute_per_token_logps`; that function
 answers from the probe. tunix averages the gradients of micro-batches (`optax.MultiSteps`), and so does this.
 
 As in TRL, the old policy is read only where samples are used more than once: `num_iterations` is 2 unless it is set.
@@ -45,7 +45,7 @@ def version() -> str:
 
 
 def load(settings: Settings, *, trainer: str | None) -> Weigh:
-    """The loss of a configuration of tunix's: `config` is grpo, dapo or drgrpo, the rest are that configuration's fields."""
+    """The loss of a configuration: `config` is grpo, dapo or drgrpo, the rest are fields of that class of tunix's."""
     import os
 
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -1,8 +1,8 @@
 """verl's own pipeline from scores to loss: `apply_kl_penalty`, `compute_advantage` and the actor's `ppo_loss`.
 
-Generation and the model are replaced: log-probabilities come from the probe, in the layout without padding that verl's
-engines hand to the loss. A critic, where an estimator wants one, says 0 everywhere, and so does the greedy response that
-ReMax compares with. The token and sequence counts of the mini-batch are handed to every micro-batch, as the engines do.
+Generation and the model are replaced: log-probabilities come from the probe, in the layout without padding of verl's
+engines. A critic, where an estimator wants one, says 0 everywhere, and so does the greedy response of ReMax. The token
+and sequence counts of the mini-batch are handed to every micro-batch, as the engines do.
 """
 
 from collections.abc import Mapping

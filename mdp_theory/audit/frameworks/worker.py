@@ -1,7 +1,7 @@
 """The process in a framework's own environment that answers an audit: `python -m mdp_theory.audit.frameworks.worker`.
 
-One JSON object a line. `{"framework": ..., "settings": {...}, "trainer": ...}` opens a loss, every other line is a batch
-for it; each is answered by one line. What a framework prints goes to stderr, so that it is never taken for an answer.
+One JSON object a line. `{"framework": ..., "settings": {...}, "trainer": ...}` opens a loss, every other line is a
+batch for it; each is answered by one line. What a framework prints goes to stderr, never to be taken for an answer.
 """
 
 import importlib
