@@ -4,6 +4,8 @@ An audit compares a loss with some forty objectives. In jax each would be traced
 takes longer than everything else together; the tests hold the two forms against each other.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -22,14 +24,14 @@ def token_weights(objective: Objective, batch: Batch) -> Tokens:
     length = np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
     share, advantage = _share(objective, batch, mask, length), _credit(objective, batch, mask)
     log_ratio = np.where(mask > 0, batch.logp - batch.old_logp, 0.0)
-    log_q = np.where(mask > 0, batch.ref_logp - batch.logp, 0.0)
+    log_q: Any = np.where(mask > 0, batch.ref_logp - batch.logp, 0.0)
     weight = share * advantage
     if objective.surrogate != "log-likelihood":
         level, form = objective.importance_sampling_level, ratio_of(objective)
         if level != "token":
             log_ratio = np.broadcast_to(log_ratio.sum(axis=1, keepdims=True), mask.shape)
             log_ratio = log_ratio if level == "sequence-product" else log_ratio / length
-        ratio = np.exp(log_ratio)
+        ratio: Any = np.exp(log_ratio)
         above, below = (ratio_factor(form, ratio, above=side) for side in (True, False))
         weight = weight * np.where(advantage > 0, above, below)
         if not objective.weighs_log_likelihood and level in ("sequence", "sequence-product"):

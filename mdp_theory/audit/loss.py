@@ -173,7 +173,8 @@ def averaged(differentiate: Differentiate) -> DifferentiateParts:
 
     def in_parts(batch: Batch, count: int) -> tuple[float, np.ndarray]:
         rows = np.split(np.arange(len(batch.reward)), count)
-        parts = [Batch(*(None if x is None else np.asarray(x)[part] for x in batch)) for part in rows]
+        fields: list[Any] = [None if x is None else np.asarray(x) for x in batch]
+        parts: list[Any] = [Batch._make(None if x is None else x[part] for x in fields) for part in rows]
         # Labels start at 0 in every micro-batch, as they would there.
         parts = [part._replace(group=np.unique(part.group, return_inverse=True)[1]) for part in parts]
         found = [differentiate(part) for part in parts]

@@ -42,6 +42,7 @@ IN_ADVANTAGE = {
     "threshold": 0.5,
     "baseline": "leave-one-out",
     "scale": "batch-std",
+    "whiten": "tokens",
     "ddof": 1,
     "eps": 1e-3,
     "estimator": "gae",
@@ -81,7 +82,17 @@ def test_every_dial_of_an_objective_is_tried_above():
     names = {"advantage": IN_ADVANTAGE, "clip": IN_CLIP, "kl": IN_KL, None: IN_OBJECTIVE}
     for part, tried in names.items():
         fields = {field.name for field in dataclasses.fields(getattr(BASE, part) if part else BASE)}
-        assert fields - {"advantage", "discount", "gae_lambda"} == set(tried)
+        assert fields - {"advantage", "gate", "discount", "gae_lambda"} == set(tried)
+
+
+@pytest.mark.parametrize("field", ["temperature", "power", "decay"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_both_numbers_of_a_gate_are_printed(field, side):
+    objective = METHODS["sapo" if field == "temperature" else "vespo"].objective
+    pair = list(getattr(objective.gate, field))
+    pair[side] += 0.5
+    changed = dataclasses.replace(objective, gate=dataclasses.replace(objective.gate, **{field: tuple(pair)}))
+    assert describe(changed) != describe(objective)
 
 
 def test_discount_and_trace_are_printed_with_a_critic():

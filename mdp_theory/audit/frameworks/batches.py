@@ -98,9 +98,9 @@ def arrange(fields: Mapping[str, np.ndarray]) -> tuple[Responses, Callable[[np.n
         placed[edge, -1] = rows[edge, length[edge] - 1]
         return placed
 
-    streams = (cut(fields[name]) for name in ("logp", "old_logp", "ref_logp"))
+    logp, old, ref = (cut(fields[name]) for name in ("logp", "old_logp", "ref_logp"))
     reward = np.asarray(fields["rewards"], float)[order]
-    return Responses(*streams, inside[order].astype(float), reward, group[order]), back
+    return Responses(logp, old, ref, inside[order].astype(float), reward, group[order]), back
 
 
 def micro_batches(responses: Responses, count: int) -> list[slice]:
