@@ -19,7 +19,7 @@ ALLOWED = {
     "figures": {"rino_base"},
 }
 # Inside mdp_theory, from the ground up: a floor stands on those before it.
-FLOORS = ("precision", "problems", "methods", "exact", "check", "audit")
+FLOORS = ("precision", "problems", "methods", "exact", "check", "audit", "conformance")
 STANDS_ON = {
     "precision": set(),
     "problems": set(),
@@ -27,6 +27,7 @@ STANDS_ON = {
     "exact": {"precision", "problems", "methods"},
     "check": {"precision", "problems", "methods", "exact"},
     "audit": {"precision", "methods"},
+    "conformance": {"methods", "exact", "audit"},
 }
 
 

@@ -1,7 +1,7 @@
 """Put the recovered parts together into an objective, and rank the catalogue by its distance to the audited loss."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, cast
@@ -48,6 +48,7 @@ class Nearest:
         dials: what is set on the method, where that differs from the catalogue.
         residual_as_catalogued: the distance with no dial set.
         ties: methods as near, with as few dials.
+        objective: the method's, with the dials set.
     """
 
     method: str
@@ -56,6 +57,18 @@ class Nearest:
     dials: dict[str, Any]
     residual_as_catalogued: float
     ties: tuple[str, ...]
+    objective: Objective
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of docs/audit.md."""
+        return {
+            "method": self.method,
+            "residual": self.residual,
+            "scale": self.scale,
+            "dials": self.dials,
+            "residual_as_catalogued": self.residual_as_catalogued,
+            "ties": list(self.ties),
+        }
 
 
 def distance(evidence: Evidence, objective: Objective) -> tuple[float, float]:
@@ -141,10 +154,10 @@ def _short(number: float) -> float:
     return float(f"{number:.9g}")
 
 
-def nearest(evidence: Evidence, parts: Parts) -> Nearest:
+def nearest(evidence: Evidence, parts: Parts, *, among: Collection[str] = METHODS) -> Nearest:
     """The nearest catalogued method, the promising ones with their dials set to what was recovered."""
     limit = COMPLETION_LIMIT
-    plain = {key: method.objective for key, method in METHODS.items()}
+    plain = {key: METHODS[key].objective for key in METHODS if key in among}
     plain |= {
         key: dataclasses.replace(objective, max_completion_length=limit)
         for key, objective in plain.items()
@@ -160,16 +173,16 @@ def nearest(evidence: Evidence, parts: Parts) -> Nearest:
             entries += ((*distance(evidence, tuned), tuned) for tuned in _tuned(objective, parts))
         rank, entry = min(
             (
-                (_rank(error, tuned, _dials(objective, tuned), parts), (error, scale, _dials(objective, tuned)))
+                (_rank(error, tuned, _dials(objective, tuned), parts), (error, scale, _dials(objective, tuned), tuned))
                 for error, scale, tuned in entries
             ),
             key=lambda ranked: ranked[0],
         )
         found.append((rank, key, entry))
     found.sort(key=lambda ranked: ranked[0])  # a stable sort: the catalogue's order among equals
-    rank, key, (residual, scale, dials) = found[0]
+    rank, key, (residual, scale, dials, objective) = found[0]
     ties = tuple(other for other_rank, other, _ in found[1:] if other_rank == rank) if residual < _SAME else ()
-    return Nearest(key, residual, scale, dials, distances[key][0], ties)
+    return Nearest(key, residual, scale, dials, distances[key][0], ties, objective)
 
 
 def _rank(residual: float, objective: Objective, dials: dict[str, Any], parts: Parts) -> tuple[float, int, int]:

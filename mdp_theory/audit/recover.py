@@ -62,6 +62,7 @@ class Audit:
         objective: the objective they make up, if it reproduces the loss on the suite; with the number the loss
             multiplies it by and the relative distance that is left.
         nearest: the nearest catalogued method.
+        claimed: the same for the method that the loss says it is.
         index: the credit-structure index on-policy (with a reference that differs) and off-policy.
         reward_power: the power of a common factor of all rewards that the weights go with, roughly.
         shape: what the advantage looks like where it is no rule.
@@ -78,6 +79,7 @@ class Audit:
     parts: Parts
     objective: tuple[Objective, float, float] | None
     nearest: Nearest
+    claimed: Nearest | None
     index: tuple[float | None, float | None]
     reward_power: float | None
     shape: Shape | None
@@ -112,7 +114,7 @@ class Audit:
             "findings": [dataclasses.asdict(finding) for finding in self.findings],
             "sign_errors": list(self.sign_errors),
             "credit_structure_index": {"on_policy": self.index[0], "off_policy": self.index[1]},
-            "nearest": dataclasses.asdict(self.nearest) | {"ties": list(self.nearest.ties)},
+            "nearest": self.nearest.to_json(),
             "advantage": None if advantage is None else _advantage_json(advantage),
             "advantage_shape": None if self.shape is None else dataclasses.asdict(self.shape),
             "reward_power": self.reward_power,
@@ -163,12 +165,13 @@ def _advantage_json(fit: AdvantageFit) -> dict[str, Any]:
     }
 
 
-def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
+def audit_loss(loss: Loss, *, track: Track = iter, claimed: str | None = None) -> Audit:
     """Answer every question about a loss.
 
     Args:
         loss: from `audit_loss.load_loss`.
         track: wraps the names of the probes while they are measured, for a progress bar.
+        claimed: the key of a catalogued method that the loss says it is, to be compared with besides.
 
     Raises:
         InputError: no probe finds a gradient: the loss does not depend on `logp`.
@@ -223,6 +226,7 @@ def audit_loss(loss: Loss, *, track: Track = iter) -> Audit:
         parts=parts,
         objective=(*built, error) if built and error < evidence.fits(_REPRODUCED) else None,
         nearest=nearest(evidence, parts),
+        claimed=None if claimed is None else nearest(evidence, parts, among=(claimed,)),
         index=(_index(evidence["reference-varied"]), _index(evidence["suite: off, three-level"])),
         reward_power=reward_power(evidence),
         shape=None if advantage is not None else shape_of(evidence, offset=offset["no-reward-equal-lengths"]),

@@ -148,21 +148,25 @@ def _loss(actor: Any, logp: Any, rows: slice, responses: Responses, advantages: 
     from tensordict import TensorDict
     from verl.workers.utils.losses import ppo_loss
 
-    mask, length = torch.tensor(responses.mask[rows]), responses.length[rows]
+    length = responses.length[rows]
+
+    def nested(stream: Any) -> Any:
+        cut = [torch.as_tensor(row)[:n] for row, n in zip(stream, length, strict=True)]
+        return torch.nested.as_nested_tensor(cut, layout=torch.jagged)
+
     # The engines' log-probabilities are one row after the other without padding, each token's at the one before it.
     packed = torch.cat([torch.cat([row[:n], row.new_zeros(1)]) for row, n in zip(logp, length, strict=True)])
-    prompts = torch.zeros(len(mask), 1, dtype=torch.int64)
+    prompts = [torch.zeros(1, dtype=torch.int64) for _ in length]
     data = TensorDict(
         {
-            "prompts": prompts,
-            "responses": torch.zeros(mask.shape, dtype=torch.int64),
-            "attention_mask": torch.cat([torch.ones_like(prompts), mask.to(torch.int64)], dim=1),
-            "response_mask": mask.to(torch.int64),
-            "old_log_probs": torch.tensor(responses.old_logp[rows]),
-            "ref_log_prob": torch.tensor(responses.ref_logp[rows]),
-            "advantages": advantages[rows],
+            "prompts": torch.nested.as_nested_tensor(prompts, layout=torch.jagged),
+            "responses": nested(responses.mask[rows].astype(int)),
+            "response_mask": nested(responses.mask[rows].astype(int)),
+            "old_log_probs": nested(responses.old_logp[rows]),
+            "ref_log_prob": nested(responses.ref_logp[rows]),
+            "advantages": nested(advantages[rows]),
         },
-        batch_size=len(mask),
+        batch_size=len(length),
     )
     whole = {"dp_size": 1, "batch_num_tokens": int(responses.mask.sum()), "global_batch_size": len(responses.reward)}
     for name, value in whole.items():

@@ -1,0 +1,1 @@
+"""`rino conformance`: what the losses of released frameworks do, beside the equations whose names they bear."""
