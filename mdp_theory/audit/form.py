@@ -14,7 +14,7 @@ from mdp_theory.audit.advantage import RECOGNISED, AdvantageFit
 from mdp_theory.audit.departures import TOLERANCE, Evidence, measure
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS, SCAN_LENGTH, scan
-from mdp_theory.audit.rules import advantages, kept_responses
+from mdp_theory.audit.rules import EpsForm, advantages, kept_responses
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.objectives import Advantage
 
@@ -142,10 +142,11 @@ def recover_aggregation(
             # At equal lengths the advantage's coefficient is in units of 1 / (responses kept).
             unit = float(reference[kept.argmax()] * kept.sum())
             return _aggregation_fit(name, (advantage.coefficient if advantage else 1.0) / unit)
-    fits = []
+    fits, form = [], advantage.eps_form if advantage is not None else "added"
     for rule in _with_lengths(advantage):
         for name in names:
-            column = np.stack([_credited(rule, each.batch) * AGGREGATIONS[name](each.batch, kept) for each in uneven])
+            shares = AGGREGATIONS[name]
+            column = np.stack([_credited(rule, each.batch, form) * shares(each.batch, kept) for each in uneven])
             scale = float((column * got).sum() / max((column * column).sum(), 1e-300))
             if np.linalg.norm(got - scale * column) < evidence.fits(RECOGNISED) * np.linalg.norm(got):
                 fits.append((abs(np.log(abs(scale))), name, scale, rule))
@@ -156,9 +157,9 @@ def recover_aggregation(
     return dataclasses.replace(_aggregation_fit(name, scale), rule=rule)
 
 
-def _credited(rule: Advantage, batch: Batch) -> np.ndarray:
+def _credited(rule: Advantage, batch: Batch, form: EpsForm) -> np.ndarray:
     reward, group, mask = (np.asarray(x) for x in (batch.reward, batch.group, batch.mask))
-    return advantages(rule, reward, group, length=mask.sum(axis=1))
+    return advantages(rule, reward, group, length=mask.sum(axis=1), form=form)
 
 
 def _aggregation_fit(name: str, coefficient: float) -> AggregationFit:

@@ -43,8 +43,8 @@ class KLFit:
     aggregation: str | None = None
 
 
-def k1_term(evidence: Evidence) -> tuple[str, float] | None:
-    """Aggregation and coefficient of a k1 in the loss.
+def k1_term(evidence: Evidence, *, own: str | None = None) -> tuple[str, float] | None:
+    """Aggregation (`own` if it is among those that fit) and coefficient of a k1 in the loss.
 
     It is the term whose value follows the reference while its weights, -β on every token, do not: the loss moves with
     the reference, no weight does, and tokens that earn nothing have just the weight that goes with that move.
@@ -52,8 +52,8 @@ def k1_term(evidence: Evidence) -> tuple[str, float] | None:
     flat, far, bare = (evidence[name] for name in ("flat", "reference", "no-reward-lengths: 0"))
     if _changed(evidence, far.tokens, flat.tokens) or bare.failure:
         return None
-    for name, shares in AGGREGATIONS.items():
-        share = shares(flat.batch, np.ones(len(bare.response)))
+    for name in sorted(AGGREGATIONS, key=lambda name: name != own):
+        share = AGGREGATIONS[name](flat.batch, np.ones(len(bare.response)))
         beta = (flat.value - far.value) / float((share[:, None] * np.asarray(flat.batch.mask) * FAR).sum())
         if beta and np.abs(bare.response + beta * share).max() < evidence.fits(_FITS) * np.abs(beta * share).max():
             return name, beta
@@ -94,6 +94,7 @@ def recover_kl(
     """
     scale = abs(aggregation.coefficient) if aggregation else 1.0
     own = aggregation.name if aggregation else None
+    k1 = None if k1 is None else k1_term(evidence, own=own)
     if k1 is not None:
         return KLFit("k1", _short(k1[1] / scale), "loss", None if k1[0] == own else k1[0])
     flat, far = evidence["flat"], evidence["reference"]

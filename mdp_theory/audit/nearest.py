@@ -186,11 +186,12 @@ def nearest(evidence: Evidence, parts: Parts, *, among: Collection[str] = METHOD
 
 
 def _rank(residual: float, objective: Objective, dials: dict[str, Any], parts: Parts) -> tuple[float, int, int]:
-    """Nearer first, up to rounding, or to two digits where nothing fits; then of like parts; then with fewer dials."""
+    """Nearer first, by decades, or to two digits where nothing fits; then of like parts; then with fewer dials."""
     unlike = int((objective.kl is None) != (parts.kl is None))
     if parts.ratio is not None and parts.ratio.level is not None:
         unlike += objective.importance_sampling_level != parts.ratio.level or objective.surrogate == "log-likelihood"
-    return 0.0 if residual < _SAME else round(residual, 2) + _SAME, unlike, len(dials)
+    near = 0.0 if residual < _SAME else 10.0 ** np.floor(np.log10(residual)) if residual < 0.01 else round(residual, 2)
+    return near, unlike, len(dials)
 
 
 def _same_family(objective: Objective, parts: Parts) -> bool:
@@ -208,7 +209,9 @@ def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
         recovered = parts.advantage.rule
         keep = parts.advantage.keep
         if divides(rule) and (recovered.scale, recovered.whiten) == (rule.scale, rule.whiten):
-            rule = dataclasses.replace(rule, ddof=recovered.ddof, eps=recovered.eps)
+            # An ε that is not added, under a root say, is one that no dial sets; it is too small to matter here.
+            eps = recovered.eps if parts.advantage.eps_form == "added" else 0.0
+            rule = dataclasses.replace(rule, ddof=recovered.ddof, eps=eps)
         if rule.outcome == "correct" == recovered.outcome:
             rule = dataclasses.replace(rule, threshold=recovered.threshold)
     seen = parts.clip
@@ -220,6 +223,13 @@ def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
         kl = _kl(fit, fit.beta)
     tuned = dataclasses.replace(objective, advantage=rule, clip=clip, kl=kl, keep=keep)
     yield tuned
+    level = parts.ratio.level if parts.ratio is not None and parts.ratio.exponent == 1 else None
+    held = seen is not None and seen.kind == "pessimistic"
+    if objective.surrogate == "log-likelihood" and seen is not None and held and level is not None:
+        # A method for fresh samples, with the ratio and the clip that let them be used again.
+        clip = Clip(low=seen.low, high=seen.high, dual=seen.dual)
+        tuned = dataclasses.replace(tuned, surrogate="clipped-ratio", clip=clip, importance_sampling_level=level)
+        yield tuned
     if parts.ratio is not None and parts.ratio.level is None:
         # Samples that are used once have no ratio: what is left of the method then.
         tuned = dataclasses.replace(
@@ -244,7 +254,7 @@ def _dials(catalogued: Objective, tuned: Objective) -> dict[str, Any]:
             "advantage_eps": rule.eps,
             "threshold": rule.threshold,
             "keep": objective.keep,
-            "ratio": "none" if objective.surrogate == "log-likelihood" else "its own",
+            "ratio": "none" if objective.surrogate == "log-likelihood" else objective.importance_sampling_level,
             "epsilon": clip.low if clip else None,
             "epsilon_high": clip.high if clip else None,
             "dual_clip": clip.dual if clip else None,

@@ -17,7 +17,7 @@ from mdp_theory.methods.objectives import Advantage
 class Shape:
     """What an advantage looks like, and in words how."""
 
-    kind: Literal["clipped", "ranked", "best alone", "difficulty-weighted"]
+    kind: Literal["clipped", "ranked", "best alone", "difficulty-weighted", "batch-scaled"]
     detail: str
 
 
@@ -120,7 +120,10 @@ def _by_difficulty(patterns: Patterns, room: float) -> Shape | None:
     """The reward less its group's mean, times a number that the group's outcomes decide."""
     size = np.abs(_target(patterns)).max()
     factors: dict[float, float] = {}
+    by_group: dict[tuple[float, ...], list[float]] = {}
+    by_batch: list[list[float]] = []
     for reward, group, weight in patterns:
+        by_batch.append([])
         centred = advantages(Advantage(baseline="group-mean"), reward, group, length=np.ones(len(reward)))
         for label in np.unique(group):
             mine, base = weight[group == label], centred[group == label]
@@ -132,11 +135,17 @@ def _by_difficulty(patterns: Patterns, room: float) -> Shape | None:
             factor = float(mine @ base / square)
             if np.abs(mine - factor * base).max() > room * size:
                 return None
+            by_group.setdefault(tuple(np.sort(reward[group == label])), []).append(factor)
+            by_batch[-1].append(factor)
             if set(np.unique(reward[group == label])) <= {0.0, 1.0}:
                 factors[round(float(reward[group == label].mean()), 6)] = factor
     if not factors:
         return None
     largest = max(map(abs, factors.values()))
+    if max(np.ptp(same) for same in by_group.values()) > room * largest:
+        if max(np.ptp(same) for same in by_batch if same) > room * largest:
+            return None
+        return Shape("batch-scaled", "the reward less its group's mean, times a number that the whole batch decides")
     shown = ", ".join(f"{p:.3g}: {factors[p] / largest:.3g}" for p in sorted(factors))
     return Shape(
         "difficulty-weighted", f"the reward less its group's mean, times a number by its success rate ({shown})"

@@ -161,19 +161,21 @@ def _cell(value: object) -> str:
 
 _HEAD = """# The losses people really run
 
-Generated from recorded audits by `python -m mdp_theory.conformance.page`; do not edit. A row is one loss of the installed
-package, called as it stands: generation and the model are replaced by the probes of [rino audit](audit.md), nothing else.
-`rino conformance` prints the same from the packages that are installed, `rino conformance NAME --install` makes an
-environment for one, and `rino conformance NAME --record` writes the file that this page is made of.
+Generated from recorded audits by `python -m mdp_theory.conformance.page`; do not edit. A row is one loss of the
+installed package, called as it stands: generation and the model are replaced by the probes of [rino audit](audit.md),
+nothing else. `rino conformance` prints the same from the packages that are installed, `rino conformance NAME --install`
+makes an environment for one, and `rino conformance NAME --record` writes the file that this page is made of.
 
 `equation` is the catalogued method whose token weights the loss has, with what is set on it; `residual` the relative
 distance between the two (1e-8 is float32, 1e-16 float64). A difference between an equation and a default is no mistake:
-it is what a reader of the one has to know about the other. `off-policy` asks the same away from the policy that sampled.
+it is what a reader of the one has to know about the other. `off-policy` asks the same away from the old policy. A
+dash in `micro-batches change it` means that the package leaves accumulation to its caller.
 """
 
 _DIFFERENCES = """## Differences found
 
-Each with the command that shows it. The words are about what the code does at the version above, not about what it should.
+Each with the command that shows it. The words are about what the code does at the version above, not about what it
+should do.
 """
 
 
