@@ -1,12 +1,15 @@
 """The golden files as tables: what `rino conformance` prints, and docs/frameworks.md."""
 
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mdp_theory.audit.frameworks.environment import FRAMEWORKS
-from mdp_theory.conformance.differences import DIFFERENCES
 from mdp_theory.conformance.record import golden
 from rino_base.messages import format_cell
+
+_DIFFERENCES_FILE = Path(__file__).parent / "differences.toml"
 
 EXACT = 1e-6
 
@@ -87,14 +90,20 @@ def dials(near: Record) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
+def differences() -> list[dict[str, str]]:
+    """What was found to differ: `title`, `text`, and the `command` that shows it."""
+    found: list[dict[str, str]] = tomllib.loads(_DIFFERENCES_FILE.read_text(encoding="utf-8"))["difference"]
+    return found
+
+
 def page() -> str:
     """docs/frameworks.md."""
     parts = [_HEAD]
     for framework in FRAMEWORKS:
         parts += _framework(framework)
     parts += [_DIFFERENCES]
-    for difference in DIFFERENCES:
-        parts += [f"### {difference.title}", "", difference.text, "", "```sh", difference.command, "```", ""]
+    for difference in differences():
+        parts += [f"### {difference['title']}", "", difference["text"], "", "```text", difference["command"], "```", ""]
     return "\n".join(parts).rstrip() + "\n"
 
 

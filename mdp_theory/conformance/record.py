@@ -1,4 +1,4 @@
-"""Audit a framework's losses and keep what was found as a small file, so that a page and its tests need no framework."""
+"""Audit a framework's losses and keep what was found as a small file: the page and its tests need no framework."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
