@@ -61,7 +61,8 @@ def clip_term(ratio, advantage, low=0.2, high=0.2):
 
 
 def per_response(term, mask):
-    return ((term * mask).sum(1) / mask.sum(1)).mean()
+    # A fault may leave a response without a token.
+    return ((term * mask).sum(1) / jnp.maximum(mask.sum(1), 1)).mean()
 
 
 def per_token(term, mask):
