@@ -28,12 +28,11 @@ COMMANDS = {
     "check": ("mdp_theory.check.command:check", "Hold the degeneracy claim against one small MDP, exactly."),
     "samples": ("mdp_theory.check.samples:samples", "Say how many samples a step needs where success is rare."),
     "audit": ("mdp_theory.audit.command:audit", "Say whether a loss is outcome-driven SFT, and where it departs."),
-    "pretrain": ("llm_exps.pretrain_command:pretrain", "Make the small model from scratch."),
     "conformance": (
         "mdp_theory.conformance.command:conformance",
         "Lay the losses of released frameworks beside the published equations.",
     ),
-    "pretrain": ("llm_exps.pretrain:pretrain", "Make the small model from scratch."),
+    "pretrain": ("llm_exps.pretrain_command:pretrain", "Make the small model from scratch."),
     "train": ("llm_exps.command:train", "Train a model under one method."),
     "compare": ("llm_exps.command:compare", "Train under several methods and seeds and compare."),
     "evaluate": ("llm_exps.command:evaluate", "Accuracy, pass@k and lengths of a model on held-out prompts."),

@@ -37,10 +37,10 @@ def opened(target: str, probe: Batch, *, signature: Path | None = None) -> Itera
         yield load_loss(target, probe, signature=signature)
         return
     name, settings = split_settings(target)
+    if trainer is None:
+        _, colon, variant = name.partition(":")
+        settings = _variant(framework, variant if colon else "default", settings)
     with Worker(framework) as worker:
-        if trainer is None:
-            _, colon, variant = name.partition(":")
-            settings = _variant(framework, variant if colon else "default", settings)
         yield open_loss(worker, target, settings, probe, framework=framework, trainer=trainer)
 
 

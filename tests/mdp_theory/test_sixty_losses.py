@@ -1,4 +1,4 @@
-"""Thirty faithful losses and thirty with one fault: the audit's verdicts against those written down before it was run."""
+"""Thirty faithful losses and thirty with one fault: the audit's verdicts against those written down before."""
 
 import sys
 from functools import cache

@@ -140,10 +140,7 @@ def fault(term_of=_clipped, add_up=per_response, credit=None, mask_of=None):
 
     def loss(logp, old_logp, ref_logp, rewards, mask, group):
         streams = {"logp": logp, "old": old_logp, "ref": ref_logp, "rewards": rewards, "mask": mask, "group": group}
-        if credit is None:
-            advantage = standardised(rewards, by_mask(group), size=sizes(group))
-        else:
-            advantage = credit(streams)
+        advantage = (credit or _grpo_credit)(streams)
         seen = mask if mask_of is None else mask_of(mask)
         return -add_up(term_of(streams, advantage[:, None]), seen)
 
