@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mdp_theory.audit.advantage import AdvantageFit
-from mdp_theory.audit.frameworks.environment import FRAMEWORKS, Worker, variants
+from mdp_theory.audit.frameworks.batches import FRAMEWORKS
+from mdp_theory.audit.frameworks.environment import Worker, variants
 from mdp_theory.audit.kl import KLFit
 from mdp_theory.audit.probes import lay
 from mdp_theory.audit.recover import Audit, audit_loss

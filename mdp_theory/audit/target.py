@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mdp_theory.audit.frameworks.environment import FRAMEWORKS, Worker, WorkerProblem, variants
+from mdp_theory.audit.frameworks.batches import FRAMEWORKS
+from mdp_theory.audit.frameworks.environment import Worker, WorkerProblem, variants
 from mdp_theory.audit.loss import Loss, LossFailure, check, load_loss
 from mdp_theory.methods.batch import Batch
 from rino_base.messages import InputError

@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mdp_theory.audit.frameworks import environment
-from mdp_theory.audit.frameworks.environment import FRAMEWORKS
-from mdp_theory.conformance.page import COLUMNS, holds, peer_row, row
-from mdp_theory.conformance.record import conform, golden, save
+from mdp_theory.audit.frameworks.batches import FRAMEWORKS
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
 from rino_base.progress import track
@@ -39,6 +36,9 @@ def conformance(
     json
         Write everything to this file.
     """
+    from mdp_theory.conformance.page import holds
+    from mdp_theory.conformance.record import save
+
     for name in names:
         if name not in FRAMEWORKS:
             raise InputError(f"unknown framework {name!r}", mend=f"one of: {', '.join(FRAMEWORKS)}")
@@ -58,7 +58,16 @@ def conformance(
 
 
 def _one(name: str, make: bool, recorded: bool) -> dict[str, Any]:
-    missing = {"framework": name, "version": None, "losses": [], "peers": [], "problem": "nothing is recorded"}
+    from mdp_theory.audit.frameworks import environment
+    from mdp_theory.conformance.record import conform, golden
+
+    missing: dict[str, Any] = {
+        "framework": name,
+        "version": None,
+        "losses": [],
+        "peers": [],
+        "problem": "nothing is recorded",
+    }
     if recorded:
         return golden(name) or missing
     try:
@@ -72,6 +81,8 @@ def _one(name: str, make: bool, recorded: bool) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
+    from mdp_theory.conformance.page import COLUMNS, peer_row, row
+
     name = found["framework"]
     if not found["losses"]:
         print_table(name, ("framework", "problem"), [(name, found["problem"])])

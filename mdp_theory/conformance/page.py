@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mdp_theory.audit.frameworks.environment import FRAMEWORKS
+from mdp_theory.audit.frameworks.batches import FRAMEWORKS
 from mdp_theory.conformance.record import golden
 from rino_base.messages import format_cell
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdp_theory.audit.frameworks import environment
-from mdp_theory.audit.frameworks.batches import arrange, micro_batches
-from mdp_theory.audit.frameworks.environment import FRAMEWORKS, Worker, installation, pins, python_of, variants
+from mdp_theory.audit.frameworks.batches import FRAMEWORKS, arrange, micro_batches
+from mdp_theory.audit.frameworks.environment import Worker, installation, pins, python_of, variants
 from mdp_theory.audit.frameworks.stand_ins import stand_in_for
 from mdp_theory.audit.probes import lay, probes
 from mdp_theory.audit.recover import audit_loss

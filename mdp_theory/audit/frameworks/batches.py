@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+FRAMEWORKS = ("trl", "verl", "openrlhf", "tunix", "polgrad")
+
 Settings = Mapping[str, Any]
 
 

@@ -26,7 +26,6 @@ from mdp_theory.methods.batch import Batch
 from rino_base.files import user_cache
 from rino_base.messages import InputError
 
-FRAMEWORKS = ("trl", "verl", "openrlhf", "tunix", "polgrad")
 PLACE = "RINO_FRAMEWORKS"
 """The variable that names the folder of the frameworks' environments; the user's cache folder otherwise."""
 
