@@ -40,6 +40,24 @@ def compositions(total: int, parts: int) -> Int[np.ndarray, "compositions parts"
     return np.concatenate([rows, (total - rows.sum(axis=1))[:, None]], axis=1)
 
 
+def of_one_group(rule: Advantage) -> None:
+    """See that an advantage is a function of its own group's outcomes.
+
+    Raises:
+        InputError: the lengths of other responses enter it, or other groups do.
+    """
+    if rule.baseline == "length-weighted" or rule.whiten == "tokens":
+        raise InputError(
+            "the lengths of the other responses enter the advantage, which no table over outcomes holds",
+            mend="take a baseline of the group's outcomes alone, or average over samples",
+        )
+    if rule.whiten != "none":
+        raise InputError(
+            "whitening over the batch couples its groups",
+            mend="scale by the group's own deviation, or average over samples",
+        )
+
+
 def group_advantage(
     rule: Advantage, levels: Float[np.ndarray, " levels"], counts: Int[np.ndarray, "groups levels"]
 ) -> Float[np.ndarray, "groups levels"]:
@@ -47,6 +65,7 @@ def group_advantage(
 
     The same as `methods.credit` on a group written out, for the `outcome` estimator and batches of one group.
     """
+    of_one_group(rule)
     size = counts.sum(axis=1, keepdims=True)
     outcome = _outcome(rule, levels, counts)
     mean = (counts * outcome).sum(axis=1, keepdims=True) / size

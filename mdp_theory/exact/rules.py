@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from mdp_theory.exact.groups import compositions, count_compositions, group_advantage, members_kept
+from mdp_theory.exact.groups import compositions, count_compositions, group_advantage, members_kept, of_one_group
 from mdp_theory.exact.powers import Powers, powers
 from mdp_theory.exact.quadrature import reciprocals
 from mdp_theory.methods.kl import Penalty, penalty_of
@@ -316,16 +316,7 @@ def _check_outcome_only(objective: Objective, groups: int) -> None:
             "a KL term inside the reward makes every response an outcome of its own",
             mend="put the KL into the loss, or average over samples",
         )
-    if objective.advantage.baseline == "length-weighted" or objective.advantage.whiten == "tokens":
-        raise InputError(
-            "the lengths of the other responses enter the advantage, which no table over outcomes holds",
-            mend="take a baseline of the group's outcomes alone, or average over samples",
-        )
-    if objective.advantage.whiten != "none":
-        raise InputError(
-            "whitening over the batch couples its groups",
-            mend="scale by the group's own deviation, or average over samples",
-        )
+    of_one_group(objective.advantage)
     if objective.advantage.scale == "batch-std" and groups > 1:
         raise InputError(
             f"the batch standard deviation couples {groups} groups",

@@ -20,7 +20,7 @@ from mdp_theory.problems.graph import from_control
 from mdp_theory.problems.mdp import TokenMDP, flatten
 from rino_base.messages import InputError
 
-OUTCOME = [key for key, m in METHODS.items() if m.objective.advantage.estimator == "outcome"]
+OUTCOME = [key for key, m in METHODS.items() if m.objective.advantage.of_outcomes_alone]
 EXACT = [key for key in OUTCOME if METHODS[key].objective.aggregation != "token-mean"]
 
 
