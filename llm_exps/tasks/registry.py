@@ -1,7 +1,6 @@
 """Loading a task by name, from a user's Python file, or from a JSON Lines file of questions and answers."""
 
 import difflib
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from llm_exps.tasks import addition, answers, countdown, gsm8k
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Scheme, Task, lift
 from llm_exps.tasks.templates import read_template
+from llm_exps.tasks.user_code import call, load_file
 from rino_base.messages import InputError
 
 TASKS: Mapping[str, Callable[..., Task]] = MappingProxyType(
@@ -83,14 +83,7 @@ def _from_file(path: Path) -> Callable[..., Task]:
             f"no such task file: {path}",
             mend="give a .py file with a function task() that returns a Task (docs/tasks.md)",
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None  # a .py file always has a loader
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise _failed(path, error) from error
+    module = load_file(path, "task file")
     maker = getattr(module, "task", None)
     if not callable(maker):
         raise InputError(
@@ -98,21 +91,11 @@ def _from_file(path: Path) -> Callable[..., Task]:
         )
 
     def make(**given: Any) -> Task:
-        try:
-            made: Task = maker(**given)
-        except InputError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise _failed(path, error) from error
+        made: Task = call(lambda: maker(**given), path, "task file")
         return made
 
     make.__signature__ = inspect.signature(maker)  # type: ignore[attr-defined]
     return make
-
-
-def _failed(path: Path, error: BaseException) -> InputError:
-    words = " ".join(f"{type(error).__name__}: {error}".split())
-    return InputError(f"the task file {path} fails: {words}", mend="run it with python to see where")
 
 
 def _questions(*, data: str, evaluation_data: str | None = None, template: str | None = None) -> Task:

@@ -6,7 +6,6 @@ A function has TRL's signature, `f(prompts, completions, **columns) -> list[floa
 in TRL; evaluations go on grading by the task alone.
 """
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_exps.tasks.task import RewardFunction, Task
+from llm_exps.tasks.user_code import load_file
 from rino_base.messages import InputError
 
 OWN = "task"
@@ -85,16 +85,7 @@ def _from_file(name: str) -> RewardFunction:
         raise InputError(
             f"no reward function {name}", mend=f"give {OWN} or FILE.py:FUNCTION, a function of a Python file"
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None  # a .py file always has a loader
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise InputError(
-            f"the file {path} fails: {type(error).__name__}: {error}", mend="run it with python to see where"
-        ) from error
+    module = load_file(path, "file")
     function = getattr(module, wanted, None)
     if not callable(function):
         raise InputError(f"{path} has no function {wanted}", mend="define it: f(prompts, completions, **columns)")
