@@ -1,8 +1,6 @@
 """Countdown: grades by hand, problems that can be solved, sources, and what the task contract promises."""
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -262,28 +260,33 @@ def test_a_users_template(tmp_path):
         load_task("countdown-small", prompt_template=tmp_path / "none.txt")
 
 
-def documented(language):
-    """The example of docs/tasks.md in that language."""
-    text = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
-    return re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)[1]
+REVERSE = """
+from llm_exps.tasks import Table, Task, lift
 
 
-def test_the_documented_file(tmp_path):
+def task():
+    words = ["stop", "live", "drawer", "rhino", "tensor", "flow", "mask", "token"]
+    return Task(
+        name="reverse",
+        train=Table({"word": words[:6]}),
+        evaluation=Table({"word": words[6:]}),
+        template="Backwards, {word} is ",
+        strict=lift(lambda completion, *, word, **_: float(completion.strip() == word[::-1])),
+        flexible=lift(lambda completion, *, word, **_: float(word[::-1] in completion)),
+        required=("word",),
+    )
+"""
+
+
+def test_a_users_file(tmp_path):
     path = tmp_path / "reverse.py"
-    path.write_text(documented("python"))
+    path.write_text(REVERSE)
     task = load_task(str(path))
     problems = task.evaluation_problems()
     assert problems.prompts == ["Backwards, mask is ", "Backwards, token is "]
     assert task.reward(problems.prompts, ["ksam", "token"], **problems.columns) == [1.0, 0.0]
     with pytest.raises(InputError, match="--data"):
         load_task(str(path), data="x.jsonl")
-
-
-def test_the_documented_questions(tmp_path):
-    path = tmp_path / "capitals.jsonl"
-    path.write_text(documented("json"))
-    problems = load_task(str(path)).evaluation_problems()
-    assert load_task(str(path)).reward(problems.prompts, ["<answer> tokyo </answer>"], **problems.columns) == [1.0]
 
 
 @pytest.mark.parametrize("text", ["x = 1", "def task():\n    return 3", "import nothing_of_that_name", "def task(:"])
