@@ -68,10 +68,14 @@ class RunConfig:
         return 0 if self.resolved.static else self.options.optimiser.refresh_every
 
     def to_json(self) -> dict[str, Any]:
-        """What `config.json` of a run directory holds about the choice of the run; plain values only."""
+        """What `config.json` of a run directory holds about the choice of the run; plain values only.
+
+        The mesh is no part of it: a run may go on upon another.
+        """
         method = self.resolved
         options = dataclasses.asdict(self.options)
         options.pop("objective")
+        options.pop("mesh")
         template = options.pop("prompt_template")
         departures = changed(self.options.objective)
         flat = {name: value for name, value in options.items() if not isinstance(value, dict)}

@@ -128,7 +128,8 @@ def train(config: RunConfig, out: Path, *, setup: Setup | None = None, descripti
         held.enter_context(setup.on_devices())
         bar = held.enter_context(progress_bar())
         held.enter_context(hosts.together())
-        hosts.on_first(lambda: run.begin(config.to_json() | setup.record, provenance=provenance()))
+        machine = {**provenance(), "mesh": config.options.mesh}
+        hosts.on_first(lambda: run.begin(config.to_json() | setup.record, provenance=machine))
         task = bar.add_task(description, total=config.options.steps)
         if hosts.agree(run.finished):
             bar.update(task, completed=config.options.steps)

@@ -107,7 +107,7 @@ def test_a_lost_process_ends_the_run_which_resumes_on_another_mesh(alone, tmp_pa
     assert running[0].returncode != 0
     assert "Traceback" not in errors
     assert "the run goes on from its newest checkpoint" in errors
-    finish(start(out, "--mesh", "fsdp=4", processes=2, devices=2))
+    finish(start(out, "--mesh", "tensor=2", processes=1, devices=2))
     assert_same_run(out, alone)
 
 
