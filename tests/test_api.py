@@ -32,7 +32,7 @@ def test_check_returns_what_the_command_writes(tmp_path):
     assert json.loads(json.dumps(found.to_json())) == json.loads((tmp_path / "check.json").read_text())
 
 
-@pytest.mark.parametrize("key", [key for key, m in METHODS.items() if m.objective.advantage.estimator == "outcome"])
+@pytest.mark.parametrize("key", [key for key, m in METHODS.items() if m.objective.advantage.of_outcomes_alone])
 def test_the_coefficient_is_that_of_the_gradient_where_length_is_one(key):
     """On responses of one token 1/L is 1, so that the gradient of every outcome method is c(p) ∇p (theorem T5)."""
     found = rino.gradient("one-token", key, policy="random:1", num_generations=5)

@@ -20,7 +20,7 @@ def test_runs_become_arms_with_the_claim_first(results: Results) -> None:
 
 def test_ablations_stay_apart_and_are_labelled_by_what_differs(results: Results) -> None:
     labels = [arm.label for arm in results.ablations]
-    assert labels == ["GRPO (num_iterations 1)", "GRPO (num_iterations 2)", "GRPO (num_iterations 4)"]
+    assert labels == [f"GRPO (passes over a batch: {passes})" for passes in (1, 2, 4)]
     assert len(results.all_arms) == 6
     assert not any("sweep" in run.path.parts for arm in results.all_arms for run in arm.runs)
 

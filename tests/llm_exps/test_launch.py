@@ -151,7 +151,7 @@ def test_a_sweep_on_ray_survives_a_lost_worker(tmp_path):
 
     def kill_one():
         def a_worker():
-            if not list((tmp_path / "ray").glob("runs/*/seed-*/checkpoints/*.json")):
+            if not list((tmp_path / "ray").glob("runs/*/seed-*/metrics.jsonl")):
                 return None
             for entry in Path("/proc").iterdir():
                 with suppress(OSError):
@@ -159,7 +159,7 @@ def test_a_sweep_on_ray_survives_a_lost_worker(tmp_path):
                         return int(entry.name)
             return None
 
-        killed.append(until(a_worker, seconds=300))
+        killed.append(until(a_worker, seconds=900))
         os.kill(killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill_one)

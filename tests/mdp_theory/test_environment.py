@@ -133,7 +133,7 @@ def test_theorem_5_needs_no_determinism(seed, horizon):
     p, slope = population.success_probability(mdp, logits), population.success_gradient(mdp, logits)
     for method in METHODS.values():
         objective = population.without_length(method.objective)
-        if objective.kl is None and objective.advantage.estimator == "outcome":
+        if objective.kl is None and objective.advantage.of_outcomes_alone:
             found = population.expected_gradient(objective, mdp, logits, num_generations=4)
             c = population.coefficient(objective, p, num_generations=4)[:, None, None]
             for level, expected in zip(found, slope, strict=True):

@@ -24,7 +24,9 @@ from mdp_theory.problems import tree
 from mdp_theory.problems.mdp import TokenMDP
 from rino_base.messages import InputError
 
-ON_POLICY = tuple(METHODS)
+# Advantages that hold other responses' lengths are in no table over outcomes; they are refused, see below.
+REFUSED = ("opo", "reinforce-pp", "reinforce-pp-baseline")
+ON_POLICY = tuple(key for key in METHODS if key not in REFUSED)
 
 
 def small_mdp(levels, *, prompts: int = 1, horizon: int = 2, letters: int = 2, seed: int = 0) -> TokenMDP:
@@ -132,7 +134,7 @@ def test_every_catalogued_method_equals_brute_force(key):
     assert_same(exact, brute, mdp)
 
 
-OFF_POLICY = {key: method.objective for key, method in METHODS.items() if method.objective.advantage.estimator != "gae"}
+OFF_POLICY = {key: m.objective for key, m in METHODS.items() if m.objective.advantage.of_outcomes_alone}
 OFF_POLICY |= {
     "dual clip": replace(METHODS["grpo"].objective, clip=Clip(low=0.1, high=0.2, dual=1.3)),
     "sequence-token ratio": replace(METHODS["gspo"].objective, importance_sampling_level="sequence-token"),
@@ -360,6 +362,14 @@ def test_compositions_are_all_there_once():
     assert (found >= 0).all()
     with pytest.raises(InputError, match="the limit is 1,000,000"):
         compositions(64, 10)
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_advantages_that_hold_the_lengths_of_others_are_refused(key):
+    mdp = small_mdp([0.0, 1.0])
+    logits = TabularPolicy().init(mdp, 0)
+    with pytest.raises(InputError, match="lengths of the other responses"):
+        population.expected_gradient(METHODS[key].objective, mdp, logits, num_generations=2)
 
 
 def test_what_does_not_depend_on_outcomes_alone_is_refused():

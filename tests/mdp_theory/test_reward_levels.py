@@ -28,7 +28,7 @@ from rino_base.messages import InputError
 OUTCOME = {
     key: method.objective
     for key, method in METHODS.items()
-    if method.objective.kl is None and method.objective.advantage.estimator == "outcome"
+    if method.objective.kl is None and method.objective.advantage.of_outcomes_alone
 }
 LEVELS = ([0.0, 0.1, 1.0], [-1.0, -0.5, 0.0, 2.0], [0.0, 1e-6, 1.0], [0.123, 0.5**0.5, 0.9])
 
