@@ -90,11 +90,13 @@ def launch(jobs: Sequence[Job], launcher: Launcher, *, description: str) -> None
         handles = [submit(job) for job in jobs]
         total = sum(job.steps for job in jobs)
         task = bar.add_task(description, total=total)
+        seen: tuple[int, int] | None = None
         while True:
-            ended = sum(handle.done() for handle in handles)
-            words = f"{ended} of {len(jobs)} runs ended"
-            bar.update(task, completed=sum(job.done for job in jobs), facts=words)
-            if ended == len(jobs):
+            now = sum(job.done for job in jobs), sum(handle.done() for handle in handles)
+            if now != seen:  # a log file has a line for what happens, and none for waiting
+                bar.update(task, completed=now[0], facts=f"{now[1]} of {len(jobs)} runs ended")
+                seen = now
+            if now[1] == len(jobs):
                 break
             time.sleep(_POLL)
         codes = [_code(handle) for handle in handles]
