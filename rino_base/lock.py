@@ -54,9 +54,17 @@ def _take(path: Path) -> int:
             report_warning(f"{path.parent} cannot be locked ({error.strerror}): let no second process write there")
             return handle
         # The holder before us may have removed the file between our opening and our locking it.
-        if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+        if _is_at(path, handle):
             return handle
         os.close(handle)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    # One call decides: a file that exists when asked may be gone at the next call.
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(text: bytes) -> str:

@@ -239,6 +239,20 @@ def test_lock_of_a_dead_process_is_taken_over(holder, tmp_path):
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_a_lock_file_removed_while_it_was_taken_is_made_anew(monkeypatch, tmp_path):
+    stat, removed = Path.stat, []
+
+    def removed_by_the_holder_before(path, **options):
+        if path.name == ".lock" and not removed:
+            removed.append(path)
+            path.unlink()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", removed_by_the_holder_before)
+    with locked(tmp_path):
+        assert removed and (tmp_path / ".lock").exists()
+
+
 CONTEND = """
 import pathlib, sys
 from rino_base.lock import locked
