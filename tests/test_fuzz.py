@@ -24,7 +24,7 @@ from rino_base.messages import InputError
 
 # A directory is shared by the examples of a test: each overwrites the file of the last.
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-SECONDS = 2.0
+SECONDS = 10.0
 
 
 @contextmanager

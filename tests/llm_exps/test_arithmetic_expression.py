@@ -118,10 +118,10 @@ def test_limits():
     "text", ["(" * 10**6, "9" * 10**6, "-" * 10**6, "1+" * 10**6, "9" * 200 + "*9", "9*" * 127 + "9"]
 )
 def test_long_texts_take_no_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(ExpressionError):
         parse(text)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 2  # microseconds where a limit stops it, hours where none does
 
 
 @given(st.text(alphabet="0123456789+-*/()×÷−· \n", max_size=300) | st.text(max_size=300))

@@ -167,7 +167,7 @@ def test_many_levels_and_large_groups_are_quick(number, size):
     start = time.process_time()
     rule = rules.rule_of(objective, levels, 4, num_generations=size, apart=False)
     table = rules.outcome_table(rule, joint, num_generations=size)
-    assert time.process_time() - start < 1.0  # processor time: a fifth of a second on an idle machine
+    assert time.process_time() - start < 10  # 0.2 s on an idle machine; enumerated groups would take years
     assert np.isfinite(table.weight).all()
     # Advantages sum to zero in every group, so that the mean over levels and lengths is zero without 1/L.
     rule = rules.rule_of(population.without_length(objective), levels, 4, num_generations=size, apart=False)
