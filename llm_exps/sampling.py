@@ -4,6 +4,9 @@ The whole of it is one program per (prompts, padded prompt length, `Sampling`): 
 cache never leaves the program, so that XLA updates it in place, and the loop ends as soon as every row has.
 The noise of a token is a function of its row's key and of its place in the response, nothing else: a row draws the same
 response whatever batch it is sampled in.
+
+A token is drawn by inverting the distribution in two steps, a block of the vocabulary and then a token of it. Noise on
+every logit (Gumbel's) draws from the same distribution, and needs as many random numbers as the vocabulary has tokens.
 """
 
 from collections.abc import Sequence
@@ -20,6 +23,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder
 from rino_base.messages import InputError
+
+_BLOCK = 128
+"""Tokens of a block: about as many as Qwen's vocabulary has blocks, to the factor that whole vector registers cost."""
 
 
 @dataclass(frozen=True)
@@ -163,28 +169,66 @@ def sample_token(
 
     top-k before top-p, as in transformers: top-p counts the probability that top-k leaves.
     """
-    logp = jax.nn.log_softmax(logits / (sampling.temperature or 1.0))
-    entropy = -jnp.sum(jnp.exp(logp) * logp, axis=-1)
+    scores = (logits - logits.max(axis=1, keepdims=True)) / (sampling.temperature or 1.0)
+    blocks = _blocks(scores)
+    weight = jnp.exp(blocks)
+    mass = weight.sum(axis=2)
+    total = mass.sum(axis=1)
+    # Where the weight is 0 the score may be -inf, and their product NaN.
+    entropy = jnp.log(total) - jnp.where(weight > 0, weight * blocks, 0.0).sum(axis=(1, 2)) / total
     if sampling.temperature == 0:
-        token = jnp.argmax(logp, axis=-1)
-    else:
-        logp = _truncate(logp, sampling)
-        token = jax.vmap(jax.random.categorical)(keys, logp)
-    return token, jnp.take_along_axis(logp, token[:, None], axis=1)[:, 0], entropy
+        return jnp.argmax(logits, axis=1), -jnp.log(total), entropy
+    kept = _truncate(scores, sampling)
+    if kept is not scores:
+        blocks = _blocks(kept)
+        mass = jnp.exp(blocks).sum(axis=2)
+    uniform = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32))(keys)
+    token, score = _draw(blocks, mass, uniform)
+    # A model that is NaN everywhere still gets a token of the vocabulary, not one of the padding.
+    return jnp.minimum(token, logits.shape[1] - 1), score - jnp.log(mass.sum(axis=1)), entropy
 
 
-def _truncate(logp: Float[Array, "rows vocabulary"], sampling: Sampling) -> Float[Array, "rows vocabulary"]:
+def _blocks(scores: Float[Array, "rows vocabulary"]) -> Float[Array, "rows blocks width"]:
+    rows, size = scores.shape
+    width = min(size, _BLOCK)
+    return jnp.pad(scores, [(0, 0), (0, -size % width)], constant_values=-jnp.inf).reshape(rows, -1, width)
+
+
+def _draw(
+    blocks: Float[Array, "rows blocks width"], mass: Float[Array, "rows blocks"], uniform: Float[Array, "rows 2"]
+) -> tuple[Int[Array, " rows"], Float[Array, " rows"]]:
+    """The token that two uniform numbers of [0, 1) name, and its score: a block by its mass, then a token of the block.
+
+    mass: the sum of exp(score) in each block.
+    The second number is not the rest of the first, whose digits would be used up where a block has little mass.
+    """
+    block = _invert(mass, uniform[:, 0])
+    scores = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
+    place = _invert(jnp.exp(scores - scores.max(axis=1, keepdims=True)), uniform[:, 1])
+    return block * blocks.shape[2] + place, jnp.take_along_axis(scores, place[:, None], axis=1)[:, 0]
+
+
+def _invert(weight: Float[Array, "rows choices"], uniform: Float[Array, " rows"]) -> Int[Array, " rows"]:
+    """The first choice whose cumulative weight exceeds `uniform` of the whole; never one of weight 0."""
+    below = jnp.cumsum(weight, axis=1)
+    # A parallel sum need not grow with its terms, to the last bit: hence the maximum, and a look at the weight itself.
+    chosen = (below > uniform[:, None] * below.max(axis=1, keepdims=True)) & (weight > 0)
+    last = weight.shape[1] - 1 - jnp.argmax(weight[:, ::-1] > 0, axis=1)
+    return jnp.where(chosen.any(axis=1), jnp.argmax(chosen, axis=1), last)
+
+
+def _truncate(scores: Float[Array, "rows vocabulary"], sampling: Sampling) -> Float[Array, "rows vocabulary"]:
     """Keep the `top_k` most probable tokens, and of these the fewest that hold `top_p` of the probability."""
-    top_k = min(sampling.top_k or logp.shape[1], logp.shape[1])
-    if top_k == logp.shape[1] and sampling.top_p == 1:
-        return logp
-    best, _ = jax.lax.top_k(logp, top_k)
+    top_k = min(sampling.top_k or scores.shape[1], scores.shape[1])
+    if top_k == scores.shape[1] and sampling.top_p == 1:
+        return scores
+    best, _ = jax.lax.top_k(scores, top_k)
     threshold = best[:, -1:]
     if sampling.top_p < 1:
         probability = jax.nn.softmax(best)
         before = jnp.cumsum(probability, axis=1) - probability
         threshold = jnp.min(jnp.where(before < sampling.top_p, best, jnp.inf), axis=1, keepdims=True)
-    return jax.nn.log_softmax(jnp.where(logp >= threshold, logp, -jnp.inf))
+    return jnp.where(scores >= threshold, scores, -jnp.inf)
 
 
 def _fold(keys: Key[Array, " rows"], step: Int[Array, ""]) -> Key[Array, " rows"]:
