@@ -161,13 +161,14 @@ def to_host(tree: Tree) -> Tree:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def keep_rows_split(x: jax.Array) -> jax.Array:
+def keep_rows_split(x: jax.Array, *, alone: bool = True) -> jax.Array:
     """Inside a compiled function: hold activations split by rows, where a mesh is set and the rows divide.
 
     Without it the partitioner may follow the embedding, which is split along the hidden dimension, and gather the batch
-    instead of the parameters.
+    instead of the parameters. alone: False leaves the other dimensions to the partitioner, as heads over "tensor".
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or x.shape[0] % (mesh.shape["data"] * mesh.shape["fsdp"]):
         return x
-    return jax.lax.with_sharding_constraint(x, ROWS)
+    rest = () if alone else (P.UNCONSTRAINED,) * (x.ndim - 1)
+    return jax.lax.with_sharding_constraint(x, P(*ROWS, *rest))

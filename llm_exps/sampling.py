@@ -1,18 +1,18 @@
-"""Sampling: every prompt is prefilled once, its cache is forked for the group, and one compiled loop decodes.
+"""Sampling: every prompt is prefilled once, and rows are decoded in stages, each one compiled loop.
 
-The whole of it is one program per (prompts, padded prompt length, `Sampling`): prompts are padded to a few lengths, the
-cache never leaves the program, so that XLA updates it in place, and the loop ends as soon as every row has.
-The noise of a token is a function of its row's key and of its place in the response, nothing else: a row draws the same
-response whatever batch it is sampled in.
+Before a stage the rows that have ended leave and waiting ones enter, as far as there are any; their keys and values
+move to a cache of the least length bin that leaves room to go on. So attention reads hardly more than was written, and
+a few long responses do not keep the places of short ones busy. Rows and lengths come in bins: programs are few.
 
-A token is drawn by inverting the distribution in two steps, a block of the vocabulary and then a token of it. Noise on
-every logit (Gumbel's) draws from the same distribution, and needs as many random numbers as the vocabulary has tokens.
+A stage ends when its cache is full or half of its rows have ended. Inside, the cache never leaves the program, so that
+XLA updates it in place. The noise of a token is a function of its row's key and of its place in the response, nothing
+else: a row draws the same response whatever batch, stage or place in the queue it is sampled in.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,23 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from llm_exps.distribution import row_shares, to_host
+from llm_exps.drawing import draw
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder
 from rino_base.messages import InputError
 
-_BLOCK = 128
-"""Tokens of a block: about as many as Qwen's vocabulary has blocks, to the factor that whole vector registers cost."""
+AnyArray: TypeAlias = Any
+"""A numpy or a jax array: stages are compiled, and put together on the host."""
+
+_LEAST_SLOTS = 64
+"""Shorter rows stay in one cache of the whole length: each further stage is a program to compile."""
+
+_LEAST_STEPS = 32
+"""Room for so many steps at least: a shorter stage would pay more for its move than it gains."""
+
+_LEAST_ROWS = 8
+"""Fewer rows cost what eight do: a step then reads the parameters and little else."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +77,28 @@ class Samples(NamedTuple):
     entropy: in nats, of the distribution at the temperature (1 if greedy), before top-k and top-p. 0 off the mask.
     """
 
-    tokens: Int[Array, "rows time"]
-    mask: Bool[Array, "rows time"]
-    logp: Float[Array, "rows time"]
-    entropy: Float[Array, "rows time"]
+    tokens: Int[AnyArray, "rows time"]
+    mask: Bool[AnyArray, "rows time"]
+    logp: Float[AnyArray, "rows time"]
+    entropy: Float[AnyArray, "rows time"]
 
 
 def generate(
-    model: Decoder, prompts: Sequence[Sequence[int]], keys: Key[Array, " rows"], sampling: Sampling
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    keys: Key[Array, " rows"],
+    sampling: Sampling,
+    *,
+    at_once: int | None = None,
 ) -> Samples:
     """Draw `num_generations` responses to each prompt.
 
     keys: one for each response, in the order of the result; see `row_keys`.
+    at_once: the most rows decoded side by side, which bounds the cache; the others wait. Default: all of them.
     """
     tokens, mask = pad_prompts(prompts, pad_token=sampling.pad_token)
     graph, state = nnx.split(model)
-    return sample(graph, state, tokens, mask, keys, sampling)
+    return sample(graph, state, tokens, mask, keys, sampling, at_once=at_once)
 
 
 def row_keys(key: Key[Array, ""], rows: Int[Array, " rows"]) -> Key[Array, " rows"]:
@@ -110,126 +127,232 @@ def length_bin(length: int) -> int:
     return power * 3 // 4 if length <= power * 3 // 4 and power > 8 else power
 
 
-@partial(jax.jit, static_argnames=("graph", "sampling"))
+class _Prefilled(NamedTuple):
+    """Prompts in a cache of their own, from which their responses start. hidden: of each prompt's last token."""
+
+    cache: Cache
+    hidden: Float[Array, "prompts hidden"]
+
+
+class _Rows(NamedTuple):
+    """The rows of a stage.
+
+    token: the last one drawn, not yet in the cache. position: where it goes, counted without padding.
+    drawn: tokens of the response so far.
+    """
+
+    cache: Cache
+    token: Int[Array, " rows"]
+    position: Int[Array, " rows"]
+    drawn: Int[Array, " rows"]
+    running: Bool[Array, " rows"]
+    keys: Key[Array, " rows"]
+
+
+class _Seats(NamedTuple):
+    """Who sits where in the next stage, made on the host.
+
+    taken: False on seats left empty. fresh: True where a row enters, and on empty seats.
+    before: the seat of the last stage, of one that stays. prompt, prompt_length: of one that enters.
+    """
+
+    taken: Bool[AnyArray, " seats"]
+    fresh: Bool[AnyArray, " seats"]
+    before: Int[AnyArray, " seats"]
+    row: Int[AnyArray, " seats"]
+    prompt: Int[AnyArray, " seats"]
+    prompt_length: Int[AnyArray, " seats"]
+
+
 def sample(
+    graph: nnx.GraphDef[Decoder],
+    state: nnx.State,
+    prompts: Int[AnyArray, "prompts prompt_time"],
+    mask: Bool[AnyArray, "prompts prompt_time"],
+    keys: Key[Array, " rows"],
+    sampling: Sampling,
+    *,
+    at_once: int | None = None,
+) -> Samples:
+    """As `generate`, from a split model and from prompts that `pad_prompts` has padded; numpy arrays, on every host."""
+    count, time = len(prompts) * sampling.num_generations, sampling.max_new_tokens
+    most, longest = min(at_once or count, count), prompts.shape[1] + time - 1
+    lengths = np.repeat(to_host(mask).sum(axis=1), sampling.num_generations)
+    prefilled = _prefill(graph, state, prompts, mask)
+    samples = Samples(
+        tokens=np.full((count, time), sampling.pad_token, np.int32),
+        mask=np.zeros((count, time), bool),
+        logp=np.zeros((count, time), np.float32),
+        entropy=np.zeros((count, time), np.float32),
+    )
+    seated, staying, rows = np.zeros(0, int), np.zeros(0, int), None
+    drawn, started = np.zeros(count, int), 0
+    while staying.size or started < count:
+        entering = np.arange(started, min(started + most - staying.size, count))
+        started += entering.size
+        now = np.concatenate([seated[staying], entering])
+        size = _row_bin(now.size, most)
+        seats = _seats(now, staying, lengths, sampling, size=size)
+        # The last token drawn is not in the cache yet, so that one that enters fills no more than its prompt.
+        filled = int((lengths[now] + np.maximum(drawn[now] - 1, 0)).max())
+        slots = min(_slot_bin(filled), longest)
+        source = prefilled if entering.size else None
+        rows, first = _seat(graph, state, source, rows, seats, keys, np.int32(filled), sampling, slots)
+        # Half of the rows pay for a move, if somebody waits or there is a smaller bin to move to.
+        smaller = longest > _LEAST_SLOTS and _row_bin(size // 2, most) < size
+        floor = size // 2 if started < count or smaller else 0
+        rows, rest = _decode(graph, state, rows, sampling, np.int32(floor))
+        running, first, rest = to_host((rows.running, first, rest))
+        for part in (first, rest):
+            _write(samples, part, now, drawn)
+        seated, staying = now, np.flatnonzero(running[: now.size])
+    return samples
+
+
+def _write(
+    samples: Samples, part: Samples, rows: Int[np.ndarray, " rows"], drawn: Int[np.ndarray, " all_rows"]
+) -> None:
+    """Put what a stage drew behind what its rows had, and count it in `drawn`."""
+    seat, step = np.nonzero(part.mask[: len(rows)])
+    row = rows[seat]
+    for whole, new in zip(samples, part, strict=True):
+        whole[row, drawn[row] + step] = new[seat, step]
+    drawn[rows] += part.mask[: len(rows)].sum(axis=1)
+
+
+def _seats(
+    now: Int[np.ndarray, " rows"],
+    staying: Int[np.ndarray, " staying"],
+    lengths: Int[np.ndarray, " all_rows"],
+    sampling: Sampling,
+    *,
+    size: int,
+) -> _Seats:
+    """Those who stay first, then those who enter, then empty seats, which hold what the first seat does."""
+    row = np.concatenate([now, np.full(size - now.size, now[0])])
+    before = np.zeros(size, int)
+    before[: staying.size] = staying
+    number = np.arange(size)
+    return _Seats(
+        taken=number < now.size,
+        fresh=number >= staying.size,
+        before=before,
+        row=row,
+        prompt=row // sampling.num_generations,
+        prompt_length=lengths[row],
+    )
+
+
+def _row_bin(rows: int, most: int) -> int:
+    """The least of `most`, a half, a quarter, ... that holds `rows`, and a few rows for every device."""
+    mesh = jax.sharding.get_mesh()
+    least = _LEAST_ROWS * (1 if mesh.empty else row_shares(mesh))
+    size = most
+    while size % 2 == 0 and size // 2 >= max(rows, least):
+        size //= 2
+    return size
+
+
+def _slot_bin(filled: int) -> int:
+    return max(length_bin(filled + _LEAST_STEPS), _LEAST_SLOTS)
+
+
+@partial(jax.jit, static_argnames="graph")
+def _prefill(
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
     prompts: Int[Array, "prompts prompt_time"],
     mask: Bool[Array, "prompts prompt_time"],
-    keys: Key[Array, " rows"],
+) -> _Prefilled:
+    model = nnx.merge(graph, state)
+    cache = Cache.create(model.config, batch=len(prompts), slots=prompts.shape[1], dtype=model.dtype)
+    hidden, cache = model.extend(prompts, mask, jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0), cache)
+    return _Prefilled(cache, hidden[:, -1])
+
+
+@partial(jax.jit, static_argnames=("graph", "sampling", "slots"))
+def _seat(
+    graph: nnx.GraphDef[Decoder],
+    state: nnx.State,
+    prefilled: _Prefilled | None,
+    rows: _Rows | None,
+    seats: _Seats,
+    keys: Key[Array, " all_rows"],
+    filled: Int[Array, ""],
     sampling: Sampling,
-) -> Samples:
-    """As `generate`, from a split model and from prompts that `pad_prompts` has padded."""
+    slots: int,
+) -> tuple[_Rows, Samples]:
+    """The rows of the next stage, and the first tokens of those who enter; `prefilled` is None where nobody does."""
+    count = len(seats.taken)
+    nothing = jnp.zeros((count, 1))
+    stay = None
+    if rows is not None:
+        cache = rows.cache.take(seats.before, filled=filled, slots=slots)
+        token, position, drawn, running, own = (x[seats.before] for x in rows[1:])
+        stay = _Rows(cache, token, position, drawn, running & seats.taken, own)
+    if prefilled is None:
+        assert stay is not None, "nobody enters and nobody stays"
+        return stay, Samples(nothing.astype(jnp.int32), nothing.astype(bool), nothing, nothing)
+    cache, own = prefilled.cache.take(seats.prompt, filled=filled, slots=slots), keys[seats.row]
+    enters = seats.fresh & seats.taken
+    logits = nnx.merge(graph, state).logits(prefilled.hidden[seats.prompt])
+    one = jnp.ones(count, jnp.int32)
+    token, logp, entropy = sample_token(logits, _fold(own, 0 * one), sampling)
+    running = enters & ~_stops(token, sampling) & (sampling.max_new_tokens > 1)
+    enter = _Rows(cache, token, jnp.asarray(seats.prompt_length, jnp.int32), one, running, own)
+    first = Samples(token[:, None], enters[:, None], (logp * enters)[:, None], (entropy * enters)[:, None])
+    if stay is None:
+        return enter, first
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(jnp.expand_dims(seats.fresh, tuple(range(1, new.ndim))), new, old) if new.ndim else new
+
+    return jax.tree.map(choose, enter, stay), first
+
+
+@partial(jax.jit, static_argnames=("graph", "sampling"), donate_argnames="rows")
+def _decode(
+    graph: nnx.GraphDef[Decoder], state: nnx.State, rows: _Rows, sampling: Sampling, floor: Int[Array, ""]
+) -> tuple[_Rows, Samples]:
+    """One stage: until no more than `floor` rows are running or the cache is full."""
     dtype = nnx.merge(graph, state).dtype
     # Cast once: inside the loop every token would read the parameters in their stored type.
     model = nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
-    batch, prompt_time = prompts.shape
-    rows, time = batch * sampling.num_generations, sampling.max_new_tokens
+    count, slots = rows.cache.valid.shape
+    start = rows.cache.filled
 
-    cache = Cache.create(model.config, batch=batch, slots=prompt_time, dtype=dtype)
-    positions = jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0)
-    hidden, cache = model.extend(prompts, mask, positions, cache)
-    cache = cache.fork(sampling.num_generations, extra_slots=time - 1)
-    hidden = jnp.repeat(hidden[:, -1], sampling.num_generations, axis=0)
-    lengths = jnp.repeat(mask.sum(axis=1), sampling.num_generations)
-    stops = jnp.asarray(sampling.stop_tokens, jnp.int32)
-
-    def draw(hidden: Array, running: Array, step: Array, samples: Samples) -> tuple[Samples, Array]:
-        token, logp, entropy = sample_token(model.logits(hidden), _fold(keys, step), sampling)
-        drawn = Samples(jnp.where(running, token, sampling.pad_token), running, logp * running, entropy * running)
-        samples = Samples(*(x.at[:, step].set(new) for x, new in zip(samples, drawn, strict=True)))
-        return samples, running & ~(token[:, None] == stops).any(axis=1)
-
-    def advance(carry: tuple[Samples, Cache, Array, Array]) -> tuple[Samples, Cache, Array, Array]:
-        samples, cache, running, step = carry
-        last = jax.lax.dynamic_slice_in_dim(samples.tokens, step - 1, 1, axis=1)
-        at = (lengths + step - 1)[:, None]
-        hidden, cache = model.extend(last, running[:, None], at, cache)
-        samples, running = draw(hidden[:, 0], running, step, samples)
-        return samples, cache, running, step + 1
+    def advance(carry: tuple[_Rows, Samples]) -> tuple[_Rows, Samples]:
+        rows, samples = carry
+        step, running = rows.cache.filled - start, rows.running
+        hidden, cache = model.extend(rows.token[:, None], running[:, None], rows.position[:, None], rows.cache)
+        token, logp, entropy = sample_token(model.logits(hidden[:, 0]), _fold(rows.keys, rows.drawn), sampling)
+        new = Samples(jnp.where(running, token, sampling.pad_token), running, logp * running, entropy * running)
+        samples = Samples(*(x.at[:, step].set(y) for x, y in zip(samples, new, strict=True)))
+        drawn = rows.drawn + running
+        goes_on = running & ~_stops(token, sampling) & (drawn < sampling.max_new_tokens)
+        return _Rows(cache, token, rows.position + 1, drawn, goes_on, rows.keys), samples
 
     empty = Samples(
-        tokens=jnp.full((rows, time), sampling.pad_token, jnp.int32),
-        mask=jnp.zeros((rows, time), bool),
-        logp=jnp.zeros((rows, time)),
-        entropy=jnp.zeros((rows, time)),
+        tokens=jnp.full((count, slots), sampling.pad_token, jnp.int32),
+        mask=jnp.zeros((count, slots), bool),
+        logp=jnp.zeros((count, slots)),
+        entropy=jnp.zeros((count, slots)),
     )
-    samples, running = draw(hidden, jnp.ones(rows, bool), jnp.int32(0), empty)
-    # The first token comes from the prefill, so the loop runs one time less than there are tokens.
-    samples, *_ = jax.lax.while_loop(
-        lambda carry: carry[2].any() & (carry[3] < time), advance, (samples, cache, running, jnp.int32(1))
+    return jax.lax.while_loop(
+        lambda carry: (carry[0].running.sum() > floor) & (carry[0].cache.filled < slots), advance, (rows, empty)
     )
-    return samples
+
+
+def _stops(token: Int[Array, " rows"], sampling: Sampling) -> Bool[Array, " rows"]:
+    return (token[:, None] == jnp.asarray(sampling.stop_tokens, jnp.int32)).any(axis=1)
 
 
 def sample_token(
     logits: Float[Array, "rows vocabulary"], keys: Key[Array, " rows"], sampling: Sampling
 ) -> tuple[Int[Array, " rows"], Float[Array, " rows"], Float[Array, " rows"]]:
-    """One token a row, its log-probability and the entropy, as `Samples` defines them.
-
-    top-k before top-p, as in transformers: top-p counts the probability that top-k leaves.
-    """
-    scores = (logits - logits.max(axis=1, keepdims=True)) / (sampling.temperature or 1.0)
-    blocks = _blocks(scores)
-    weight = jnp.exp(blocks)
-    mass = weight.sum(axis=2)
-    total = mass.sum(axis=1)
-    # Where the weight is 0 the score may be -inf, and their product NaN.
-    entropy = jnp.log(total) - jnp.where(weight > 0, weight * blocks, 0.0).sum(axis=(1, 2)) / total
-    if sampling.temperature == 0:
-        return jnp.argmax(logits, axis=1), -jnp.log(total), entropy
-    kept = _truncate(scores, sampling)
-    if kept is not scores:
-        blocks = _blocks(kept)
-        mass = jnp.exp(blocks).sum(axis=2)
-    uniform = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32))(keys)
-    token, score = _draw(blocks, mass, uniform)
-    # A model that is NaN everywhere still gets a token of the vocabulary, not one of the padding.
-    return jnp.minimum(token, logits.shape[1] - 1), score - jnp.log(mass.sum(axis=1)), entropy
+    """One token a row, its log-probability and the entropy, as `Samples` defines them."""
+    return draw(logits, keys, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p)
 
 
-def _blocks(scores: Float[Array, "rows vocabulary"]) -> Float[Array, "rows blocks width"]:
-    rows, size = scores.shape
-    width = min(size, _BLOCK)
-    return jnp.pad(scores, [(0, 0), (0, -size % width)], constant_values=-jnp.inf).reshape(rows, -1, width)
-
-
-def _draw(
-    blocks: Float[Array, "rows blocks width"], mass: Float[Array, "rows blocks"], uniform: Float[Array, "rows 2"]
-) -> tuple[Int[Array, " rows"], Float[Array, " rows"]]:
-    """The token that two uniform numbers of [0, 1) name, and its score: a block by its mass, then a token of the block.
-
-    mass: the sum of exp(score) in each block.
-    The second number is not the rest of the first, whose digits would be used up where a block has little mass.
-    """
-    block = _invert(mass, uniform[:, 0])
-    scores = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
-    place = _invert(jnp.exp(scores - scores.max(axis=1, keepdims=True)), uniform[:, 1])
-    return block * blocks.shape[2] + place, jnp.take_along_axis(scores, place[:, None], axis=1)[:, 0]
-
-
-def _invert(weight: Float[Array, "rows choices"], uniform: Float[Array, " rows"]) -> Int[Array, " rows"]:
-    """The first choice whose cumulative weight exceeds `uniform` of the whole; never one of weight 0."""
-    below = jnp.cumsum(weight, axis=1)
-    # A parallel sum need not grow with its terms, to the last bit: hence the maximum, and a look at the weight itself.
-    chosen = (below > uniform[:, None] * below.max(axis=1, keepdims=True)) & (weight > 0)
-    last = weight.shape[1] - 1 - jnp.argmax(weight[:, ::-1] > 0, axis=1)
-    return jnp.where(chosen.any(axis=1), jnp.argmax(chosen, axis=1), last)
-
-
-def _truncate(scores: Float[Array, "rows vocabulary"], sampling: Sampling) -> Float[Array, "rows vocabulary"]:
-    """Keep the `top_k` most probable tokens, and of these the fewest that hold `top_p` of the probability."""
-    top_k = min(sampling.top_k or scores.shape[1], scores.shape[1])
-    if top_k == scores.shape[1] and sampling.top_p == 1:
-        return scores
-    best, _ = jax.lax.top_k(scores, top_k)
-    threshold = best[:, -1:]
-    if sampling.top_p < 1:
-        probability = jax.nn.softmax(best)
-        before = jnp.cumsum(probability, axis=1) - probability
-        threshold = jnp.min(jnp.where(before < sampling.top_p, best, jnp.inf), axis=1, keepdims=True)
-    return jnp.where(scores >= threshold, scores, -jnp.inf)
-
-
-def _fold(keys: Key[Array, " rows"], step: Int[Array, ""]) -> Key[Array, " rows"]:
-    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, step)
+def _fold(keys: Key[Array, " rows"], place: Int[Array, " rows"]) -> Key[Array, " rows"]:
+    return jax.vmap(jax.random.fold_in)(keys, place)

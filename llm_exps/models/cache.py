@@ -6,13 +6,18 @@ them: the other way round, every step would first transpose the whole cache.
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
+from llm_exps.distribution import keep_rows_split
 from llm_exps.models.config import DecoderConfig
+
+AnyArray: TypeAlias = Any
+"""A numpy or a jax array."""
 
 
 @jax.tree_util.register_dataclass
@@ -37,18 +42,23 @@ class Cache:
         layers = (empty,) * config.num_layers
         return cls(keys=layers, values=layers, valid=jnp.zeros((batch, slots), bool), filled=jnp.zeros((), jnp.int32))
 
-    def fork(self, copies: int, *, extra_slots: int) -> "Cache":
-        """Repeat every row `copies` times, neighbours together, with `extra_slots` empty slots appended to each."""
+    def take(self, rows: Int[AnyArray, " taken"], *, filled: Int[Array, ""] | int, slots: int) -> "Cache":
+        """These rows, any of them any number of times, moved along the slots so that the first `filled` are in use.
 
-        def spread(x: Array) -> Array:
-            padding = [(0, 0), (0, 0), (0, extra_slots), (0, 0)]
-            return jnp.pad(jnp.repeat(x, copies, axis=0), padding)
+        The caller sees to it that `filled` holds what is valid in every row that matters; what falls out is lost.
+        """
+        source = jnp.arange(slots) - filled + self.filled
+        inside = (source >= 0) & (source < self.filled)
+        source = jnp.clip(source, 0, self.valid.shape[1] - 1)
+
+        def move(x: Array) -> Array:
+            return keep_rows_split(jnp.take(jnp.take(x, rows, axis=0), source, axis=2), alone=False)
 
         return Cache(
-            keys=tuple(map(spread, self.keys)),
-            values=tuple(map(spread, self.values)),
-            valid=jnp.pad(jnp.repeat(self.valid, copies, axis=0), [(0, 0), (0, extra_slots)]),
-            filled=self.filled,
+            keys=tuple(map(move, self.keys)),
+            values=tuple(map(move, self.values)),
+            valid=jnp.take(self.valid[rows], source, axis=1) & inside,
+            filled=jnp.asarray(filled, jnp.int32),
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 from references import make
 
-from llm_exps.models.cache import Cache
+from llm_exps.models.cache import Cache, attend
 from llm_exps.models.decoder import Decoder, DecoderConfig, segment_positions
 from rino_base.messages import InputError
 
@@ -80,7 +80,7 @@ def test_cached_hidden_states_equal_uncached(model: Decoder, alone: jax.Array) -
     extend = nnx.jit(lambda model, *arguments: model.extend(*arguments))
     cache = Cache.create(CONFIG, batch=2, slots=6, dtype=jnp.float32)
     hidden, cache = extend(model, jnp.asarray(prompt), jnp.asarray(valid), np.maximum(valid.cumsum(1) - 1, 0), cache)
-    cache = cache.fork(2, extra_slots=4)
+    cache = cache.take(np.repeat([0, 1], 2), filled=5, slots=9)
     np.testing.assert_allclose(hidden[0, 1:], alone[0, :5], atol=1e-5)
     np.testing.assert_allclose(hidden[1, 3:], alone[1, :3], atol=1e-5)
     rows = np.repeat([0, 1], 2)
@@ -90,7 +90,30 @@ def test_cached_hidden_states_equal_uncached(model: Decoder, alone: jax.Array) -
             model, TOKENS[rows, at][:, None], jnp.ones((4, 1), bool), jnp.asarray(at)[:, None], cache
         )
         np.testing.assert_allclose(hidden[:, 0], alone[rows, at], atol=1e-5)
-    assert int(cache.filled) == 10
+    assert int(cache.filled) == 9
+
+
+def test_grouped_attention_equals_that_to_repeated_keys() -> None:
+    random = np.random.RandomState(3)
+    query = random.normal(size=(3, 2, 6, 4)).astype(np.float32)
+    keys, values = random.normal(size=(2, 3, 2, 9, 4)).astype(np.float32)
+    mask = random.random((3, 1, 2, 9)) < 0.7
+    mask[..., 0] = True
+    repeated = (np.repeat(np.swapaxes(x, 1, 2), 3, axis=2) for x in (keys, values))
+    expected = jax.nn.dot_product_attention(query, *repeated, mask=mask)
+    np.testing.assert_allclose(attend(query, keys, values, mask), expected, atol=2e-6)
+
+
+def test_rows_of_a_cache_move_with_their_tokens(model: Decoder, alone: jax.Array) -> None:
+    """The second row alone, twice, in a cache of another length: its next token is what it was."""
+    positions = jnp.broadcast_to(jnp.arange(5), (2, 5))
+    cache = Cache.create(CONFIG, batch=2, slots=8, dtype=jnp.float32)
+    _, cache = model.extend(TOKENS[:, :5], jnp.ones((2, 5), bool), positions, cache)
+    for filled, slots in ((5, 6), (7, 12)):
+        moved = cache.take(np.array([1, 1]), filled=filled, slots=slots)
+        assert moved.valid.sum(axis=1).tolist() == [5, 5]
+        hidden, _ = model.extend(TOKENS[1:].repeat(2, 0)[:, 5:6], jnp.ones((2, 1), bool), positions[:, :1] + 5, moved)
+        np.testing.assert_allclose(hidden[:, 0], alone[jnp.array([1, 1]), 5], atol=1e-5)
 
 
 def test_tied_embedding_is_one_array_with_both_gradients(model: Decoder) -> None:

@@ -1,16 +1,16 @@
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from llm_exps import sampling as module
+from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder, DecoderConfig
-from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys, sample, sample_token
+from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys
 from rino_base.messages import InputError
 
 CONFIG = DecoderConfig(
@@ -92,134 +92,6 @@ def test_greedy_takes_the_most_probable_token(model: Decoder, keys: jax.Array) -
     assert result.tokens[0].tolist() == tokens[3:]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"temperature": 0.5}, {"top_k": 4}, {"top_p": 0.7}, {"top_k": 6, "top_p": 0.8}]
-)
-def test_frequencies_agree_with_the_stated_distribution(options: dict) -> None:
-    """Pearson's chi-squared at 20,000 draws, with the distribution worked out by hand in numpy."""
-    draws, sampling = 20_000, Sampling(max_new_tokens=1, **options)
-    logits = np.random.RandomState(1).normal(size=12) * 1.5
-    probability = np.exp(logits / sampling.temperature)
-    probability /= probability.sum()
-    order = np.argsort(-probability)
-    kept = order[: sampling.top_k or 12]
-    share = probability[kept] / probability[kept].sum()
-    kept = kept[: np.searchsorted(np.cumsum(share), sampling.top_p) + 1]
-    expected = np.zeros(12)
-    expected[kept] = probability[kept] / probability[kept].sum()
-
-    keys = row_keys(jax.random.key(3), jnp.arange(draws))
-    rows = jnp.broadcast_to(jnp.asarray(logits, jnp.float32), (draws, 12))
-    token, logp, entropy = jax.jit(sample_token, static_argnums=2)(rows, keys, sampling)
-    counts = np.bincount(token, minlength=12)
-    assert counts[expected == 0].sum() == 0
-    cells = expected > 0
-    statistic = ((counts - draws * expected)[cells] ** 2 / (draws * expected[cells])).sum()
-    assert statistic < cells.sum() - 1 + 5 * np.sqrt(2 * cells.sum())
-    np.testing.assert_allclose(logp, np.log(expected[token]), atol=1e-5)
-    np.testing.assert_allclose(entropy, -(probability * np.log(probability)).sum(), atol=1e-5)
-
-
-JITTED = jax.jit(sample_token, static_argnums=2)
-
-
-def logits_of(rows: int, vocabulary: int, seed: int, *, masked: float = 0.0) -> np.ndarray:
-    """Random scores, a share of them -inf, at least one of each row not."""
-    random = np.random.default_rng(seed)
-    logits = random.normal(size=(rows, vocabulary), scale=3.0).astype(np.float32)
-    hidden = random.random((rows, vocabulary)) < masked
-    hidden[np.arange(rows), random.integers(vocabulary, size=rows)] = False
-    return np.where(hidden, -np.inf, logits)
-
-
-@pytest.mark.parametrize("vocabulary", [2, 127, 128, 129, 1000, 4096])
-def test_frequencies_over_blocks_of_the_vocabulary(vocabulary: int) -> None:
-    """As above, with a third of the tokens impossible; cells of tokens that are expected 20 times at least."""
-    draws = 20_000
-    logits = logits_of(1, vocabulary, 5, masked=0.3)
-    exact = np.exp(logits[0].astype(float))
-    exact /= exact.sum()
-    token, _, _ = JITTED(
-        jnp.broadcast_to(logits, (draws, vocabulary)),
-        row_keys(jax.random.key(4), jnp.arange(draws)),
-        Sampling(max_new_tokens=1),
-    )
-    counts = np.bincount(token, minlength=vocabulary)
-    assert counts[exact == 0].sum() == 0
-    order = np.argsort(-exact, kind="stable")
-    cell = (np.cumsum(exact[order]) * draws / 20).astype(int)
-    observed, expected = np.bincount(cell, counts[order]), np.bincount(cell, draws * exact[order])
-    observed, expected = observed[expected > 5], expected[expected > 5]
-    statistic = ((observed - expected) ** 2 / expected).sum()
-    assert statistic < len(expected) + 5 * np.sqrt(2 * len(expected))
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    # Few pairs: each is a compilation.
-    st.sampled_from([(2, 1.0), (17, 1e-3), (129, 0.3), (2048, 10.0), (50_257, 0.7), (151_936, 1.0)]),
-    st.sampled_from([0.0, 0.5, 0.999]),
-    st.integers(0, 2**32 - 1),
-)
-def test_every_token_drawn_is_possible_and_has_its_probability(
-    shape: tuple[int, float], masked: float, seed: int
-) -> None:
-    vocabulary, temperature = shape
-    logits = logits_of(4, vocabulary, seed, masked=masked)
-    keys = row_keys(jax.random.key(seed), jnp.arange(4))
-    token, logp, entropy = JITTED(logits, keys, Sampling(max_new_tokens=1, temperature=temperature))
-    exact = logits.astype(float) / temperature
-    exact -= np.logaddexp.reduce(exact, axis=1, keepdims=True)
-    drawn = np.take_along_axis(exact, np.asarray(token)[:, None], axis=1)[:, 0]
-    assert np.isfinite(drawn).all()
-    # Scores are rounded to 24 bits of the distance from the greatest one.
-    np.testing.assert_allclose(logp, drawn, rtol=1e-6, atol=1e-5)
-    weighted = np.where(np.exp(exact) > 0, np.exp(exact) * np.where(np.isfinite(exact), exact, 0), 0)
-    np.testing.assert_allclose(entropy, -weighted.sum(axis=1), rtol=1e-5, atol=1e-5)
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.sampled_from([2, 100, 300, 50_257, 151_936]),
-    st.sampled_from([0.0, 0.9]),
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([0.0, 2.0**-24, 0.5, 1 - 2.0**-23, 1 - 2.0**-24]),
-    st.sampled_from([0.0, 2.0**-24, 0.5, 1 - 2.0**-23, 1 - 2.0**-24]),
-)
-def test_the_ends_of_the_unit_interval_name_the_ends_of_the_support(
-    vocabulary: int, masked: float, seed: int, first: float, second: float
-) -> None:
-    logits = logits_of(2, vocabulary, seed, masked=masked)
-    blocks = np.asarray(module._blocks(jnp.asarray(logits)))
-    mass = np.exp(blocks).sum(axis=2)
-    token, score = jax.jit(module._draw)(blocks, mass, jnp.full((2, 2), jnp.asarray([first, second])))
-    block, place = np.divmod(np.asarray(token), blocks.shape[2])
-    for row in range(2):
-        assert np.isfinite(logits[row, token[row]])
-        assert score[row] == logits[row, token[row]]
-        for weight, chosen, at in (
-            (mass[row], block[row], first),
-            (np.exp(blocks[row, block[row]]), place[row], second),
-        ):
-            share = np.cumsum(weight, dtype=float) / weight.sum(dtype=float)
-            assert share[chosen] - weight[chosen] / weight.sum() <= at + 2e-6
-            assert at <= share[chosen] + 2e-6
-            if at == 0:
-                assert chosen == np.flatnonzero(weight)[0]
-
-
-def test_a_draw_is_the_same_again_and_in_any_batch() -> None:
-    logits, keys = logits_of(16, 1000, 3), row_keys(jax.random.key(8), jnp.arange(16))
-    options = Sampling(max_new_tokens=1, temperature=0.8)
-    together = jax.device_get(JITTED(logits, keys, options))
-    for ours, again in zip(together, JITTED(logits, keys, options), strict=True):
-        np.testing.assert_array_equal(ours, again)
-    for rows in ([3], [11, 0, 5], list(range(15, -1, -1))):
-        token, logp, _ = JITTED(logits[rows], keys[np.asarray(rows)], options)
-        np.testing.assert_array_equal(token, together[0][rows])
-        np.testing.assert_allclose(logp, together[1][rows], atol=1e-6)
-
-
 def test_prompts_are_prefilled_once_and_the_loop_ends_with_the_last_row(
     keys: jax.Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,15 +111,17 @@ def test_prompts_are_prefilled_once_and_the_loop_ends_with_the_last_row(
     jax.effects_barrier()
     assert shapes[0] == (4, 8)
     assert set(shapes[1:]) == {(12, 1)}
+    # The prefill makes the first token of every row.
     assert len(steps) == int(result.mask.sum(axis=1).max())
     assert 1 < len(steps) < 20
 
 
 def test_prompt_lengths_share_compilations(model: Decoder, keys: jax.Array, samples: Samples) -> None:
-    before = sample._cache_size()
+    programs = module._prefill, module._seat, module._decode
+    before = [program._cache_size() for program in programs]
     for length in (1, 3, 6, 8):
         generate(model, [[3] * length] * 4, keys, SAMPLING)
-    assert sample._cache_size() == before
+    assert [program._cache_size() for program in programs] == before
 
 
 @pytest.mark.parametrize("length", [1, 8, 9, 12, 13, 100, 513])
@@ -277,9 +151,80 @@ def test_the_cache_is_in_memory_once() -> None:
     """The loop updates the cache in place: no copy of it per step, none for another layout."""
     config = dataclasses.replace(CONFIG, num_heads=4, num_kv_heads=2, head_dim=16)
     graph, state = nnx.split(Decoder(config, rngs=nnx.Rngs(0)))
-    prompts = jnp.ones((8, 8), jnp.int32), jnp.ones((8, 8), bool)
     options = Sampling(max_new_tokens=256, num_generations=8)
-    program = sample.lower(graph, state, *prompts, row_keys(jax.random.key(0), jnp.arange(64)), options).compile()
-    slots = 8 + 256 - 1
-    cache = 64 * slots * 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
-    assert program.memory_analysis().temp_size_in_bytes < 1.25 * cache
+    rows, slots = 64, 256
+    one = jnp.ones(rows, jnp.int32)
+    seated = module._Rows(
+        cache=Cache.create(config, batch=rows, slots=slots, dtype=jnp.float32),
+        token=one,
+        position=one,
+        drawn=one,
+        running=one > 0,
+        keys=row_keys(jax.random.key(0), jnp.arange(rows)),
+    )
+    program = module._decode.lower(graph, state, seated, options, jnp.int32(0)).compile()
+    memory = program.memory_analysis()
+    cache = rows * slots * 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+    assert memory.alias_size_in_bytes > cache  # what comes out lies where what went in lay
+    assert memory.temp_size_in_bytes < 0.25 * cache
+
+
+QUEUE = [[3], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13], [5, 6], [7] * 16, [8, 9, 3], [10], [11] * 7, [12, 3, 4, 5]]
+
+
+def bins_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that few rows of few tokens pass through many stages."""
+    for name, value in {"_LEAST_ROWS": 4, "_LEAST_STEPS": 8, "_LEAST_SLOTS": 16}.items():
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.parametrize(("at_once", "temperature"), [(None, 1.0), (8, 1.0), (5, 0.0), (1, 1.0)])
+def test_a_row_is_the_same_token_for_token_in_any_queue(
+    model: Decoder, at_once: int | None, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts of 1 to 16 tokens, responses of 1 to 40: through stages, against one row at a time in one stage."""
+    options = Sampling(max_new_tokens=40, num_generations=2, temperature=temperature, stop_tokens=(1, 2), pad_token=16)
+    keys = row_keys(jax.random.key(5), jnp.arange(16))
+    alone = dataclasses.replace(options, num_generations=1)
+    expected = [generate(model, [QUEUE[row // 2]], keys[row : row + 1], alone) for row in range(16)]
+    bins_made_small(monkeypatch)
+    stages, decode = [], module._decode
+    monkeypatch.setattr(
+        module, "_decode", lambda *arguments: (stages.append(arguments[2].cache.valid.shape), decode(*arguments))[1]
+    )
+    result = generate(model, QUEUE, keys, options, at_once=at_once)
+    assert len(set(stages)) > 2  # several sizes
+    assert max(rows for rows, _ in stages) == (at_once or 16)
+    for row, one in enumerate(expected):
+        np.testing.assert_array_equal(result.tokens[row], one.tokens[0])
+        np.testing.assert_array_equal(result.mask[row], one.mask[0])
+        # Products of other shapes round differently.
+        np.testing.assert_allclose(result.logp[row], one.logp[0], atol=1e-5)
+        np.testing.assert_allclose(result.entropy[row], one.entropy[0], atol=1e-5)
+    again = generate(model, QUEUE, keys, options, at_once=at_once)
+    for first, second in zip(result, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+    lengths = result.mask.sum(axis=1)
+    assert lengths.max() > lengths.min() + 10
+
+
+def test_a_long_response_does_not_keep_the_places_of_short_ones(
+    model: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps × rows decoded, against tokens drawn: without stages the longest row would set the price of all."""
+    bins_made_small(monkeypatch)
+    work, decode = [], module._decode
+
+    def counted(*arguments: Any) -> Any:
+        before = int(arguments[2].cache.filled)
+        rows, samples = decode(*arguments)
+        work.append((int(rows.cache.filled) - before) * samples.mask.shape[0])
+        return rows, samples
+
+    monkeypatch.setattr(module, "_decode", counted)
+    options = Sampling(max_new_tokens=60, num_generations=8, stop_tokens=(1, 2, 3), pad_token=16)
+    for at_once in (64, 16):
+        work.clear()
+        keys = row_keys(jax.random.key(6), jnp.arange(64))
+        lengths = generate(model, QUEUE, keys, options, at_once=at_once).mask.sum(axis=1)
+        assert sum(work) < 2.2 * lengths.sum() < 64 * lengths.max()
