@@ -22,6 +22,7 @@ from figures.runs import Results
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, BROWN = "#E69F00", "#56B4E9", "#000000", "#8C6D31"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN)
+WINE, INDIGO = "#882255", "#332288"  # Tol (2021), muted: for methods listed below alone
 SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5))
 DASHES: tuple[Any, ...] = (SOLID, DASHED, DOTTED, DASHDOT)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -75,6 +76,11 @@ METHODS: Mapping[str, Look] = {
     "sapo": Look(BLUE, DOTTED, "^"),
     "luspo": Look(BLUE, DASHDOT, "D"),
     "vespo": Look(PURPLE, DASHDOT, "s"),
+    "gmpo": Look(WINE, SOLID, "o"),
+    "dppo-tv": Look(WINE, DASHED, "s"),
+    "dppo-kl": Look(WINE, DOTTED, "^"),
+    "tis": Look(WINE, DASHDOT, "D"),
+    "dapo-overlong": Look(INDIGO, SOLID, "v"),
     "gpg": Look(BLACK, DASHDOT, "^"),
     "opo": Look(ORANGE, DASHDOT, "o"),
     "reinforce-pp": Look(BROWN, DOTTED, "o"),

@@ -124,6 +124,9 @@ def customise(method: Method, options: ObjectiveOptions, max_completion_length: 
         advantage["eps"] = options.advantage_eps
     objective = dataclasses.replace(objective, advantage=dataclasses.replace(objective.advantage, **advantage))
     if options.importance_sampling_level is not None:
+        if not objective.of_ratios_alone:
+            mend = "drop --importance-sampling-level"
+            raise InputError(f"{method.title} has no ratio whose level could be set", mend=mend)
         objective = dataclasses.replace(objective, importance_sampling_level=options.importance_sampling_level)
     return dataclasses.replace(method, objective=objective)
 

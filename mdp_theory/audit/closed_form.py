@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from mdp_theory.audit.rules import advantages, kept_responses
 from mdp_theory.methods.batch import Batch
+from mdp_theory.methods.credit import overlong_penalty
 from mdp_theory.methods.kl import penalty_of, penalty_slope
 from mdp_theory.methods.objectives import KL, Advantage, Objective
-from mdp_theory.methods.ratio import ratio_factor, ratio_of
+from mdp_theory.methods.ratio import clipped_log_ratio, inside_trust, ratio_factor, ratio_of
 
 Tokens = Float[np.ndarray, "batch time"]
 
@@ -26,7 +27,13 @@ def token_weights(objective: Objective, batch: Batch) -> Tokens:
     log_ratio = np.where(mask > 0, batch.logp - batch.old_logp, 0.0)
     log_q: Any = np.where(mask > 0, batch.ref_logp - batch.logp, 0.0)
     weight = share * advantage
-    if objective.surrogate != "log-likelihood":
+    if objective.surrogate == "clipped-geometric-mean":
+        assert objective.clip is not None
+        moved: Any = log_ratio
+        held: Any = clipped_log_ratio(objective.clip, moved, above=advantage > 0)
+        mean = np.exp((mask * held).sum(axis=1, keepdims=True) / length)
+        weight = (weight * mean).sum(axis=1, keepdims=True) / length * mask * (held == log_ratio)
+    elif objective.surrogate != "log-likelihood":
         level, form = objective.importance_sampling_level, ratio_of(objective)
         if level != "token":
             log_ratio = np.broadcast_to(log_ratio.sum(axis=1, keepdims=True), mask.shape)
@@ -36,6 +43,10 @@ def token_weights(objective: Objective, batch: Batch) -> Tokens:
         weight = weight * np.where(advantage > 0, above, below)
         if not objective.weighs_log_likelihood and level in ("sequence", "sequence-product"):
             weight = mask * weight.sum(axis=1, keepdims=True) / (length if level == "sequence" else 1.0)
+    if objective.trust is not None:
+        new, old = (np.where(mask > 0, x, 0.0) for x in (batch.logp, batch.old_logp))
+        probable: Any = (new, old)
+        weight = weight * inside_trust(objective.trust, *probable, above=advantage > 0)
     found: Tokens = weight - share * penalty_slope(penalty_of(objective), log_q)
     return found
 
@@ -53,6 +64,9 @@ def _share(objective: Objective, batch: Batch, mask: Tokens, length: Tokens) -> 
 
 def _credit(objective: Objective, batch: Batch, mask: Tokens) -> Tokens:
     rule, reward, kl = objective.advantage, np.asarray(batch.reward, float), objective.kl
+    if rule.overlong is not None:
+        length: Any = mask.sum(axis=1)
+        reward = reward - overlong_penalty(objective, length)
     if kl is not None and kl.placement == "reward":
         reward = reward - kl.sign * kl.beta * _estimate(kl, batch, mask)
     if rule.estimator == "gae":

@@ -8,6 +8,7 @@ from mdp_theory.audit.advantage import AdvantageFit
 from mdp_theory.audit.frameworks.batches import FRAMEWORKS
 from mdp_theory.audit.frameworks.environment import Worker, variants
 from mdp_theory.audit.kl import KLFit
+from mdp_theory.audit.precision import ROUNDING
 from mdp_theory.audit.probes import lay
 from mdp_theory.audit.recover import Audit, audit_loss
 from mdp_theory.audit.target import open_loss, opened
@@ -67,7 +68,7 @@ def audit(
     if wanted is None:
         return 0
     found = report.nearest
-    met = found.residual < _EXACT and wanted in (found.method, *found.ties)
+    met = found.residual < _exact(report) and wanted in (found.method, *found.ties)
     if wanted == "outcome-driven":
         met = report.outcome_driven
     return 0 if met and not report.sign_errors else 1
@@ -81,6 +82,9 @@ def _audit_all(framework: str, json: Path | None) -> int:
     with Worker(framework) as worker:
         for name, variant in track(list(variants(framework).items()), description=framework):
             target = f"{framework}:{name}"
+            if variant.outside:
+                found[target] = {"target": target, "problem": variant.outside}
+                continue
             try:
                 loss = open_loss(worker, target, variant.settings, lay(), framework=framework)
                 found[target] = audit_loss(loss).to_json()
@@ -137,7 +141,7 @@ def _verdict(report: Audit) -> str:
 def _parts(report: Audit) -> Iterator[tuple[str, str]]:
     parts, nearest = report.parts, report.nearest
     yield "nearest method", _nearest(report)
-    if nearest.residual < _EXACT and nearest.ties:
+    if nearest.residual < _exact(report) and nearest.ties:
         yield "same weights", ", ".join(nearest.ties)
     yield "advantage", _unknown_advantage(report) if parts.advantage is None else _advantage(parts.advantage)
     yield "standard deviation", _deviation(parts.advantage)
@@ -155,12 +159,19 @@ def _parts(report: Audit) -> Iterator[tuple[str, str]]:
     yield "credit-structure index", f"{on} on-policy, {off} off-policy"
 
 
+def _exact(report: Audit) -> float:
+    """The residual below which a loss is its nearest method: what a few roundings leave of the weights."""
+    return max(_EXACT, 2 * ROUNDING[report.precision])
+
+
 def _nearest(report: Audit) -> str:
     found = report.nearest
     dials = ", ".join(f"{name} = {value}" for name, value in found.dials.items())
     words = f"{found.method}{f' with {dials}' if dials else ''}"
-    if found.residual >= _EXACT:
+    if found.residual >= _exact(report):
         return f"{words}; residual {found.residual:.3f}, so it is none of them"
+    if found.residual >= _EXACT:
+        words += f", up to {report.precision}'s rounding ({found.residual:.3f})"
     return words + ("" if found.scale > 0 else ", with its sign reversed")
 
 
@@ -213,7 +224,8 @@ def _ratio(report: Audit) -> str:
     bounds = [
         f"{name} = {value:g}" for name, value in (("low", clip.low), ("high", clip.high), ("dual", clip.dual)) if value
     ]
-    return f"{ratio.level}{power}, clipped: {clip.kind} {', '.join(bounds)}"
+    of = "" if clip.of == "ratio" else f", of {clip.of}"
+    return f"{ratio.level}{power}, clipped{of}: {clip.kind} {', '.join(bounds)}"
 
 
 def _kl(fit: KLFit) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mdp_theory.audit.loss import Loss, LossFailure
 from mdp_theory.audit.precision import ROUNDING, Precision, precision_of
-from mdp_theory.audit.probes import EXTRA, FLAT, FOURS, HALF, ORDER, RAGGED, VARIED, WIDTH
+from mdp_theory.audit.probes import EXTRA, FLAT, FOURS, HALF, ORDER, RAGGED, SHRINKAGE, VARIED, WIDTH
 from mdp_theory.methods.batch import Batch
 
 Track = Callable[[Iterable[str]], Iterable[str]]
@@ -103,7 +103,9 @@ class Evidence(Mapping[str, Measured]):
 def gather(loss: Loss, batches: Mapping[str, Batch], *, track: Track) -> Evidence:
     """Put every probe to the loss; `track` wraps their names, for a progress bar."""
     measured = {name: measure(loss, batches[name]) for name in track(batches)}
-    equal = [measured[name].response for name in measured if name.startswith("reward: ")]
+    # Rewards in tenths have few digits, times 5 at least; the shrunk ones have not.
+    names = [name for name in measured if name.startswith("reward: ")] + [f"shrunk: {SHRINKAGE[0]:g}"]
+    equal = [measured[name].response for name in names]
     return Evidence(measured, precision_of(equal))
 
 

@@ -1,4 +1,4 @@
-"""Recover how a loss adds up its tokens, how the ratio π/π_old enters, and where it is clipped.
+"""Recover how a loss adds up its tokens, and how the ratio π/π_old enters.
 
 Each answer comes from weights on two probes whose quotient or difference leaves nothing but the part in question.
 """
@@ -11,9 +11,8 @@ from typing import Literal
 import numpy as np
 
 from mdp_theory.audit.advantage import RECOGNISED, AdvantageFit
-from mdp_theory.audit.departures import TOLERANCE, Evidence, measure
-from mdp_theory.audit.loss import Loss
-from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS, SCAN_LENGTH, scan
+from mdp_theory.audit.departures import Evidence
+from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS
 from mdp_theory.audit.rules import EpsForm, advantages, kept_responses
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.objectives import Advantage
@@ -100,24 +99,6 @@ class RatioFit:
 
     level: Level | None
     exponent: float
-
-
-@dataclass(frozen=True)
-class ClipFit:
-    """Where the ratio stops mattering.
-
-    Attributes:
-        kind: `pessimistic` (the minimum of clipped and unclipped), `truncated` (the weight is held, never stopped),
-            `two-sided` (stopped on both sides whatever the advantage), `wrong-side` (stopped where it should pass),
-            or `other`.
-        low, high: the range is [1 - low, 1 + high]; None where no bound was seen.
-        dual: bound on the ratio for negative advantages.
-    """
-
-    kind: Literal["pessimistic", "truncated", "two-sided", "wrong-side", "other"]
-    low: float | None
-    high: float | None
-    dual: float | None
 
 
 def recover_aggregation(
@@ -211,6 +192,11 @@ def recover_ratio(evidence: Evidence, *, offset: np.ndarray) -> RatioFit | None:
             continue
         drifted = evidence[name].batch
         delta = (np.asarray(drifted.logp) - np.asarray(drifted.old_logp)) * np.asarray(drifted.mask)
+        if evidence.precision != "float64":
+            coarse = _coarse_ratio(np.log(quotient), delta[seen], room=evidence.fits(0.0))
+            if coarse is not None:
+                return coarse
+            continue
         total = delta.sum(axis=1)
         design = np.stack([delta[seen], (total / length)[rows], total[rows]], axis=1)
         wanted = np.log(quotient)
@@ -228,94 +214,16 @@ def recover_ratio(evidence: Evidence, *, offset: np.ndarray) -> RatioFit | None:
     return None
 
 
+def _coarse_ratio(wanted: np.ndarray, delta: np.ndarray, *, room: float) -> RatioFit | None:
+    """What rounding leaves to be seen: a token's ratio moves by more than it, that of a response by less."""
+    power = float(wanted @ delta / (delta @ delta))
+    if np.abs(wanted - power * delta).max() > 2 * room:
+        return None
+    # Errors of single weights average out over them.
+    whole = round(power)
+    return RatioFit("token", float(whole)) if whole and abs(power - whole) < 0.1 else None
+
+
 def _power(number: float, *, room: float) -> float:
     whole = round(number)
     return float(whole) if abs(number - whole) < room else round(float(number), 4)
-
-
-Side = tuple[int, int]  # sign of the advantage, direction of the ratio
-
-
-def recover_clip(
-    loss: Loss, ratio: RatioFit, *, beside: bool, reversed_sign: bool, kl_in_loss: bool, room: float
-) -> ClipFit | None:
-    """The range in which the ratio acts, by scanning it and closing in on every bound; None where there is none.
-
-    Args:
-        beside: tokens have weight without reward, which is not the ratio's to move.
-        reversed_sign: the reward is minimised, so weights have the sign opposite to their advantage's.
-        kl_in_loss: the reference follows the current policy, so that a KL term in the loss is silent; otherwise it
-            stays with the old one, so that one in the reward is.
-        room: relative differences that may be rounding.
-    """
-    tokens = SCAN_LENGTH if ratio.level == "sequence-product" else 1
-    still = measure(loss, scan(np.zeros(ROWS), reference_moves=kl_in_loss))
-    offset = np.zeros(ROWS)
-    if beside:
-        offset = measure(loss, scan(np.zeros(ROWS), rewarded=False, reference_moves=kl_in_loss)).response
-    level = still.response - offset
-    if still.failure or not level.any():
-        return None
-    sign = np.sign(np.where(np.abs(level) > TOLERANCE * np.abs(level).max(), level, 0.0)).astype(int)
-    sign = -sign if reversed_sign else sign
-    sides = {(s, d): np.flatnonzero(sign == s)[d > 0 :: 2] for s in (1, -1) for d in (1, -1) if (sign == s).any()}
-
-    def look(points: dict[Side, np.ndarray]) -> dict[Side, tuple[list[str], np.ndarray]]:
-        """What becomes of the ratio at each point, in a word, and the weight per weight at ratio 1."""
-        delta = np.zeros(ROWS)
-        for side, rows in sides.items():
-            delta[rows] = points[side]
-        probe = scan(delta, reference_moves=kl_in_loss)
-        moved = (measure(loss, probe).response - offset) / np.where(sign != 0, level, 1.0)
-        passes = np.isclose(moved, np.exp(ratio.exponent * tokens * delta), rtol=max(1e-5, room))
-        words = np.where(passes, "passes", np.where(np.abs(moved) < 1e-9, "stops", "held"))
-        return {side: (list(words[rows]), moved[rows]) for side, rows in sides.items()}
-
-    points = {(s, d): d * np.logspace(-5, 0.5, len(rows)) for (s, d), rows in sides.items()}
-    seen = look(points)
-    kinds = {side: _kind(words) for side, (words, _) in seen.items()}
-    if set(kinds.values()) == {"passes"}:
-        return None
-    if any(word != "passes" for side, (words, _) in seen.items() for word in words[: _near(points[side])]):
-        return None  # no method clips as tightly as that: the ratio does not enter as it seemed to
-    inside, bounds = dict.fromkeys(sides, 0.0), {}
-    for _ in range(11):
-        for side, (words, moved) in seen.items():
-            index = next((i for i, word in enumerate(words) if word != "passes"), len(words) - 1)
-            inside[side], outside = (points[side][index - 1] if index else inside[side]), points[side][index]
-            # Just on a bound a gradient may be anything between the two sides': what happens past it decides.
-            bounds[side] = float(moved[index]) if kinds[side] == "held" else float(np.exp(tokens * outside))
-            points[side] = np.linspace(inside[side], outside, len(words) + 1)[1:]
-        seen = look(points)
-    return _name_clip(kinds, {side: bound for side, bound in bounds.items() if kinds[side] != "passes"})
-
-
-def _kind(words: list[str]) -> str:
-    """What happens past the bound; a bound within rounding of a point may look like either."""
-    return next((word for word in reversed(words) if word != "passes"), "passes")
-
-
-def _near(points: np.ndarray) -> int:
-    return int((np.abs(points) < 1e-4).sum())
-
-
-def _name_clip(kinds: dict[Side, str], bounds: dict[Side, float]) -> ClipFit:
-    def bound(*sides: Side) -> float | None:
-        found = [bounds[side] for side in sides if side in bounds]
-        return _short(abs(found[0] - 1)) if found else None
-
-    up, down = {s: kinds.get((s, 1), "passes") for s in (1, -1)}, {s: kinds.get((s, -1), "passes") for s in (1, -1)}
-    words = set(kinds.values()) - {"passes"}
-    dual = _short(bounds[-1, 1]) if (-1, 1) in bounds else None
-    if words == {"held"}:
-        return ClipFit("truncated", bound((1, -1), (-1, -1)), bound((1, 1), (-1, 1)), None)
-    if words != {"stops"}:
-        return ClipFit("other", None, None, None)
-    if down[1] == "passes":
-        return ClipFit("pessimistic", bound((-1, -1)), bound((1, 1)), dual)
-    kind: Literal["two-sided", "wrong-side"] = "two-sided" if up[1] == "stops" or down[-1] == "stops" else "wrong-side"
-    return ClipFit(kind, bound((1, -1)), bound((1, 1), (-1, 1)), None)
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")

@@ -1,18 +1,19 @@
 """Recover the KL term of a loss: estimator, coefficient, sign, and whether it sits in the loss or in the reward."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mdp_theory.audit.advantage import AdvantageFit
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.form import AGGREGATIONS, AggregationFit
 from mdp_theory.audit.probes import FAR
-from mdp_theory.audit.rules import Keep, advantages, kept_responses
+from mdp_theory.audit.rules import EPS_FORMS, Keep, advantages, kept_responses
+from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.kl import kl_estimate
 
 _FITS = 1e-5
@@ -33,13 +34,14 @@ class KLFit:
     Attributes:
         estimator: k1, k2, k3, or a name that says what else it is.
         beta: its coefficient, relative to the surrogate's; negative where the KL is maximised.
-        placement: added to the loss, or subtracted from the reward.
+        placement: added to the loss; subtracted from the reward; or `reward to go`: what the tokens from one on spend
+            is subtracted from that token's advantage.
         aggregation: how its tokens are added up, where that is not how the surrogate's are.
     """
 
     estimator: str
     beta: float
-    placement: Literal["loss", "reward"]
+    placement: Literal["loss", "reward", "reward to go"]
     aggregation: str | None = None
 
 
@@ -115,6 +117,24 @@ def recover_kl(
     return _in_reward(evidence, advantage, aggregation)
 
 
+def _credited(advantage: AdvantageFit, batch: Batch, penalty: np.ndarray, *, to_go: bool) -> np.ndarray:
+    """Advantages of tokens with a penalty, [rows, tokens], in the reward; to go, beside the baseline's advantage."""
+    rule, form = advantage.rule, advantage.eps_form
+    reward, group, mask = (np.asarray(x) for x in (batch.reward, batch.group, batch.mask))
+    length = mask.sum(axis=1)
+    if not to_go:
+        found = advantages(rule, reward - penalty.sum(axis=1), group, length=length, form=form)
+        return mask * found[:, None]
+    spent = np.cumsum(penalty[:, ::-1], axis=1)[:, ::-1]
+    plain = dataclasses.replace(rule, whiten="none")
+    found = mask * (advantages(plain, reward, group, length=length, form=form)[:, None] - spent)
+    if rule.whiten != "tokens":
+        return found
+    centred = mask * (found - found.sum() / length.sum())
+    deviation = np.sqrt((centred**2).sum() / (length.sum() - rule.ddof))
+    return centred / float(EPS_FORMS[form](deviation, rule.eps))
+
+
 def _by_value(evidence: Evidence, estimator: str, share: np.ndarray) -> str:
     """The estimator's name; where its value is another's, as with a straight-through or an importance weight, both."""
     rise = evidence["reference"].value - evidence["flat"].value
@@ -134,37 +154,31 @@ def _project(column: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
 
 
 def _in_reward(evidence: Evidence, advantage: AdvantageFit, aggregation: AggregationFit) -> KLFit | None:
-    """Gauss-Newton on β for each estimator: with a scaled advantage the weights are not linear in it."""
+    """Gauss-Newton on β for each estimator and place: with a scaled advantage the weights are not linear in it."""
     far = evidence["reference"]
-    reward, group, mask = (np.asarray(x) for x in (far.batch.reward, far.batch.group, far.batch.mask))
+    mask, places = np.asarray(far.batch.mask), (("reward", False), ("reward to go", True))
     shares = AGGREGATIONS[aggregation.name](
         far.batch, kept_responses(far.batch, advantage.keep, advantage.rule.threshold)
     )
 
-    def predict(penalty: np.ndarray, beta: float) -> np.ndarray:
-        return (
-            aggregation.coefficient
-            * shares
-            * advantages(
-                advantage.rule, reward - beta * penalty, group, length=mask.sum(axis=1), form=advantage.eps_form
-            )
-        )
+    def predict(penalty: np.ndarray, *, to_go: bool) -> np.ndarray:
+        return aggregation.coefficient * shares[:, None] * _credited(advantage, far.batch, penalty, to_go=to_go)
 
-    for estimator in ("k1", "k2", "k3"):
-        with jax.enable_x64(True):
-            tokens = kl_estimate(estimator, jnp.asarray(far.batch.old_logp), jnp.asarray(far.batch.ref_logp))
-        penalty = (np.asarray(tokens) * mask).sum(axis=1)
+    old: Any = np.asarray(far.batch.old_logp)
+    ref: Any = np.asarray(far.batch.ref_logp)
+    for (place, to_go), estimator in itertools.product(places, ("k1", "k2", "k3")):
+        tokens: Any = mask * np.asarray(kl_estimate(estimator, old, ref))
         beta = 0.0
         for _ in range(12):
-            at = predict(penalty, beta)
-            slope = (predict(penalty, beta + 1e-6) - at) / 1e-6
-            square = float(slope @ slope)
+            at = predict(beta * tokens, to_go=to_go)
+            slope = (predict((beta + 1e-6) * tokens, to_go=to_go) - at) / 1e-6
+            square = float((slope * slope).sum())
             if square == 0:
                 break
-            beta += float(slope @ (far.response - at)) / square
-        error = np.linalg.norm(predict(penalty, beta) - far.response) / np.linalg.norm(far.response)
+            beta += float((slope * (far.tokens - at)).sum()) / square
+        error = np.linalg.norm(predict(beta * tokens, to_go=to_go) - far.tokens) / np.linalg.norm(far.tokens)
         if error < evidence.fits(_FITS):
-            return KLFit(estimator, _short(beta), "reward")
+            return KLFit(estimator, _short(beta), cast(Literal["reward", "reward to go"], place))
     return None
 
 

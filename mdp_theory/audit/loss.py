@@ -187,7 +187,7 @@ def catalogued_loss(name: str) -> Loss:
     """A catalogued method's own loss. A critic, where it needs one, says 0 everywhere: the six arguments hold none."""
     method = catalogue.get(name)
     objective = method.objective
-    if objective.aggregation == "sequence-mean-token-sum-norm" and objective.max_completion_length is None:
+    if objective.needs_limit:
         objective = dataclasses.replace(objective, max_completion_length=COMPLETION_LIMIT)
 
     def call(logp: Any, old_logp: Any, ref_logp: Any, rewards: Any, mask: Any, group: Any) -> Any:

@@ -9,21 +9,27 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from mdp_theory.audit.advantage import AdvantageFit
+from mdp_theory.audit.clip import ClipFit
 from mdp_theory.audit.closed_form import token_weights
 from mdp_theory.audit.departures import Evidence
-from mdp_theory.audit.form import AggregationFit, ClipFit, RatioFit
+from mdp_theory.audit.form import AggregationFit, RatioFit
 from mdp_theory.audit.kl import KLFit
 from mdp_theory.audit.loss import COMPLETION_LIMIT
 from mdp_theory.audit.probes import suite
 from mdp_theory.audit.rules import divides
 from mdp_theory.methods.catalogue import METHODS
-from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective
+from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective, Surrogate, TrustRegion
 
 _SAME = 1e-9
 
 _OURS: tuple[Aggregation, ...] = ("sequence-mean-token-mean", "token-mean", "sequence-mean-token-sum")
 
-_CLIP_OF = {"clipped-ratio": "pessimistic", "truncated-weight": "truncated"}
+# What is bounded in which way, by surrogate; a trust region stands beside a surrogate that bounds nothing.
+_CLIP_OF: dict[str, tuple[str, str]] = {
+    "clipped-ratio": ("pessimistic", "ratio"),
+    "truncated-weight": ("truncated", "ratio"),
+    "clipped-geometric-mean": ("pessimistic", "tokens"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,21 @@ def assemble(parts: Parts) -> tuple[Objective, float] | None:
         return None
     if advantage.grouping != "ids" or advantage.eps_form != "added" or ratio.exponent not in (0.0, 1.0):
         return None
-    if clip is not None and clip.kind not in _CLIP_OF.values():
+    trusts = clip is not None and clip.of in ("total-variation", "kl")
+    if clip is not None and not trusts and (clip.kind, clip.of) not in _CLIP_OF.values():
         return None
-    if kl is not None and (kl.estimator not in ("k1", "k2", "k3") or kl.aggregation):
+    if kl is not None and not _ours(kl):
         return None
     if aggregation.name not in _OURS:
         return None
     rule, scale, limit = advantage.rule, aggregation.coefficient, None
     name = cast(Aggregation, aggregation.name)
+    surrogate = _surrogate(ratio, clip)
+    if ratio.level == "sequence-product" and surrogate in ("ratio", "clipped-ratio"):
+        # Every token's term holds the ratio of the response, which every token moves: a mean of terms adds up to it.
+        if name != "sequence-mean-token-sum":
+            return None
+        name = "sequence-mean-token-mean"
     beta = kl.beta if kl is not None else 0.0
     if name == "sequence-mean-token-sum":
         limit = _whole(1 / abs(scale))
@@ -120,9 +133,10 @@ def assemble(parts: Parts) -> tuple[Objective, float] | None:
         beta, scale = beta * size, float(np.sign(scale))
     objective = Objective(
         advantage=rule,
-        surrogate=_surrogate(ratio, clip),
+        surrogate=surrogate,
         importance_sampling_level=ratio.level or "token",
-        clip=None if clip is None else Clip(low=clip.low, high=clip.high, dual=clip.dual),
+        clip=None if clip is None or trusts else Clip(low=clip.low, high=clip.high, dual=clip.dual),
+        trust=_trust(clip) if clip is not None and trusts else None,
         aggregation=name,
         max_completion_length=limit if name == "sequence-mean-token-sum-norm" else None,
         kl=None if kl is None else _kl(kl, beta),
@@ -131,19 +145,34 @@ def assemble(parts: Parts) -> tuple[Objective, float] | None:
     return objective, scale
 
 
-def _surrogate(
-    ratio: RatioFit, clip: ClipFit | None
-) -> Literal["log-likelihood", "ratio", "clipped-ratio", "truncated-weight"]:
+def _surrogate(ratio: RatioFit, clip: ClipFit | None) -> Surrogate:
     if ratio.level is None:
         return "log-likelihood"
-    if clip is None:
+    if clip is None or clip.of in ("total-variation", "kl"):
         return "ratio"
+    if clip.of == "tokens":
+        return "clipped-geometric-mean"
     return "clipped-ratio" if clip.kind == "pessimistic" else "truncated-weight"
 
 
+def _trust(fit: ClipFit) -> TrustRegion:
+    """The region; a side on which the loss has no weights is bounded as the other is."""
+    sides = [end for end in (fit.low, fit.high) if end is not None]
+    low, high = (sides[0] if end is None else end for end in (fit.low, fit.high))
+    return TrustRegion(measure=cast(Literal["total-variation", "kl"], fit.of), low=low, high=high)
+
+
+def _ours(fit: KLFit) -> bool:
+    """Whether an objective here can hold the term."""
+    return fit.estimator in ("k1", "k2", "k3") and fit.placement != "reward to go" and not fit.aggregation
+
+
 def _kl(fit: KLFit, beta: float) -> KL:
-    estimator = cast(Literal["k1", "k2", "k3"], fit.estimator)
-    return KL(beta=_short(abs(beta)), estimator=estimator, placement=fit.placement, sign=1 if beta >= 0 else -1)
+    estimator, placement = (
+        cast(Literal["k1", "k2", "k3"], fit.estimator),
+        cast(Literal["loss", "reward"], fit.placement),
+    )
+    return KL(beta=_short(abs(beta)), estimator=estimator, placement=placement, sign=1 if beta >= 0 else -1)
 
 
 def _whole(number: float) -> int | None:
@@ -154,14 +183,18 @@ def _short(number: float) -> float:
     return float(f"{number:.9g}")
 
 
-def nearest(evidence: Evidence, parts: Parts, *, among: Collection[str] = METHODS) -> Nearest:
+# A punishment of overlong responses waits for more tokens than a probe has: on probes it is no other method.
+_SEEN = tuple(key for key, method in METHODS.items() if method.objective.advantage.overlong is None)
+
+
+def nearest(evidence: Evidence, parts: Parts, *, among: Collection[str] = _SEEN) -> Nearest:
     """The nearest catalogued method, the promising ones with their dials set to what was recovered."""
     limit = COMPLETION_LIMIT
     plain = {key: METHODS[key].objective for key in METHODS if key in among}
     plain |= {
         key: dataclasses.replace(objective, max_completion_length=limit)
         for key, objective in plain.items()
-        if objective.aggregation == "sequence-mean-token-sum-norm" and objective.max_completion_length is None
+        if objective.needs_limit
     }
     distances = {key: distance(evidence, objective) for key, objective in plain.items()}
     promising = [key for key, objective in plain.items() if _same_family(objective, parts)]
@@ -187,7 +220,7 @@ def nearest(evidence: Evidence, parts: Parts, *, among: Collection[str] = METHOD
 
 def _rank(residual: float, objective: Objective, dials: dict[str, Any], parts: Parts) -> tuple[float, int, int]:
     """Nearer first, by decades, or to two digits where nothing fits; then of like parts; then with fewer dials."""
-    unlike = int((objective.kl is None) != (parts.kl is None))
+    unlike = int((objective.kl is None) != (parts.kl is None)) + ("scale_rewards" in dials)
     if parts.ratio is not None and parts.ratio.level is not None:
         unlike += objective.importance_sampling_level != parts.ratio.level or objective.surrogate == "log-likelihood"
     near = 0.0 if residual < _SAME else 10.0 ** np.floor(np.log10(residual)) if residual < 0.01 else round(residual, 2)
@@ -198,7 +231,7 @@ def _same_family(objective: Objective, parts: Parts) -> bool:
     if parts.advantage is None or parts.advantage.grouping != "ids":
         return False
     mine, theirs = parts.advantage.rule, objective.advantage
-    kinds = [(rule.outcome, rule.baseline, rule.scale, rule.whiten) for rule in (mine, theirs)]
+    kinds = [(rule.outcome, rule.baseline, rule.whiten, rule.estimator) for rule in (mine, theirs)]
     return kinds[0] == kinds[1]
 
 
@@ -214,17 +247,19 @@ def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
             rule = dataclasses.replace(rule, ddof=recovered.ddof, eps=eps)
         if rule.outcome == "correct" == recovered.outcome:
             rule = dataclasses.replace(rule, threshold=recovered.threshold)
-    seen = parts.clip
-    if clip is not None and seen is not None and _CLIP_OF[objective.surrogate] == seen.kind:
+    seen, trust = parts.clip, objective.trust
+    if trust is not None and seen is not None and seen.of == trust.measure:
+        trust = _trust(seen)
+    if clip is not None and seen is not None and _CLIP_OF[objective.surrogate] == (seen.kind, seen.of):
         low, high = (clip.low if seen.low is None else seen.low), (clip.high if seen.high is None else seen.high)
         clip = Clip(low=low, high=high, dual=seen.dual if objective.surrogate == "clipped-ratio" else None)
     fit = parts.kl
-    if fit is not None and fit.estimator in ("k1", "k2", "k3") and not fit.aggregation:
+    if fit is not None and _ours(fit):
         kl = _kl(fit, fit.beta)
-    tuned = dataclasses.replace(objective, advantage=rule, clip=clip, kl=kl, keep=keep)
+    tuned = dataclasses.replace(objective, advantage=rule, clip=clip, trust=trust, kl=kl, keep=keep)
     yield tuned
     level = parts.ratio.level if parts.ratio is not None and parts.ratio.exponent == 1 else None
-    held = seen is not None and seen.kind == "pessimistic"
+    held = seen is not None and (seen.kind, seen.of) == ("pessimistic", "ratio")
     if objective.surrogate == "log-likelihood" and seen is not None and held and level is not None:
         # A method for fresh samples, with the ratio and the clip that let them be used again.
         clip = Clip(low=seen.low, high=seen.high, dual=seen.dual)
@@ -233,13 +268,19 @@ def _tuned(objective: Objective, parts: Parts) -> Iterator[Objective]:
     if parts.ratio is not None and parts.ratio.level is None:
         # Samples that are used once have no ratio: what is left of the method then.
         tuned = dataclasses.replace(
-            tuned, surrogate="log-likelihood", clip=None, gate=None, importance_sampling_level="token"
+            tuned, surrogate="log-likelihood", clip=None, gate=None, trust=None, importance_sampling_level="token"
         )
         yield tuned
-    built = assemble(parts)
+    built = assemble(parts if fit is None or _ours(fit) else dataclasses.replace(parts, kl=None))
     if built is not None:
-        limit = built[0].max_completion_length
-        yield dataclasses.replace(tuned, aggregation=built[0].aggregation, max_completion_length=limit)
+        whole = built[0]
+        limit = whole.max_completion_length
+        yield dataclasses.replace(tuned, aggregation=whole.aggregation, max_completion_length=limit)
+        if rule.estimator == "outcome" and rule.scale != whole.advantage.scale:
+            rule = dataclasses.replace(
+                rule, scale=whole.advantage.scale, ddof=whole.advantage.ddof, eps=whole.advantage.eps
+            )
+            yield dataclasses.replace(tuned, advantage=rule, aggregation=whole.aggregation, max_completion_length=limit)
     elif parts.aggregation is None or parts.aggregation.name not in _OURS:
         yield from (dataclasses.replace(tuned, aggregation=name) for name in _OURS)
 
@@ -248,8 +289,9 @@ def _dials(catalogued: Objective, tuned: Objective) -> dict[str, Any]:
     """What is set on a method, by the names of the command line."""
 
     def flat(objective: Objective) -> dict[str, Any]:
-        rule, clip, kl = objective.advantage, objective.clip, objective.kl
+        rule, clip, kl = objective.advantage, objective.clip or objective.trust, objective.kl
         return {
+            "scale_rewards": {"group-std": "group", "batch-std": "batch"}.get(rule.scale, rule.scale),
             "ddof": rule.ddof,
             "advantage_eps": rule.eps,
             "threshold": rule.threshold,
@@ -257,7 +299,7 @@ def _dials(catalogued: Objective, tuned: Objective) -> dict[str, Any]:
             "ratio": "none" if objective.surrogate == "log-likelihood" else objective.importance_sampling_level,
             "epsilon": clip.low if clip else None,
             "epsilon_high": clip.high if clip else None,
-            "dual_clip": clip.dual if clip else None,
+            "dual_clip": objective.clip.dual if objective.clip else None,
             "beta": kl.beta * kl.sign if kl else 0.0,
             "kl_estimator": kl.estimator if kl else None,
             "kl_placement": kl.placement if kl else None,

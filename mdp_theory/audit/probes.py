@@ -26,6 +26,7 @@ def _spread(seed: int, *shape: int) -> np.ndarray:
 
 FLAT = np.full((ROWS, WIDTH), -2.0)
 VARIED = -2.0 - np.abs(_noise(1, ROWS, WIDTH))
+LIKELY = -0.4 - 0.3 * np.abs(_noise(7, ROWS, WIDTH))
 NOISE = _noise(2, ROWS, WIDTH)
 FAR = 1.5 * _spread(3, ROWS, WIDTH)
 NEAR = 0.2 * _noise(4, ROWS, WIDTH)
@@ -168,13 +169,27 @@ def suite() -> dict[str, Batch]:
         "off, graded, groups of 8": lay(
             reward=GRADED[ORDER], group=EIGHTS, logp=off(first, 0.4, 3e-4), old=VARIED, ref=near
         ),
+        # Probabilities that move by tenths, which ratios alone do not tell.
+        "off, likely tokens": lay(
+            reward=GRADED,
+            logp=np.minimum(LIKELY + drift(second, spread=0.4, mean=0.1), -0.02),
+            old=LIKELY,
+            ref=LIKELY + NEAR,
+            length=second,
+        ),
     }
 
 
-def scan(log_ratio: np.ndarray, *, rewarded: bool = True, reference_moves: bool = True) -> Batch:
-    """24 responses of two tokens, both with the given log-ratio; every second earns 1, the rest -0.5, or all 0."""
-    old = np.full((ROWS, WIDTH), -4.0)
-    moved = old + np.asarray(log_ratio, float)[:, None]
+def scan(log_ratio: np.ndarray, *, rewarded: bool = True, reference_moves: bool = True, old: float = -4.0) -> Batch:
+    """24 responses of two tokens with the given log-ratios; every second earns 1, the rest -0.5, or all 0.
+
+    Args:
+        log_ratio: of every response, [rows], or of both its tokens, [rows, 2].
+        old: log-probability of every token under the old policy.
+    """
+    delta = np.asarray(log_ratio, float)
+    delta = delta[:, None] if delta.ndim == 1 else np.pad(delta, ((0, 0), (0, WIDTH - SCAN_LENGTH)))
+    before = np.full((ROWS, WIDTH), old)
     reward = rewarded * np.where(np.arange(ROWS) % 2 == 0, 1.0, -0.5)
-    reference = moved if reference_moves else old
-    return lay(reward=reward, length=np.full(ROWS, SCAN_LENGTH), logp=moved, old=old, ref=reference)
+    reference = before + delta if reference_moves else before
+    return lay(reward=reward, length=np.full(ROWS, SCAN_LENGTH), logp=before + delta, old=before, ref=reference)

@@ -14,18 +14,13 @@ import numpy as np
 
 from mdp_theory.audit.advantage import AdvantageFit, recover_advantage, reward_power
 from mdp_theory.audit.circumstances import MicroBatches, credit_pool, ignored, micro_batches
+from mdp_theory.audit.clip import ClipFit, recover_clip
 from mdp_theory.audit.departures import BREAKING, Evidence, Finding, Measured, Track, departures, gather, ids_ignored
-from mdp_theory.audit.form import (
-    ClipFit,
-    RatioFit,
-    length_exponent,
-    recover_aggregation,
-    recover_clip,
-    recover_ratio,
-)
+from mdp_theory.audit.form import RatioFit, length_exponent, recover_aggregation, recover_ratio
 from mdp_theory.audit.kl import KLFit, k1_term, recover_kl, reference_words, uniform_term
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.nearest import Nearest, Parts, assemble, distance, nearest
+from mdp_theory.audit.precision import Precision
 from mdp_theory.audit.probes import RAGGED, ROWS, WIDTH, probes
 from mdp_theory.audit.rules import divides
 from mdp_theory.audit.shapes import Shape, shape_of
@@ -83,7 +78,7 @@ class Audit:
     index: tuple[float | None, float | None]
     reward_power: float | None
     shape: Shape | None
-    precision: str
+    precision: Precision
     credit_pool: str | None
     micro_batches: MicroBatches
     ignored: tuple[str, ...]
@@ -288,6 +283,13 @@ def _ratio_words(ratio: RatioFit | None) -> str:
 
 
 def _clip_words(clip: ClipFit) -> str:
+    if clip.of != "ratio":
+        ends = [f"{name} {end:g}" for name, end in (("down", clip.low), ("up", clip.high)) if end is not None]
+        return {
+            "tokens": f"a token stops alone, before the geometric mean, past a log-ratio of {', '.join(ends)}",
+            "total-variation": f"no gradient where the token's probability has moved further than {', '.join(ends)}",
+            "kl": f"no gradient where the token's probability has a KL to the old one above {', '.join(ends)}",
+        }[clip.of]
     low = "" if clip.low is None else f"1 − {clip.low:g}"
     high = "" if clip.high is None else f"1 + {clip.high:g}"
     bounds = f"[{low or '0'}, {high or '∞'}]"

@@ -106,7 +106,7 @@ def _is_trainer(file: Path, name: str) -> bool:
 
 def split_settings(target: str) -> tuple[str, dict[str, Any]]:
     """`name,setting=value,…` as the name and the settings; values are read as JSON where they are JSON."""
-    name, *given = re.split(r",(?![^\[]*\])", target)  # a list keeps its commas
+    name, *given = re.split(r",(?![^\[{]*[\]}])", target)  # lists and tables keep their commas
     settings: dict[str, Any] = {}
     for part in given:
         key, equals, text = part.partition("=")
@@ -123,4 +123,6 @@ def _variant(framework: str, name: str, settings: Mapping[str, Any]) -> dict[str
     known = variants(framework)
     if name not in known:
         raise InputError(f"{framework} has no loss called {name!r} here", mend=f"one of: {', '.join(known)}")
+    if known[name].outside:
+        raise InputError(f"{framework}:{name} cannot be probed: {known[name].outside}", mend="audit another loss")
     return {**known[name].settings, **settings}

@@ -212,6 +212,6 @@ def two_claims(
 
 def fitted(objective: Objective, mdp: TokenMDP) -> Objective:
     """The objective with the horizon as its limit on completion length, where it has one."""
-    if objective.aggregation == "sequence-mean-token-sum-norm":
+    if objective.needs_limit:
         return replace(objective, max_completion_length=mdp.horizon)
     return objective

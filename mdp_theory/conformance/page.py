@@ -1,5 +1,6 @@
 """The golden files as tables: what `rino conformance` prints, and docs/frameworks.md."""
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -80,7 +81,9 @@ def equation(record: Record) -> str:
     if near["residual"] < EXACT:
         bears = f", not {record['method']}" if record["method"] else ""
         return f"{near['method']}{dials(near)}{bears}"
-    return f"none; {record['method'] or near['method']} is at {(claimed or near)['residual']:.2g}"
+    found = claimed or near
+    outside = f"; {record['method']} is outside" if record["method"] and claimed is None else ""
+    return f"none; {found['method']} is at {found['residual']:.2g}{outside}"
 
 
 def dials(near: Record) -> str:
@@ -137,11 +140,16 @@ def _framework(framework: str) -> Iterator[str]:
 
 def peer_row(record: Record) -> tuple[object, ...]:
     """A spelling of the catalogue: method, settings, whether it holds, with which dials, and on random batches."""
-    settings = " ".join(f"{name}={value}" for name, value in record["settings"].items())
+    settings = " ".join(f"{name}={_setting(value)}" for name, value in record["settings"].items())
     if record["problem"]:
         return (record["method"], f"`{settings}`", False, record["problem"], None)
     near = record["claimed"]
     return (record["method"], f"`{settings}`", holds(record), dials(near).strip(" ()"), record["random_residual"])
+
+
+def _setting(value: object) -> object:
+    """A table as the catalogue spells it."""
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else value
 
 
 def holds(record: Record) -> bool:

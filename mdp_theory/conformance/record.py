@@ -74,6 +74,8 @@ def spelled(text: str) -> dict[str, Any]:
 def _ask(worker: Worker, framework: str, name: str, variant: Variant) -> dict[str, Any]:
     head = {"name": name, "settings": dict(variant.settings), "note": variant.note, "method": variant.method}
     claimed = variant.method if variant.method in METHODS else None
+    if variant.outside:
+        return {**head, "version": None, "problem": variant.outside}
     try:
         loss = open_loss(worker, f"{framework}:{name}", variant.settings, lay(), framework=framework)
         report = audit_loss(loss, claimed=claimed)
@@ -131,7 +133,9 @@ def random_batch(seed: int) -> Batch:
     drift, away = random.normal(0.0, 0.3, (2, ROWS, WIDTH))
     length = random.integers(1, WIDTH + 1, ROWS)
     reward = random.integers(0, 2, ROWS).astype(float)
-    return lay(reward=reward, length=length, group=FOURS, logp=old + drift, old=old, ref=old + away)
+    # Probabilities stay below 1, which losses that take exp of them count on.
+    logp, ref = (np.minimum(old + step, -0.01) for step in (drift, away))
+    return lay(reward=reward, length=length, group=FOURS, logp=logp, old=old, ref=ref)
 
 
 def _optimises(report: Audit) -> dict[str, Any] | None:

@@ -51,6 +51,11 @@ def of_one_group(rule: Advantage) -> None:
             "the lengths of the other responses enter the advantage, which no table over outcomes holds",
             mend="take a baseline of the group's outcomes alone, or average over samples",
         )
+    if rule.overlong is not None:
+        raise InputError(
+            "a punishment of long responses makes every length an outcome of its own",
+            mend="put it into the problem's rewards, or average over samples",
+        )
     if rule.whiten != "none":
         raise InputError(
             "whitening over the batch couples its groups",

@@ -120,7 +120,12 @@ def rule_gradient(
 
 
 def check_ratio(objective: Objective, mdp: TokenMDP) -> None:
-    """Raises `InputError` where the ratio of a whole response is asked for and states do not tell it."""
+    """Raises `InputError` where one ratio does not decide a token's weight, or where states do not tell the ratio."""
+    if not objective.of_ratios_alone:
+        raise InputError(
+            "what is clipped token by token within a response, or by probabilities, is not exact off-policy",
+            mend="stay on-policy, take a method that clips one ratio, or average over samples",
+        )
     whole = objective.importance_sampling_level != "token" and objective.surrogate != "log-likelihood"
     if mdp.moves is not None and whole:
         raise InputError(

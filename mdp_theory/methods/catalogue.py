@@ -24,11 +24,21 @@ METHODS: Mapping[str, Method] = MappingProxyType({method.key: method for method 
 OUTSIDE: Mapping[str, str] = MappingProxyType(
     {
         "remax": "ReMax (2310.10505) subtracts the reward of a greedy response, which no batch of samples holds",
-        "tis": "truncated corrections weigh by the sampler's own log-probabilities, which are not the old policy's",
-        "gmpo": "GMPO (2507.20673) clips tokens in log space before their geometric mean: no clip of one ratio",
-        "dppo": "DPPO (2602.04879) masks by a divergence of probabilities, where the algebra knows ratios alone",
+        "grpo-tis": "a truncated correction beside PPO's ratio weighs by a third policy, the sampler's, and a batch "
+        "holds two; `tis` is the correction where the old policy is the sampler's",
+        "icepop": "IcePop drops tokens whose ratio to the sampler lies outside a range on either side, and its mask is "
+        "no clip of a surrogate that pays",
         "entropy-bonus": "an entropy bonus needs the whole vocabulary's probabilities, not those of the sampled tokens",
-        "overlong-shaping": "DAPO's overlong shaping changes the reward by the length: it belongs to the task",
+        "dynamic-sampling": "a drop of groups of equal reward is here (`dapo`), sampling until a batch is full is what "
+        "a trainer does",
+        "a2po": "A*PO (2505.20686) regresses log π/π_ref of one response on its reward less a value that earlier "
+        "samples of the reference gave, which no batch holds",
+        "tpo": "TPO (2405.16681) learns from preferred, rejected and gold responses, not from outcomes",
+        "sdpo": "SDPO (2601.20802) distils the policy's own distribution given feedback, over the vocabulary or its "
+        "top tokens",
+        "gdpo": "GDPO standardises several rewards apart, and a batch holds one",
+        "optimal-token-baseline": "its baseline (2602.07078) weighs by the sum of squared probabilities of the whole "
+        "vocabulary at every token",
     }
 )
 """What frameworks ship and the algebra does not hold, with the reason; `rino audit` meets them all the same."""

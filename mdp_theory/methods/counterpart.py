@@ -17,7 +17,13 @@ def supervised_counterpart(objective: Objective) -> Objective:
     """Cross-entropy with the objective's own advantages, aggregation and samples: no ratio, clip or KL in the loss."""
     kl = objective.kl if objective.kl is not None and objective.kl.placement == "reward" else None
     return dataclasses.replace(
-        objective, surrogate="log-likelihood", importance_sampling_level="token", clip=None, gate=None, kl=kl
+        objective,
+        surrogate="log-likelihood",
+        importance_sampling_level="token",
+        clip=None,
+        gate=None,
+        trust=None,
+        kl=kl,
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from mdp_theory.methods.batch import Batch, ResponseArray, TokenArray
 from mdp_theory.methods.kl import kl_estimate
@@ -90,12 +90,24 @@ def _whitened(rule: Advantage, advantage: ResponseArray, count: ResponseArray) -
 
 
 def _reward(objective: Objective, batch: Batch) -> ResponseArray:
-    reward = batch.reward.astype(batch.logp.dtype)
-    kl = objective.kl
+    reward, kl = batch.reward.astype(batch.logp.dtype), objective.kl
+    if objective.advantage.overlong is not None:
+        reward = reward - overlong_penalty(objective, batch.mask.sum(axis=1))
     if kl is None or kl.placement != "reward":
         return reward
     estimate = kl_estimate(kl.estimator, batch.old_logp, batch.ref_logp)
     return reward - kl.sign * kl.beta * jnp.where(batch.mask > 0, estimate, 0.0).sum(axis=1)
+
+
+def overlong_penalty(objective: Objective, length: Float[Array, " batch"]) -> Float[Array, " batch"]:
+    """What a response of this length loses of its reward; numpy in, numpy out."""
+    overlong, limit = objective.advantage.overlong, objective.max_completion_length
+    assert overlong is not None
+    if limit is None:
+        raise ValueError("the punishment of overlong responses needs max_completion_length")
+    xp = length.__array_namespace__()
+    found: Array = overlong.penalty * xp.clip(1 - (limit - length) / (overlong.share * limit), 0.0, 1.0)
+    return found
 
 
 def _outcome(rule: Advantage, reward: ResponseArray, same: Bool[Array, "batch batch"]) -> ResponseArray:

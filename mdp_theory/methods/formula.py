@@ -7,7 +7,7 @@
 from itertools import chain
 
 from mdp_theory.methods.catalogue import METHODS, OUTSIDE, Method
-from mdp_theory.methods.objectives import KL, Advantage, Clip, Gate, Objective
+from mdp_theory.methods.objectives import KL, Clip, Gate, Objective, TrustRegion
 
 _TOKEN_RATIO = "π(aᵢₜ|sᵢₜ) / π_old(aᵢₜ|sᵢₜ)"
 
@@ -40,7 +40,9 @@ def _definitions(objective: Objective) -> list[tuple[str, str]]:
         parts.append(_ratio(objective))
     if objective.gate is not None:
         parts.append(_gate(objective.gate))
-    parts += _advantage(objective.advantage)
+    if objective.trust is not None:
+        parts += _trust(objective.trust)
+    parts += _advantage(objective)
     if objective.kl is not None:
         parts += _kl(objective.kl)
     return [*parts, *_counts(objective)]
@@ -67,12 +69,16 @@ def _token_term(objective: Objective) -> str:
         term = f"g({ratio}) {advantage}"
     elif objective.surrogate == "soft-weight":
         term = f"sg[g({ratio})] {advantage} log π(aᵢₜ|sᵢₜ)"
+    elif objective.surrogate == "clipped-geometric-mean":
+        term = f"{ratio} {advantage}"
     elif objective.surrogate == "truncated-weight":
         term = f"sg[{_clipped(objective.clip, ratio)}] {advantage} log π(aᵢₜ|sᵢₜ)"
     else:
         term = f"min({ratio} {advantage}, {_clipped(objective.clip, ratio)} {advantage})"
         if objective.clip is not None and objective.clip.dual is not None:
             term = f"max({term}, {objective.clip.dual:g} {advantage} where {advantage} < 0)"
+    if objective.trust is not None:
+        term = f"Mᵢₜ {term}"
     if objective.kl is None or objective.kl.placement != "loss":
         return term
     return f"[{term} {'−' if objective.kl.sign > 0 else '+'} {objective.kl.beta:g} {objective.kl.estimator}ᵢₜ]"
@@ -87,6 +93,15 @@ def _gate(gate: Gate) -> tuple[str, str]:
     return "g(ρ)", f"exp(λ) ρᵏ exp(−λρ)   (k = {sided(gate.power)}; λ = {sided(gate.decay)})"
 
 
+def _trust(trust: TrustRegion) -> list[tuple[str, str]]:
+    rises, falls = f"Aᵢ > 0, π > π_old and Dᵢₜ > {trust.high:g}", f"Aᵢ < 0, π < π_old and Dᵢₜ > {trust.low:g}"
+    distance = {
+        "total-variation": "|π(aᵢₜ|sᵢₜ) − π_old(aᵢₜ|sᵢₜ)|",
+        "kl": "π_old log (π_old / π) + (1 − π_old) log ((1 − π_old) / (1 − π)) of aᵢₜ given sᵢₜ",
+    }[trust.measure]
+    return [("Mᵢₜ", f"0 where {rises}, and where {falls}; else 1"), ("Dᵢₜ", distance)]
+
+
 def _clipped(clip: Clip | None, ratio: str) -> str:
     if clip is None or (clip.low is None and clip.high is None):
         return ratio
@@ -99,6 +114,9 @@ def _clipped(clip: Clip | None, ratio: str) -> str:
 
 def _ratio(objective: Objective) -> tuple[str, str]:
     mean = f"exp(1/Lᵢ Σₜ log {_TOKEN_RATIO})"
+    if objective.surrogate == "clipped-geometric-mean" and objective.clip is not None:
+        low, high = objective.clip.low or 0.0, objective.clip.high or 0.0
+        mean = f"exp(1/Lᵢ Σₜ cᵢₜ),   cᵢₜ = log {_TOKEN_RATIO}, held ≤ {high:g} where Aᵢ > 0, ≥ −{low:g} where Aᵢ < 0"
     return {
         "token": ("ρᵢₜ", _TOKEN_RATIO),
         "sequence": ("ρᵢ", mean),
@@ -107,7 +125,8 @@ def _ratio(objective: Objective) -> tuple[str, str]:
     }[objective.importance_sampling_level]
 
 
-def _advantage(rule: Advantage) -> list[tuple[str, str]]:
+def _advantage(objective: Objective) -> list[tuple[str, str]]:
+    rule = objective.advantage
     if rule.estimator == "gae":
         return [
             ("Aᵢₜ", f"Σₖ (γλ)ᵏ δᵢ,ₜ₊ₖ   (γ = {rule.discount:g}, λ = {rule.gae_lambda:g})"),
@@ -147,6 +166,10 @@ def _advantage(rule: Advantage) -> list[tuple[str, str]]:
         parts.append(("uᵢ", f"{rule.positive:g} where rᵢ ≥ {rule.threshold:g}, −{rule.negative:g} elsewhere"))
     elif rule.outcome == "above-mean":
         parts.append(("uᵢ", f"{rule.positive:g} where rᵢ > mean_G r, −{rule.negative:g} where rᵢ < mean_G r, else 0"))
+    if rule.overlong is not None:
+        limit, penalty = objective.max_completion_length or "max_completion_length", rule.overlong.penalty
+        lost = f"clip(1 − ({limit} − Lᵢ) / ({rule.overlong.share:g} · {limit}), 0, 1)"
+        parts.append(("rᵢ", f"reward of i − {'' if penalty == 1 else f'{penalty:g} '}{lost}"))
     return [(symbol, value.replace("−0 ", "0 ")) for symbol, value in parts]
 
 

@@ -8,7 +8,7 @@ from mdp_theory.methods.batch import Batch, TokenArray
 from mdp_theory.methods.credit import Credit, assign_credit
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.objectives import Objective
-from mdp_theory.methods.ratio import clipped, gated, importance_ratio
+from mdp_theory.methods.ratio import clipped, clipped_log_ratio, gated, importance_ratio, inside_trust
 
 
 def loss(objective: Objective, batch: Batch) -> Float[Array, ""]:
@@ -47,11 +47,18 @@ def surrogate(
         term = jnp.minimum(advantage * ratio, advantage * clipped(objective.clip, ratio))
         if objective.clip is not None and objective.clip.dual is not None:
             term = jnp.where(advantage < 0, jnp.maximum(term, objective.clip.dual * advantage), term)
+    elif objective.surrogate == "clipped-geometric-mean":
+        assert objective.clip is not None
+        held = clipped_log_ratio(objective.clip, logp - old_logp, above=advantage > 0)
+        length = jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+        term = advantage * jnp.exp(jnp.where(seen, held, 0.0).sum(axis=1, keepdims=True) / length)
     elif objective.gate is None:
         term = advantage * jax.lax.stop_gradient(clipped(objective.clip, ratio)) * logp
     else:
         gate = gated(objective.gate, ratio, advantage)
         term = advantage * (gate if objective.surrogate == "soft-clip" else jax.lax.stop_gradient(gate) * logp)
+    if objective.trust is not None:
+        term = term * jax.lax.stop_gradient(inside_trust(objective.trust, logp, old_logp, above=advantage > 0))
     total = -(credit.scale * term).sum()
     if objective.kl is not None and objective.kl.placement == "loss":
         penalty = kl_estimate(objective.kl.estimator, logp, ref_logp)

@@ -1,10 +1,32 @@
 """Policy-gradient methods as data; see `catalogue` for the conventions."""
 
+import dataclasses
+
 from mdp_theory.methods.method import Method
-from mdp_theory.methods.objectives import KL, Advantage, Clip, Gate, Objective
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Gate, Objective, Overlong, TrustRegion
 
 _PPO_CLIP = Clip(low=0.2, high=0.2)
 _GROUP_NORM = Advantage(baseline="group-mean", scale="group-std")
+
+
+def _dppo(trust: TrustRegion) -> Objective:
+    return Objective(
+        advantage=Advantage(baseline="group-mean"),
+        surrogate="ratio",
+        trust=trust,
+        aggregation="sequence-mean-token-sum-norm",
+    )
+
+
+_DPPO_NOTE = (
+    "Dr. GRPO with a mask in the place of the clip range: what counts is how far the token's probability has moved, "
+    "not its ratio. The authors truncate the ratio besides, far out (10 in their code, 10000 in verl's example); not "
+    "so here."
+)
+_VERL_DPPO = (
+    "adv_estimator=grpo norm_adv_by_std_in_grpo=false loss_agg_mode=seq-mean-token-sum-norm loss_scale_factor=512 "
+    "clip_ratio_c=10000"
+)
 
 POLICY_GRADIENTS = (
     Method(
@@ -86,8 +108,8 @@ POLICY_GRADIENTS = (
             keep="mixed-groups",
         ),
         note=(
-            "Dynamic sampling is the drop of groups of equal reward, not their resampling; overlong reward shaping "
-            "belongs to the task. Where other code bases do not filter, those groups stay in the token count."
+            "Dynamic sampling is the drop of groups of equal reward, not their resampling; for overlong shaping see "
+            "`dapo-overlong`. Where other code bases do not filter, those groups stay in the token count."
         ),
         peers={
             "TRL": "loss_type=dapo epsilon_high=0.28",
@@ -242,6 +264,76 @@ POLICY_GRADIENTS = (
         ),
         note="The ratio of the whole response enters through a detached weight that falls on both sides of 1.",
         peers={"TRL": "loss_type=vespo"},
+    ),
+    Method(
+        key="gmpo",
+        title="GMPO",
+        source="2507.20673; authors' code",
+        objective=Objective(
+            advantage=_GROUP_NORM,
+            surrogate="clipped-geometric-mean",
+            importance_sampling_level="sequence",
+            clip=Clip(low=0.4, high=0.4),
+        ),
+        note=(
+            "The geometric mean of a response's token ratios, each held within e^±0.4 on the side that pays before the "
+            "mean is taken. Where GSPO stops a whole response, GMPO stops single tokens."
+        ),
+        peers={
+            "TRL": "trainer=gmpo epsilon=0.4",
+            "verl": "adv_estimator=grpo loss_mode=geo_mean clip_ratio_low=0.4 clip_ratio_high=0.4",
+        },
+    ),
+    Method(
+        key="dppo-tv",
+        title="DPPO (total variation)",
+        source="2602.04879, binary; δ = 0.15 as in verl's example",
+        objective=_dppo(TrustRegion(measure="total-variation", low=0.15, high=0.15)),
+        note=_DPPO_NOTE,
+        peers={"verl": f"{_VERL_DPPO} loss_mode=dppo_tv clip_ratio_low=0.15 clip_ratio_high=0.15"},
+    ),
+    Method(
+        key="dppo-kl",
+        title="DPPO (KL)",
+        source="2602.04879, binary; δ = 0.05 as in verl's example",
+        objective=_dppo(TrustRegion(measure="kl", low=0.05, high=0.05)),
+        note=_DPPO_NOTE,
+        peers={"verl": f"{_VERL_DPPO} loss_mode=dppo_kl clip_ratio_low=0.05 clip_ratio_high=0.05"},
+    ),
+    Method(
+        key="tis",
+        title="TIS",
+        source="Yao et al. 2025 (OpenReview 8MHqvb4lK9); C = 2 is verl's default",
+        objective=Objective(
+            advantage=_GROUP_NORM,
+            surrogate="truncated-weight",
+            clip=Clip(low=None, high=1.0),
+            aggregation="token-mean",
+        ),
+        note=(
+            "Truncated importance sampling where the old policy is the sampler's own, as its engine reports it: "
+            "log-likelihood weighted by min(ρ, C). CISPO's rule with a wide bound. A correction beside PPO's ratio has "
+            "three policies, and a batch here holds two."
+        ),
+        peers={
+            "verl": "adv_estimator=grpo loss_mode=bypass_mode "
+            'rollout_correction={"bypass_mode":true,"loss_type":"reinforce","rollout_is":"token"}',
+        },
+    ),
+    Method(
+        key="dapo-overlong",
+        title="DAPO with overlong shaping",
+        source="2503.14476 eq. 8 to 13",
+        objective=Objective(
+            advantage=dataclasses.replace(_GROUP_NORM, overlong=Overlong(share=0.2)),
+            clip=Clip(low=0.2, high=0.28),
+            aggregation="token-mean",
+            keep="mixed-groups",
+        ),
+        note=(
+            "The last 4096 of 20480 tokens in its run of 32B: a fifth of the limit, here of whatever limit is set. "
+            "Groups are dropped by their correctness, before the punishment tells their members apart."
+        ),
     ),
     Method(
         key="maxrl",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mdp_theory.methods.batch import TokenArray
-from mdp_theory.methods.objectives import Clip, Gate, Objective
+from mdp_theory.methods.objectives import Clip, Gate, Objective, TrustRegion
 
 
 class Ratio(NamedTuple):
@@ -38,7 +38,9 @@ class Ratio(NamedTuple):
 
 def ratio_of(objective: Objective) -> Ratio:
     """How the ratio enters an objective."""
-    clip, level = objective.clip, objective.importance_sampling_level
+    level = objective.importance_sampling_level
+    # The bounds of a geometric mean are those of its tokens, not of the ratio.
+    clip = None if objective.surrogate == "clipped-geometric-mean" else objective.clip
     enters = objective.surrogate != "log-likelihood"
     gate = objective.gate or Gate()
     pairs = (gate.temperature or (0.0, 0.0), gate.power or (0.0, 0.0), gate.decay or (0.0, 0.0))
@@ -82,6 +84,32 @@ def clipped(clip: Clip | None, ratio: TokenArray) -> TokenArray:
     low = None if clip.low is None else 1 - clip.low
     high = None if clip.high is None else 1 + clip.high
     return jnp.clip(ratio, low, high)
+
+
+def clipped_log_ratio(clip: Clip, log_ratio: Float[Array, "..."], *, above: Any) -> Float[Array, "..."]:
+    """Log-ratios held on the side that pays, for advantages above or below zero; numpy in, numpy out."""
+    xp = log_ratio.__array_namespace__()
+    low = -np.inf if clip.low is None else -clip.low
+    high = np.inf if clip.high is None else clip.high
+    return xp.where(above, xp.minimum(log_ratio, high), xp.maximum(log_ratio, low))
+
+
+# Keeps the logarithm finite where a token is certain; the constant of the authors' code.
+_CERTAIN = 1e-8
+
+
+def inside_trust(
+    trust: TrustRegion, logp: Float[Array, "..."], old_logp: Float[Array, "..."], *, above: Any
+) -> Bool[Array, "..."]:
+    """Where the gradient passes, for advantages above or below zero; numpy in, numpy out."""
+    xp = logp.__array_namespace__()
+    new, old = xp.exp(logp), xp.exp(old_logp)
+    rise = new - old
+    distance = xp.abs(rise)
+    if trust.measure == "kl":
+        others = xp.log((1 - old + _CERTAIN) / (1 - new + _CERTAIN))
+        distance = old * (old_logp - logp) + (1 - old) * others
+    return xp.where(above, (rise <= 0) | (distance <= trust.high), (rise >= 0) | (distance <= trust.low))
 
 
 def inside_bounds(ratio: Ratio, value: Float[Array, "..."], *, above: bool) -> Bool[Array, "..."]:

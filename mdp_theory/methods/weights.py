@@ -11,7 +11,14 @@ from mdp_theory.methods.batch import Batch, TokenArray
 from mdp_theory.methods.credit import Credit, assign_credit
 from mdp_theory.methods.kl import penalty_of, penalty_slope
 from mdp_theory.methods.objectives import Objective
-from mdp_theory.methods.ratio import importance_ratio, inside_bounds, ratio_factor, ratio_of
+from mdp_theory.methods.ratio import (
+    clipped_log_ratio,
+    importance_ratio,
+    inside_bounds,
+    inside_trust,
+    ratio_factor,
+    ratio_of,
+)
 
 
 def token_weights(objective: Objective, batch: Batch) -> TokenArray:
@@ -19,11 +26,16 @@ def token_weights(objective: Objective, batch: Batch) -> TokenArray:
     advantage, scale = assign_credit(objective, batch)
     seen = batch.mask > 0
     weight = scale * advantage
-    if objective.surrogate != "log-likelihood":
+    logp, old_logp = (jnp.where(seen, x, 0.0) for x in (batch.logp, batch.old_logp))
+    if objective.surrogate == "clipped-geometric-mean":
+        assert objective.clip is not None
+        held = clipped_log_ratio(objective.clip, logp - old_logp, above=advantage > 0)
+        tokens = jnp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0)
+        mean = jnp.exp(jnp.where(seen, held, 0.0).sum(axis=1, keepdims=True) / tokens)
+        weight = (weight * mean).sum(axis=1, keepdims=True) / tokens * (seen & (held == logp - old_logp))
+    elif objective.surrogate != "log-likelihood":
         form = ratio_of(objective)
-        ratio = importance_ratio(
-            objective, jnp.where(seen, batch.logp, 0.0), jnp.where(seen, batch.old_logp, 0.0), batch.mask
-        )
+        ratio = importance_ratio(objective, logp, old_logp, batch.mask)
         weight = weight * jnp.where(
             advantage > 0, ratio_factor(form, ratio, above=True), ratio_factor(form, ratio, above=False)
         )
@@ -32,6 +44,8 @@ def token_weights(objective: Objective, batch: Batch) -> TokenArray:
             # Every token moves the ratio of the whole response, and with it every token's term; the mean by 1/L.
             length = jnp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0) if level == "sequence" else 1.0
             weight = seen * weight.sum(axis=1, keepdims=True) / length
+    if objective.trust is not None:
+        weight = weight * inside_trust(objective.trust, logp, old_logp, above=advantage > 0)
     log_q = jnp.where(seen, batch.ref_logp - batch.logp, 0.0)
     return weight - scale * penalty_slope(penalty_of(objective), log_q)
 
@@ -40,8 +54,15 @@ def passes_clip(
     objective: Objective, credit: Credit, *, logp: TokenArray, old_logp: TokenArray, mask: TokenArray
 ) -> Bool[Array, "batch time"]:
     """True where clipping leaves the token alone: its gradient not stopped, its truncated weight not truncated."""
+    logp, old_logp = (jnp.where(mask > 0, x, 0.0) for x in (logp, old_logp))
+    above = credit.advantage > 0
+    if objective.surrogate == "clipped-geometric-mean":
+        assert objective.clip is not None
+        return clipped_log_ratio(objective.clip, logp - old_logp, above=above) == logp - old_logp
+    if objective.trust is not None:
+        return inside_trust(objective.trust, logp, old_logp, above=above)
     form = ratio_of(objective)
-    ratio = importance_ratio(objective, jnp.where(mask > 0, logp, 0.0), jnp.where(mask > 0, old_logp, 0.0), mask)
+    ratio = importance_ratio(objective, logp, old_logp, mask)
     if objective.surrogate == "truncated-weight":
         return (ratio >= form.low) & (ratio <= form.high)
     advantage = credit.advantage

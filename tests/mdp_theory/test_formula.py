@@ -7,7 +7,7 @@ import pytest
 
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.formula import describe, methods_page
-from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective, Overlong
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,6 +46,7 @@ IN_ADVANTAGE = {
     "ddof": 1,
     "eps": 1e-3,
     "estimator": "gae",
+    "overlong": Overlong(share=0.25),
 }
 IN_CLIP = {"low": 0.3, "high": 0.28, "dual": 3.0}
 IN_KL = {"beta": 0.2, "estimator": "k1", "placement": "reward", "sign": -1}
@@ -82,7 +83,7 @@ def test_every_dial_of_an_objective_is_tried_above():
     names = {"advantage": IN_ADVANTAGE, "clip": IN_CLIP, "kl": IN_KL, None: IN_OBJECTIVE}
     for part, tried in names.items():
         fields = {field.name for field in dataclasses.fields(getattr(BASE, part) if part else BASE)}
-        assert fields - {"advantage", "gate", "discount", "gae_lambda"} == set(tried)
+        assert fields - {"advantage", "gate", "trust", "discount", "gae_lambda"} == set(tried)
 
 
 @pytest.mark.parametrize("field", ["temperature", "power", "decay"])
@@ -93,6 +94,23 @@ def test_both_numbers_of_a_gate_are_printed(field, side):
     pair[side] += 0.5
     changed = dataclasses.replace(objective, gate=dataclasses.replace(objective.gate, **{field: tuple(pair)}))
     assert describe(changed) != describe(objective)
+
+
+@pytest.mark.parametrize(
+    ("key", "part", "values"),
+    [
+        ("dppo-tv", "trust", {"measure": "kl", "low": 0.2, "high": 0.2}),
+        ("gmpo", "clip", {"low": 0.3, "high": 0.5}),
+        ("dapo-overlong", "overlong", {"share": 0.1, "penalty": 0.5}),
+    ],
+)
+def test_the_dials_of_some_methods_alone_are_printed(key, part, values):
+    objective = METHODS[key].objective
+    owner = objective.advantage if part == "overlong" else objective
+    for name, value in values.items():
+        changed = dataclasses.replace(owner, **{part: dataclasses.replace(getattr(owner, part), **{name: value})})
+        whole = dataclasses.replace(objective, advantage=changed) if part == "overlong" else changed
+        assert describe(whole) != describe(objective), name
 
 
 def test_discount_and_trace_are_printed_with_a_critic():

@@ -1,5 +1,6 @@
 """Losses of frameworks: what is recorded, what is said where one is missing, and live where one is installed."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -19,8 +20,9 @@ from mdp_theory.audit.probes import lay, probes
 from mdp_theory.audit.recover import audit_loss
 from mdp_theory.audit.target import open_loss, opened, split_settings
 from mdp_theory.conformance import page
-from mdp_theory.conformance.record import PEERS, golden, spelled
+from mdp_theory.conformance.record import PEERS, golden, random_residual, spelled
 from mdp_theory.methods.catalogue import METHODS, OUTSIDE
+from mdp_theory.methods.objectives import Overlong
 from rino.cli import run
 from rino_base.messages import InputError
 
@@ -163,11 +165,20 @@ def test_every_loss_and_every_spelling_is_recorded_and_holds(framework):
 
 
 def test_claims_name_methods_or_what_is_told_to_be_outside():
-    outside = {"grpo-tis", "gmpo", "dppo-tv", "dppo-kl", "remax"}
     for framework in FRAMEWORKS:
         for variant in variants(framework).values():
-            assert variant.method is None or variant.method in METHODS or variant.method in outside
-    assert {name.partition("-")[0] for name in outside} <= set(OUTSIDE) | {"grpo"}
+            assert variant.method is None or variant.method in METHODS or variant.method in OUTSIDE
+
+
+def test_what_no_probe_can_be_put_to_says_why(capsys):
+    unprobed = {f"{f}:{name}": v for f in FRAMEWORKS for name, v in variants(f).items() if v.outside}
+    assert {"trl:a2po", "trl:tpo", "trl:sdpo", "verl:gdpo", "verl:optimal_token_baseline"} == set(unprobed)
+    for target, variant in unprobed.items():
+        assert run(["audit", target]) == 2
+        assert variant.outside in capsys.readouterr().err
+        framework, _, name = target.partition(":")
+        record = next(record for record in golden(framework)["losses"] if record["name"] == name)
+        assert record["problem"] == variant.outside
 
 
 def test_differences_are_shown_by_commands_that_exist():
@@ -219,6 +230,22 @@ def test_installed_frameworks_are_as_recorded(framework):
         for name, variant in list(variants(framework).items())[:6]:
             report = audit_loss(open_loss(worker, f"{framework}:{name}", variant.settings, lay(), framework=framework))
             assert report.to_json()["departures"] == recorded[name]["departures"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _installed("openrlhf"), reason="OpenRLHF is not installed")
+def test_openrlhf_punishes_overlong_responses_as_the_equation_does():
+    """Eq. 13 of 2503.14476 with L_max = 8 and L_cache = 4, on random batches."""
+    base = METHODS["dapo-overlong"].objective
+    rule = dataclasses.replace(base.advantage, ddof=1, eps=1e-9, overlong=Overlong(share=0.5))
+    clip = dataclasses.replace(base.clip, high=0.2)
+    objective = dataclasses.replace(base, advantage=rule, clip=clip, keep="all", max_completion_length=8)
+    settings = variants("openrlhf")["overlong"].settings
+    with Worker("openrlhf") as worker:
+        loss = open_loss(worker, "openrlhf:overlong", settings, lay(), framework="openrlhf")
+        assert random_residual(loss, objective, 1.0) < 1e-6
+        plain = dataclasses.replace(objective, advantage=dataclasses.replace(rule, overlong=None))
+        assert random_residual(loss, plain, 1.0) > 0.1
 
 
 TRAINER = '''

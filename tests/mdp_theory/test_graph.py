@@ -113,12 +113,13 @@ def test_every_method_agrees_with_the_unrolled_tree(seed, horizon, on_the_way):
         objective = method.objective
         if objective.advantage.estimator == "outcome" and not objective.advantage.of_outcomes_alone:
             continue  # refused: see tests/mdp_theory/test_population.py
-        if objective.aggregation == "sequence-mean-token-sum-norm":
+        if objective.needs_limit:
             objective = replace(objective, max_completion_length=horizon)
         one = population.expected_gradient(objective, problem, logits, num_generations=3, ref_logits=old)
         other = population.expected_gradient(objective, mdp, deep, num_generations=3, ref_logits=deep_old)
         agree(one, collected(other, nodes, logits))
-        if objective.advantage.estimator == "outcome" and objective.importance_sampling_level == "token":
+        by_token = objective.importance_sampling_level == "token" and objective.of_ratios_alone
+        if objective.advantage.estimator == "outcome" and by_token:
             one = population.expected_gradient(objective, problem, logits, num_generations=3, old_logits=old)
             other = population.expected_gradient(objective, mdp, deep, num_generations=3, old_logits=deep_old)
             agree(one, collected(other, nodes, logits))

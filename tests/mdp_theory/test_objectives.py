@@ -14,7 +14,7 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.credit import assign_credit
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.loss import loss, surrogate
-from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective
+from mdp_theory.methods.objectives import KL, Advantage, Clip, Objective, Overlong
 from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 from mdp_theory.precision import in_float64
 
@@ -42,8 +42,8 @@ def random_batch(seed, *, drift=0.3, rewards=MIXED, junk=None):
 
 
 def ready(objective):
-    """The objective with the constant that its aggregation asks for."""
-    if objective.aggregation == "sequence-mean-token-sum-norm":
+    """The objective with the limit on length that it asks for."""
+    if objective.needs_limit:
         return dataclasses.replace(objective, max_completion_length=WIDTH)
     return objective
 
@@ -337,6 +337,61 @@ def test_a_truncated_weight_is_bounded_and_never_stopped():
 
 
 @in_float64
+def test_a_geometric_mean_stops_single_tokens_on_the_side_that_pays():
+    """GMPO by its definition: Π (min(ρA, clip(ρ)A) / A)^(1/L) · A, and its slope token by token."""
+    delta = np.array([0.9, -0.9, 0.1, -0.1])
+    held = {1.0: np.array([0.4, -0.9, 0.1, -0.1]), -1.0: np.array([0.9, -0.4, 0.1, -0.1])}
+    objective = dataclasses.replace(METHODS["gmpo"].objective, advantage=Advantage())
+    logp = jnp.asarray(np.tile(delta, (2, 1)))
+    zero = jnp.zeros_like(logp)
+    batch = Batch(logp, zero, zero, jnp.ones_like(logp), jnp.asarray([1.0, -1.0]), jnp.asarray([0, 0]))
+    means = {sign: float(np.exp(held[sign].mean())) for sign in held}
+    assert float(loss(objective, batch)) == pytest.approx(-(means[1.0] - means[-1.0]) / 2, rel=1e-14)
+    expected = [sign * means[sign] / 4 / 2 * (held[sign] == delta) for sign in (1.0, -1.0)]
+    np.testing.assert_allclose(token_weights(objective, batch), expected, rtol=1e-13)
+    credit = assign_credit(objective, batch)
+    passes = passes_clip(objective, credit, logp=logp, old_logp=zero, mask=batch.mask)
+    np.testing.assert_array_equal(passes, [held[sign] == delta for sign in (1.0, -1.0)])
+
+
+@in_float64
+@pytest.mark.parametrize("key", ["dppo-tv", "dppo-kl"])
+def test_a_trust_region_masks_what_moved_too_far_the_way_it_is_pushed(key):
+    objective = dataclasses.replace(ready(METHODS[key].objective), advantage=Advantage())
+    old, new = np.array([0.5, 0.5, 0.01, 0.9]), np.array([0.75, 0.55, 0.12, 0.6])
+    if key == "dppo-tv":
+        far = np.abs(new - old) > 0.15
+    else:
+        far = old * np.log(old / new) + (1 - old) * np.log((1 - old) / (1 - new)) > 0.05
+    logp, old_logp = (jnp.log(jnp.asarray(np.tile(p, (2, 1)))) for p in (new, old))
+    batch = Batch(logp, old_logp, logp, jnp.ones_like(logp), jnp.asarray([1.0, -1.0]), jnp.asarray([0, 0]))
+    passes = np.stack([~(far & (new > old)), ~(far & (new < old))])
+    assert passes.sum() not in (0, passes.size)
+    signs = np.array([[1.0], [-1.0]])
+    np.testing.assert_allclose(token_weights(objective, batch) * 2 * WIDTH, passes * signs * new / old, rtol=1e-13)
+    credit = assign_credit(objective, batch)
+    np.testing.assert_array_equal(passes_clip(objective, credit, logp=logp, old_logp=old_logp, mask=batch.mask), passes)
+
+
+@in_float64
+def test_overlong_responses_lose_in_proportion():
+    """Eq. 13 of 2503.14476, with L_max = 8 and L_cache = 4."""
+    objective = dataclasses.replace(
+        METHODS["dapo-overlong"].objective,
+        advantage=Advantage(overlong=Overlong(share=0.5, penalty=0.5)),
+        max_completion_length=8,
+        keep="all",
+    )
+    mask = (np.arange(10) < np.arange(1, 11)[:, None]).astype(float)
+    zero = jnp.zeros((10, 10))
+    batch = Batch(zero, zero, zero, jnp.asarray(mask), jnp.ones(10), jnp.zeros(10, int))
+    found = assign_credit(objective, batch).advantage[:, 0]
+    np.testing.assert_allclose(found, 1 - 0.5 * np.array([0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1, 1]), rtol=1e-14)
+    with pytest.raises(ValueError, match="overlong responses needs max_completion_length"):
+        assign_credit(METHODS["dapo-overlong"].objective, batch)
+
+
+@in_float64
 def index(weights, mask):
     return credit_structure_index(jnp.asarray(weights), jnp.asarray(mask))
 
@@ -356,6 +411,10 @@ def test_incomplete_objectives_are_refused():
         Objective(advantage=Advantage(), surrogate="ratio", clip=Clip())
     with pytest.raises(ValueError, match="dual"):
         Objective(advantage=Advantage(), surrogate="truncated-weight", clip=Clip(dual=3.0))
+    with pytest.raises(ValueError, match="trust region goes with"):
+        dataclasses.replace(METHODS["dppo-tv"].objective, importance_sampling_level="sequence")
+    with pytest.raises(ValueError, match="of a sequence"):
+        dataclasses.replace(METHODS["gmpo"].objective, importance_sampling_level="token")
     batch = random_batch(0)
     with pytest.raises(ValueError, match="max_completion_length"):
         loss(METHODS["dr-grpo"].objective, batch)

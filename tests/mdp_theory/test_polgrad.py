@@ -86,7 +86,7 @@ def ours(name):
     in_advantage = {field.name for field in dataclasses.fields(objective.advantage)} & dials.keys()
     advantage = dataclasses.replace(objective.advantage, **{field: dials.pop(field) for field in in_advantage})
     objective = dataclasses.replace(objective, advantage=advantage, **dials)
-    if objective.aggregation == "sequence-mean-token-sum-norm":
+    if objective.needs_limit:
         objective = dataclasses.replace(objective, max_completion_length=NORM_LEN)
     return objective, one_group, truncation
 

@@ -24,8 +24,8 @@ from mdp_theory.problems import tree
 from mdp_theory.problems.mdp import TokenMDP
 from rino_base.messages import InputError
 
-# Advantages that hold other responses' lengths are in no table over outcomes; they are refused, see below.
-REFUSED = ("opo", "reinforce-pp", "reinforce-pp-baseline")
+# Advantages that hold lengths are in no table over outcomes; they are refused, see below.
+REFUSED = ("opo", "reinforce-pp", "reinforce-pp-baseline", "dapo-overlong")
 ON_POLICY = tuple(key for key in METHODS if key not in REFUSED)
 
 
@@ -49,7 +49,7 @@ def binomial(k, n, p):
 
 
 def prepared(objective: Objective, mdp: TokenMDP) -> Objective:
-    if objective.aggregation == "sequence-mean-token-sum-norm":
+    if objective.needs_limit:
         return replace(objective, max_completion_length=mdp.horizon)
     return objective
 
@@ -134,7 +134,11 @@ def test_every_catalogued_method_equals_brute_force(key):
     assert_same(exact, brute, mdp)
 
 
-OFF_POLICY = {key: m.objective for key, m in METHODS.items() if m.objective.advantage.of_outcomes_alone}
+OFF_POLICY = {
+    key: m.objective
+    for key, m in METHODS.items()
+    if m.objective.advantage.of_outcomes_alone and m.objective.of_ratios_alone
+}
 OFF_POLICY |= {
     "dual clip": replace(METHODS["grpo"].objective, clip=Clip(low=0.1, high=0.2, dual=1.3)),
     "sequence-token ratio": replace(METHODS["gspo"].objective, importance_sampling_level="sequence-token"),
@@ -158,6 +162,14 @@ def test_after_the_policy_has_moved_the_gradient_equals_brute_force(key):
     options = {"old_logits": old, "ref_logits": TabularPolicy().init(mdp, 6)}
     exact = population.expected_gradient(objective, mdp, now, num_generations=3, **options)
     assert_same(exact, enumerated_gradient(objective, mdp, now, size=3, **options), mdp)
+
+
+@pytest.mark.parametrize("key", ["gmpo", "dppo-tv", "dppo-kl"])
+def test_what_no_single_ratio_decides_is_refused_off_policy(key):
+    mdp = small_mdp([0.0, 1.0], seed=3)
+    old, now = (TabularPolicy().init(mdp, seed) for seed in (5, 9))
+    with pytest.raises(InputError, match="not exact off-policy"):
+        population.expected_gradient(prepared(METHODS[key].objective, mdp), mdp, now, num_generations=3, old_logits=old)
 
 
 @pytest.mark.parametrize("key", ["grpo", "dapo", "sft", "reinforce-rej", "cispo", "dr-grpo"])
@@ -365,11 +377,11 @@ def test_compositions_are_all_there_once():
 
 
 @pytest.mark.parametrize("key", REFUSED)
-def test_advantages_that_hold_the_lengths_of_others_are_refused(key):
+def test_advantages_that_hold_lengths_are_refused(key):
     mdp = small_mdp([0.0, 1.0])
     logits = TabularPolicy().init(mdp, 0)
-    with pytest.raises(InputError, match="lengths of the other responses"):
-        population.expected_gradient(METHODS[key].objective, mdp, logits, num_generations=2)
+    with pytest.raises(InputError, match=r"lengths of the other responses|punishment of long responses"):
+        population.expected_gradient(prepared(METHODS[key].objective, mdp), mdp, logits, num_generations=2)
 
 
 def test_what_does_not_depend_on_outcomes_alone_is_refused():

@@ -34,7 +34,7 @@ LEVELS = ([0.0, 0.1, 1.0], [-1.0, -0.5, 0.0, 2.0], [0.0, 1e-6, 1.0], [0.123, 0.5
 
 
 def prepared(objective: Objective, horizon: int) -> Objective:
-    if objective.aggregation == "sequence-mean-token-sum-norm":
+    if objective.needs_limit:
         return replace(objective, max_completion_length=horizon)
     return objective
 

@@ -38,6 +38,10 @@ RULES = {
     "sapo": ("T5", "GRPO", 1.0),
     "luspo": ("T5", "GRPO", 1.0),
     "vespo": ("T5", "GRPO", 1.0),
+    "gmpo": ("T5", "GRPO", 1.0),
+    "tis": ("T5", "GRPO", 1.0),
+    "dppo-tv": ("T5", "Dr. GRPO", 1.0),
+    "dppo-kl": ("T5", "Dr. GRPO", 1.0),
     "reinforce-rej": ("T13", "Reinforce-Rej ±1", 2.0),
 }
 ALPHA = {"f-isft-pos-adv": 0.0, "f-isft-pm-adv": 0.5, "f-isft-neg-adv": 1.0}
@@ -55,7 +59,7 @@ def test_t5_coefficients(key, size):
 def test_t5_every_outcome_rule_of_the_catalogue_is_compared():
     """Left are the critic, the KL term (grpo-kl is GRPO for c), a mixture of two rules, static SFT's token mean, and
     advantages with the lengths of others in them."""
-    lengths = {"opo", "reinforce-pp", "reinforce-pp-baseline"}
+    lengths = {"opo", "reinforce-pp", "reinforce-pp-baseline", "dapo-overlong"}
     assert set(METHODS) - set(RULES) == {"ppo", "grpo-kl", "w-reinforce", "sft"} | lengths
 
 

@@ -57,11 +57,13 @@ class Variant:
         settings: what is set in the framework, in its own names; everything else is left at its defaults.
         method: the catalogued method whose name it bears, if there is one.
         note: what has to be known to read the result.
+        outside: why no probe can be put to it; "" where one can.
     """
 
     settings: Settings = field(default_factory=dict)
     method: str | None = None
     note: str = ""
+    outside: str = ""
 
 
 def arrange(fields: Mapping[str, np.ndarray]) -> tuple[Responses, Callable[[np.ndarray], np.ndarray]]:

@@ -84,6 +84,10 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
             | {"actor.policy_loss_type": "gspo", "actor.eps_clip_low_high": (3e-4, 4e-4)},
             method="gspo",
         ),
+        "overlong": Variant(
+            settings=_estimator("group_norm") | {"reward.overlong_buffer_len": 4, "rollout.max_new_tokens": 8},
+            note="limit and buffer as small as a probe; tests hold it against 2503.14476 eq. 13",
+        ),
         "dual_clip": Variant(settings=_estimator("group_norm") | {"actor.dual_clip": 3.0}, method="grpo"),
     }
 )

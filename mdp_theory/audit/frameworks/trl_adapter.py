@@ -53,6 +53,14 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "two-sided": Variant(settings={"loss_type": "grpo", "delta": 3.0}, method="grpo", note="an upper bound delta"),
         "rloo": Variant(settings={"trainer": "rloo"}, method="rloo", note="RLOOConfig(): beta = 0.05 in the reward"),
         "gmpo": Variant(settings={"trainer": "gmpo"}, method="gmpo", note="trl.experimental"),
+        "a2po": Variant(
+            outside="trl.experimental's A2PO takes one response a prompt and a value from a stage of sampling before it"
+        ),
+        "tpo": Variant(outside="trl.experimental's TPO learns from preferred, rejected and gold responses"),
+        "sdpo": Variant(
+            outside="trl.experimental's SDPO distils the distribution of the policy given feedback; a probe holds the "
+            "probabilities of sampled tokens alone"
+        ),
     }
 )
 

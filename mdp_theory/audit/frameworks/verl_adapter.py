@@ -13,6 +13,8 @@ from mdp_theory.audit.frameworks.batches import Responses, Settings, Variant, We
 from mdp_theory.audit.frameworks.torch_weights import weigh_with
 
 _GRPO = {"adv_estimator": "grpo"}
+_CORRECTION = {"bypass_mode": True, "loss_type": "reinforce"}
+_TRUNCATED = "its ratio is truncated at clip_ratio_c = 3 besides"
 _PER_SEQUENCE = {"loss_agg_mode": "seq-mean-token-mean"}
 
 
@@ -58,8 +60,25 @@ def _variants() -> Mapping[str, Variant]:
             settings=_GRPO | {"loss_mode": "geo_mean", "clip_ratio_low": 0.4, "clip_ratio_high": 0.4}, method="gmpo"
         ),
         "sapo": Variant(settings=_GRPO | {"loss_mode": "sapo"}, method="sapo"),
-        "dppo_tv": Variant(settings=_GRPO | {"loss_mode": "dppo_tv"}, method="dppo-tv"),
-        "dppo_kl": Variant(settings=_GRPO | {"loss_mode": "dppo_kl"}, method="dppo-kl"),
+        "dppo_tv": Variant(settings=_GRPO | {"loss_mode": "dppo_tv"}, method="dppo-tv", note=_TRUNCATED),
+        "dppo_kl": Variant(settings=_GRPO | {"loss_mode": "dppo_kl"}, method="dppo-kl", note=_TRUNCATED),
+        "bypass-tis": Variant(
+            settings=_GRPO | {"loss_mode": "bypass_mode", "rollout_correction": _CORRECTION | {"rollout_is": "token"}},
+            method="tis",
+        ),
+        "bypass-icepop": Variant(
+            settings=_GRPO
+            | {
+                "loss_mode": "bypass_mode",
+                "rollout_correction": _CORRECTION | {"rollout_is": "token", "rollout_is_threshold": "0.5_5.0"},
+            },
+            method="icepop",
+        ),
+        "gdpo": Variant(outside="GDPO standardises several rewards apart, and a probe holds one"),
+        "optimal_token_baseline": Variant(
+            outside="its baseline weighs by the sum of squared probabilities over the vocabulary; a probe holds the "
+            "probabilities of sampled tokens alone"
+        ),
         "dro": Variant(settings=_GRPO | {"loss_mode": "dro", "dro_beta": 0.1}),
         "clip_cov": Variant(settings=_GRPO | {"loss_mode": "clip_cov"}, note="draws at random which tokens to drop"),
         "kl_cov": Variant(settings=_GRPO | {"loss_mode": "kl_cov"}),
@@ -86,8 +105,10 @@ def load(settings: Settings, *, trainer: str | None) -> Weigh:
     if trainer is not None:
         raise TypeError("verl has no trainer class to subclass: audit a function of six arguments")
     given = {name.rpartition(".")[2]: value for name, value in settings.items()}
+    # The trainer hands its correction for the sampler on to the loss.
+    correction = {name: given[name] for name in ("rollout_correction",) if name in given}
     algorithm = AlgoConfig(**take(AlgoConfig, given))
-    policy_loss = PolicyLossConfig(**take(PolicyLossConfig, given))
+    policy_loss = PolicyLossConfig(**take(PolicyLossConfig, given), **correction)
     needed = {"strategy": "fsdp", "rollout_n": 8, "ppo_micro_batch_size_per_gpu": 1, "use_torch_compile": False}
     actor = ActorConfig(**needed, **take(ActorConfig, given), policy_loss=policy_loss)
     if given:
@@ -113,7 +134,8 @@ def _advantages(algorithm: Any, responses: Responses) -> Any:
     from verl.trainer.ppo.ray_trainer import apply_kl_penalty, compute_advantage
 
     mask = torch.tensor(responses.mask, dtype=torch.int64)
-    scores = np.zeros_like(responses.mask)
+    # As verl's reward managers hand them on: a mean in float32 of rewards in float64 is not theirs where all are equal.
+    scores = np.zeros(responses.mask.shape, np.float32)
     scores[np.arange(len(scores)), responses.length - 1] = responses.reward
     data = DataProto.from_dict(
         tensors={
