@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,10 @@ class Checkpoints:
         for old in self._steps()[_KEPT:]:
             self._remove(old)
 
-    def resume(self, like: Any) -> tuple[int, Any] | None:
+    def resume(self, like: Callable[[], Any]) -> tuple[int, Any] | None:
         """The newest whole checkpoint as (step, state), the logs cut to where they were; None if there is none.
 
-        like: a pytree of the structure, types and sharding of the state.
+        like: makes a pytree of the structure, types and sharding of the state; it is let go before the state is read.
 
         Raises:
             InputError: there are checkpoints and all are damaged, or the logs have lost what all of them build on.
@@ -82,7 +82,7 @@ class Checkpoints:
         step = hosts.agree(hosts.on_first(self._choose) or 0)
         if not step:
             return None
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like())
         return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
 
     def _choose(self) -> int:

@@ -19,10 +19,11 @@ from jaxtyping import Float
 from scipy import stats
 
 from llm_exps.config import RunConfig
-from llm_exps.experiment import Setup, train
+from llm_exps.experiment import train
 from llm_exps.launch import Job, Launcher, launch
 from llm_exps.options import RunOptions, changed_flags
 from llm_exps.run_directory import RunDirectory
+from llm_exps.setup import Setup
 from mdp_theory.methods.catalogue import get
 from rino_base.files import complete_lines, write_json
 from rino_base.messages import InputError

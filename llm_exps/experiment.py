@@ -10,9 +10,9 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,57 +21,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from llm_exps import hosts
 from llm_exps.checkpoints import Checkpoints
-from llm_exps.config import RunConfig, validate
-from llm_exps.distribution import make_mesh, parameter_placement
+from llm_exps.config import RunConfig
 from llm_exps.evaluation import evaluate
 from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
 from llm_exps.models import lora
-from llm_exps.models.hub import commit_of, resolve
-from llm_exps.models.huggingface import load, load_tokenizer, save, stop_tokens
-from llm_exps.options import RunOptions
+from llm_exps.models.huggingface import save
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
 from llm_exps.run_directory import RunDirectory
-from llm_exps.tasks.registry import load_task
-from llm_exps.tasks.rewards import Rewards, load_rewards
-from llm_exps.tasks.task import Problems, Task
+from llm_exps.setup import Setup, prepare
+from llm_exps.tasks.task import Problems
 from llm_exps.tracking import Tracker, tracker
 from rino_base.files import complete_lines
 from rino_base.lock import locked
 from rino_base.messages import CheckFailed
 from rino_base.progress import facts, progress_bar
 
-EMBEDDED_MODEL = Path(__file__).parent / "default_model"
 _ROLLOUT_STREAM = 0
-
-
-@dataclass(frozen=True)
-class Setup:
-    """A model and a task, loaded once and shared by the runs of a comparison."""
-
-    source: Path
-    graph: nnx.GraphDef
-    params: nnx.State
-    tokenizer: Any
-    stop_tokens: tuple[int, ...]
-    task: Task
-    rewards: Rewards
-    mesh: Mesh | None = None
-    dropped: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What `config.json` of a run holds about it: the commit of a hub's model, and prompts that were dropped."""
-        commit = commit_of(self.source)
-        found: dict[str, Any] = {} if commit is None else {"model_commit": commit}
-        return found | ({"dropped_prompts": dict(self.dropped)} if any(self.dropped.values()) else {})
-
-    def on_devices(self) -> AbstractContextManager[Any]:
-        """Within it, batches are split over the devices; there is nothing to split over one."""
-        return nullcontext() if self.mesh is None else jax.set_mesh(self.mesh)
 
 
 class Progress(NamedTuple):
@@ -79,38 +47,6 @@ class Progress(NamedTuple):
 
     learner: LearnerState
     sampler: nnx.State | None
-
-
-def prepare(model: str, task: str, options: RunOptions) -> Setup:
-    """Load model (`default` is the embedded one), tokenizer and task; mistakes in any of them are seen here."""
-    validate(options)
-    loaded_task = load_task(
-        task,
-        data=options.data,
-        evaluation_data=options.evaluation_data,
-        prompt_template=options.prompt_template,
-        scheme=options.scheme,
-    )
-    rewards = load_rewards(loaded_task, options.reward_functions, options.reward_weights)
-    # One snapshot for weights, tokenizer and what is saved with them: a branch of the hub may move in between.
-    source = resolve(EMBEDDED_MODEL if model == "default" else model, options.revision)
-    tokenizer = load_tokenizer(source)
-    mesh = make_mesh(options.mesh) if jax.device_count() > 1 or options.mesh else None
-    placement = None if mesh is None else parameter_placement(mesh)
-    decoder, _ = load(
-        source, dtype=jnp.dtype(options.dtype or "float32"), remat=bool(options.remat), placement=placement
-    )
-    adapter = options.adapter
-    if adapter.lora_r:
-        lora.add(
-            decoder,
-            rank=adapter.lora_r,
-            alpha=adapter.lora_alpha,
-            targets=adapter.lora_target_modules,
-            sharding=None if mesh is None else NamedSharding(mesh, PartitionSpec()),
-        )
-    graph, params = nnx.split(decoder)
-    return Setup(source, graph, params, tokenizer, stop_tokens(source), loaded_task, rewards, mesh)
 
 
 def train(config: RunConfig, out: Path, *, setup: Setup | None = None, description: str = "training") -> dict[str, Any]:
@@ -221,11 +157,14 @@ class Experiment:
         return json.loads(complete_lines(self.run.path / "eval.jsonl")[-1])
 
     def _resume(self, checkpoints: Checkpoints) -> tuple[int, Progress]:
-        # The learner donates its buffers; those of the setup are shared and stay.
-        params = jax.tree.map(jnp.copy, self.setup.params)
-        stale = self.config.refresh_every != 1
-        fresh = Progress(self.learner.init(params), self.setup.params if stale else None)
-        return checkpoints.resume(fresh) or (0, fresh)
+        return checkpoints.resume(self._fresh) or (0, self._fresh())
+
+    def _fresh(self) -> Progress:
+        # The learner donates its buffers, so it takes them from the setup, which reads them anew if asked again.
+        learner, refresh = self.learner.init(self.setup.initial.take()), self.config.refresh_every
+        if refresh == 1:
+            return Progress(learner, None)
+        return Progress(learner, jax.tree.map(jnp.copy, learner.params) if refresh else self.setup.params)
 
     def _step(
         self, step: int, progress: Progress, tokens_before: int, tracking: Tracker

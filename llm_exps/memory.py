@@ -107,8 +107,13 @@ def host_memory() -> int:
 
 
 def state_bytes(parameters: int) -> int:
-    """Bytes of an update's state: master weights, gradients and Adam's two moments in float32, a bfloat16 copy."""
-    return 18 * parameters
+    """Bytes of an update's state: float32 weights, Adam's two moments and a gradient (16 bytes a parameter), and what
+    comes for a while: scratch of the optimiser's step, the gradient of another micro-batch, a copy in bfloat16.
+
+    Measured from compiled programs (tests/llm_exps/test_memory.py); between steps 12 bytes are left, and 4 more for the
+    reference model of an objective with a KL term.
+    """
+    return 22 * parameters
 
 
 def row_bytes(model: DecoderConfig, *, length: int, dtype: str, remat: bool) -> int:
@@ -129,15 +134,28 @@ def row_bytes(model: DecoderConfig, *, length: int, dtype: str, remat: bool) -> 
     return model.num_layers * working + working
 
 
-def describe(options: RunOptions, device: Device) -> str:
-    """One line on what was chosen, for the head of a run."""
+def update_bytes(options: RunOptions, model: DecoderConfig, *, parameters: int, length: int) -> int:
+    """Bytes that an update needs at its peak, for rows of `length` tokens."""
+    rows = options.num_prompts // options.optimiser.num_minibatches * options.sampling.num_generations
+    micro = options.optimiser.micro_batch_size or rows
+    each = row_bytes(model, length=length, dtype=options.dtype or "float32", remat=bool(options.remat))
+    return state_bytes(parameters) + micro * each + _head_bytes(model, options)
+
+
+def describe(options: RunOptions, device: Device, model: DecoderConfig, *, parameters: int) -> str:
+    """One line on what was chosen, for the head of a run, and what an update will need at most."""
     micro, memory = options.optimiser.micro_batch_size, device.memory
     held = f", {memory / _GIB:.0f} GiB each" if memory else ""
     rows = "all completions" if not micro else f"{micro} completions"
+    length = (options.sampling.max_prompt_length or 0) + (options.sampling.max_completion_length or 0)
+    state = state_bytes(parameters) / _GIB
+    peak = update_bytes(options, model, parameters=parameters, length=length) / _GIB
     return (
         f"{device.count} {device.platform} device(s){held}: {options.dtype}, "
         f"{'with' if options.remat else 'no'} rematerialisation, {rows} at once in an update "
-        f"(--dtype, --remat, --micro-batch-size)"
+        f"(--dtype, --remat, --micro-batch-size)\n"
+        f"memory of an update, at most: {peak:.3g} GiB, of it {state:.3g} GiB for weights, gradient and moments, "
+        f"the rest for activations of rows of {length} tokens"
     )
 
 

@@ -2,16 +2,12 @@
 
 import dataclasses
 
-import jax
-import numpy as np
-from flax import nnx
-
 from llm_exps.config import resolve
 from llm_exps.distribution import initialise
-from llm_exps.experiment import Setup, prepare
 from llm_exps.memory import Device, refuse_too_large, with_device_defaults, with_micro_batch
 from llm_exps.options import RunOptions
 from llm_exps.prompts import fit_task
+from llm_exps.setup import Setup, prepare
 
 
 def prepare_run(
@@ -29,8 +25,7 @@ def prepare_run(
     device = Device.current()
     options = with_device_defaults(options, device)
     setup = prepare(model, task, options)
-    size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(setup.params))
-    shape = nnx.merge(setup.graph, setup.params).config
+    size, shape = setup.parameters, setup.config
     options = resolve(options, parameters=size, context=shape.max_positions)
     length = (options.sampling.max_prompt_length or 0) + (options.sampling.max_completion_length or 0)
     options = with_micro_batch(options, shape, device, parameters=size, length=length)

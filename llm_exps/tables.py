@@ -4,9 +4,9 @@ from typing import Any
 
 from llm_exps.comparison import distinguished
 from llm_exps.config import RunConfig
-from llm_exps.experiment import Setup
 from llm_exps.memory import Device
 from llm_exps.memory import describe as describe_memory
+from llm_exps.setup import Setup
 from mdp_theory.methods.formula import describe
 from rino_base.messages import print_table
 
@@ -35,7 +35,7 @@ def print_head(config: RunConfig, setup: Setup) -> None:
     if any(setup.dropped.values()):
         counts = ", ".join(f"{count} of {name}" for name, count in setup.dropped.items())
         print(f"prompts dropped because they do not fit: {counts}")
-    print(describe_memory(options, Device.current()))
+    print(describe_memory(options, Device.current(), setup.config, parameters=setup.parameters))
 
 
 def print_result(title: str, result: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import os
 import struct
 from pathlib import Path
 
-from llm_exps.experiment import EMBEDDED_MODEL
+from llm_exps.setup import EMBEDDED_MODEL
 
 _PROBLEM = {
     "name": '"p"',

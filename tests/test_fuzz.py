@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from figures.runs import read_results
-from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.huggingface import load
+from llm_exps.setup import EMBEDDED_MODEL
 from llm_exps.tasks.registry import load_task
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.zoo import load as load_problem

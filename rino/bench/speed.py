@@ -16,13 +16,13 @@ import numpy as np
 from flax import nnx
 
 from llm_exps.config import customise
-from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.learner import Evidence, Learner, Rollout
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.huggingface import load
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
 from llm_exps.sampling import Sampling, generate, row_keys
+from llm_exps.setup import EMBEDDED_MODEL
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import get
 from mdp_theory.methods.loss import loss

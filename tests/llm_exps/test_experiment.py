@@ -1,5 +1,6 @@
 """Runs on the embedded model, through the real command line where it matters: equal reruns, resuming, every method."""
 
+import gc
 import json
 import os
 import signal
@@ -8,12 +9,12 @@ import sys
 import threading
 import time
 
+import jax
 import pytest
 from equal_runs import what_must_be_equal
-from flax import nnx
 
 from llm_exps.config import RunConfig, resolve
-from llm_exps.experiment import train
+from llm_exps.experiment import Experiment, train
 from llm_exps.options import EvaluationOptions, OptimiserOptions, RunOptions, SamplingOptions
 from llm_exps.prepare import prepare_run
 from llm_exps.run_directory import RunDirectory
@@ -47,8 +48,7 @@ def setup():
 
 
 def config(setup, method="grpo", **changes):
-    context = nnx.merge(setup.graph, setup.params).config.max_positions
-    resolved = resolve(options(**changes), parameters=100_000, context=context)
+    resolved = resolve(options(**changes), parameters=100_000, context=setup.config.max_positions)
     return RunConfig(model="default", task="countdown-small", method=method, options=resolved)
 
 
@@ -140,6 +140,43 @@ def test_told_to_stop_leaves_a_checkpoint_after_the_step_under_way(setup, tmp_pa
     train(given, timer, setup=setup)
     assert lines(timer / "metrics.jsonl")[: len(before)] == before
     assert len(lines(timer / "metrics.jsonl")) == 6
+
+
+def live_bytes():
+    """Of all arrays; a shard is an array of its own, and lies where the whole does."""
+    gc.collect()
+    plain = (array for array in jax.live_arrays() if not jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key))
+    return sum({array.unsafe_buffer_pointer(): array.nbytes for array in plain}.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "copies"),
+    [
+        ("grpo", {}, 3),  # weights, two moments
+        ("grpo", {"num_iterations": 2}, 3),
+        ("grpo-kl", {}, 4),  # and the reference model
+        ("grpo", {"refresh_every": 2}, 4),  # and the policy that samples
+        ("raft", {"refresh_every": 0}, 4),
+        ("grpo-kl", {"refresh_every": 0}, 4),  # the reference model samples
+    ],
+)
+def test_between_steps_there_is_one_copy_of_what_is_needed(tmp_path, method, changes, copies):
+    others = live_bytes()
+    own = options(steps=3, save_every=2, optimiser=OptimiserOptions(**changes))
+    setup, _ = prepare_run("default", "countdown-small", own)
+    live = []
+
+    def count(step, seen):
+        if step:
+            live.append((live_bytes() - others) / (4 * setup.parameters))
+
+    run = RunDirectory(tmp_path / "run")
+    given = config(setup, method, steps=3, optimiser=own.optimiser)
+    run.path.mkdir()
+    run.begin(given.to_json(), provenance={})
+    Experiment(given, setup, run).execute(count)
+    assert len(live) == 3
+    assert all(abs(seen - copies) < 0.02 for seen in live), live
 
 
 @pytest.mark.parametrize("method", [key for key in METHODS if key != "grpo"])

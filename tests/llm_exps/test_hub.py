@@ -11,11 +11,11 @@ from references import make
 from safetensors.numpy import load_file, save_file
 
 from llm_exps.config import RunConfig
-from llm_exps.experiment import EMBEDDED_MODEL, prepare
 from llm_exps.models.hub import commit_of, resolve
 from llm_exps.models.huggingface import load, stop_tokens
 from llm_exps.options import RunOptions
 from llm_exps.prepare import prepare_run
+from llm_exps.setup import EMBEDDED_MODEL, prepare
 from rino_base.messages import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -7,11 +7,24 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from llm_exps.config import resolve
+from llm_exps.learner import Evidence, Learner, Rollout, Weights, apply_update
 from llm_exps.logprobs import token_logprobs
-from llm_exps.memory import Device, describe, row_bytes, with_device_defaults, with_micro_batch
+from llm_exps.memory import (
+    Device,
+    describe,
+    row_bytes,
+    state_bytes,
+    update_bytes,
+    with_device_defaults,
+    with_micro_batch,
+)
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
+from llm_exps.optimiser import Settings
 from llm_exps.options import OptimiserOptions, RunOptions
+from mdp_theory.methods.catalogue import get
+from mdp_theory.methods.credit import Credit
 
 QWEN = DecoderConfig.from_huggingface(
     {
@@ -42,7 +55,12 @@ def test_an_accelerator_takes_bfloat16_rematerialisation_and_what_fits():
     rows = chosen.optimiser.micro_batch_size
     assert 256 % rows == 0
     assert 1 <= rows < 256
-    assert f"{rows} completions at once" in describe(chosen, CARD)
+    chosen = resolve(chosen, parameters=494_032_768, context=1536)
+    said = describe(chosen, CARD, QWEN, parameters=494_032_768)
+    assert f"{rows} completions at once" in said
+    needed = update_bytes(chosen, QWEN, parameters=494_032_768, length=1536)
+    assert f"{needed / 2**30:.3g} GiB, of it" in said
+    assert state_bytes(494_032_768) < needed < CARD.memory
 
 
 def test_what_the_user_gives_stays():
@@ -92,3 +110,34 @@ def test_rematerialisation_keeps_less():
         return row_bytes(QWEN, length=1536, dtype="bfloat16", remat=remat)
 
     assert each(True) < each(False) / 4
+
+
+@pytest.mark.parametrize(("dtype", "remat"), [("float32", False), ("bfloat16", True)])
+def test_an_update_needs_what_the_estimate_says_a_parameter(dtype, remat):
+    """Both programs of an update as XLA compiles them: next to nothing but what grows with the parameters.
+
+    Weights, moments and gradient are 16 bytes; the optimiser's step takes up to 6 more as scratch.
+    """
+    sizes = {"hidden_size": 256, "intermediate_size": 1024, "num_heads": 4, "num_kv_heads": 2, "head_dim": 64}
+    config = dataclasses.replace(QWEN, vocabulary_size=512, num_layers=4, **sizes)
+    model = nnx.eval_shape(lambda: Decoder(config, dtype=jnp.dtype(dtype), remat=remat, rngs=nnx.Rngs(0)))
+    graph, params = nnx.split(model)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    options = OptimiserOptions(learning_rate=1e-3)
+    learner = Learner(graph=graph, objective=get("grpo").objective, options=options, temperature=1.0, chunk=8)
+    rows, time = 2, 8
+    whole, part = ((rows, 2 * time), jnp.int32), ((rows, time), jnp.float32)
+    fields = [whole, ((rows, 2 * time), bool), part, part, ((rows,), jnp.float32), ((rows,), jnp.int32)]
+    rollout = Rollout(*(jax.ShapeDtypeStruct(*field) for field in fields))
+    credit, weights, program = Credit(rollout.mask, rollout.mask), Weights(params, None), learner.program
+    lowered = type(program).gradient.lower(program, learner.objective, weights, rollout, Evidence(None, None), credit)
+    state = jax.eval_shape(learner.init, params)
+    step = apply_update.lower(Settings.of(options), nnx.Param, state, weights, jnp.float32(1e-3))
+    gradient, update = (each.compile().memory_analysis() for each in (lowered, step))
+    assert update.argument_size_in_bytes == pytest.approx(16 * parameters, rel=0.01)
+    moments = 8 * parameters
+    peaks = [
+        moments + gradient.argument_size_in_bytes + gradient.output_size_in_bytes + gradient.temp_size_in_bytes,
+        update.argument_size_in_bytes + update.temp_size_in_bytes,
+    ]
+    assert 16 * parameters < max(peaks) <= state_bytes(parameters)

@@ -12,12 +12,12 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.models.huggingface import load, load_tokenizer
 from llm_exps.options import SamplingOptions
 from llm_exps.pretrain import cross_entropy
 from llm_exps.pretrain_command import pretrain
 from llm_exps.rollout import Actor
+from llm_exps.setup import EMBEDDED_MODEL
 from llm_exps.tasks import CORRECT, WRONG, load_task
 from llm_exps.tasks.countdown import grade_flexible, grade_strict
 from llm_exps.tasks.expression import parse

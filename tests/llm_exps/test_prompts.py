@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from llm_exps.experiment import EMBEDDED_MODEL
 from llm_exps.models.huggingface import load_tokenizer
 from llm_exps.prompts import encode, fit_task, unfit
+from llm_exps.setup import EMBEDDED_MODEL
 from llm_exps.stopping import cut
 from llm_exps.tasks.registry import load_task
 from rino import cli

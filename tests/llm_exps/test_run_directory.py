@@ -43,7 +43,7 @@ def run(tmp_path):
 def resume(run):
     checkpoints = Checkpoints(run)
     try:
-        return checkpoints.resume(state(0))
+        return checkpoints.resume(lambda: state(0))
     finally:
         checkpoints.close()
 
