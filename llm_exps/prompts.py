@@ -88,7 +88,7 @@ def fit_task(
     Raises:
         InputError: a prompt does not fit and may not be dropped, or nothing would be left.
     """
-    tables = {"train": task.train} if training else {}
+    tables = {"train": task.training_problems()} if training else {}
     tables["evaluation"] = task.evaluation
     kept: dict[str, Table] = {}
     dropped: dict[str, int] = {}

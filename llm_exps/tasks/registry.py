@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from llm_exps.tasks import addition, answers, countdown, gsm8k
+from llm_exps.tasks import addition, answers, countdown, gsm8k, math500
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Scheme, Task, lift
 from llm_exps.tasks.templates import read_template
@@ -20,6 +20,7 @@ TASKS: Mapping[str, Callable[..., Task]] = MappingProxyType(
         "countdown-small": countdown.small,
         "countdown": countdown.task,
         "gsm8k": gsm8k.task,
+        "math-500": math500.task,
         "addition": addition.small,
         "addition-two-digit": addition.two_digit,
     }

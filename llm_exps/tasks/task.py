@@ -116,7 +116,8 @@ class Problems:
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A task. `strict` and `flexible` grade completions (>= 1 is correct); `required` names the fields that no template
-    may leave out. `deviations` are other rules by name, each strict but for one thing: an evaluation reports them all.
+    may leave out. Without rows in `train` it only evaluates. `deviations` are other rules by name, each strict but for
+    one thing: an evaluation reports them all.
 
     Raises (when made):
         InputError: the template names a column that the problems lack or leaves out a required one; an evaluation
@@ -134,11 +135,11 @@ class Task:
     deviations: Mapping[str, RewardFunction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for split, table in (("training", self.train), ("evaluation", self.evaluation)):
-            if not len(table):
-                raise InputError(
-                    f"task {self.name} has no {split} problems", mend=f"give it at least one {split} problem"
-                )
+        if not len(self.evaluation):
+            raise InputError(
+                f"task {self.name} has no evaluation problems", mend="give it at least one evaluation problem"
+            )
+        for table in (self.train, self.evaluation) if len(self.train) else (self.evaluation,):
             check_template(self.template, available=table.columns, required=self.required)
         check_disjoint(self.render(self.train).prompts, self.render(self.evaluation).prompts)
 
@@ -146,11 +147,22 @@ class Task:
         """The prompts of the rows of `table`."""
         return Problems([self.template.format_map(row) for row in table.rows()], table.columns)
 
+    def training_problems(self) -> Table:
+        """`train`; InputError if there are none."""
+        if not len(self.train):
+            raise InputError(
+                f"task {self.name} has no training problems", mend="give it at least one: more rows, or --data"
+            )
+        return self.train
+
     def prompts_for_step(self, seed: int, step: int, n: int) -> Problems:
         """The `n` training problems of step `step` = 0, 1, …: every problem once an epoch, in an order that derives
         from the seed alone.
+
+        Raises:
+            InputError: the task has no training problems.
         """
-        size = len(self.train)
+        size = len(self.training_problems())
         orders: dict[int, np.ndarray] = {}
         indices = []
         for position in range(step * n, (step + 1) * n):

@@ -177,7 +177,6 @@ def test_hub_data(tmp_path, monkeypatch):
         ('{"nums": [1, 2], "target"\n', "line 1"),
         ("[1, 2]\n", "list"),
         ("", "no rows"),
-        ('{"nums": [1, 2], "target": 3}\n', "no training problems"),
     ],
 )
 def test_broken_data_is_named(tmp_path, text, message):

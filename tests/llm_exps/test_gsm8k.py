@@ -50,11 +50,14 @@ def test_grades(completion, strict, flexible):
 @pytest.mark.parametrize(
     ("completion", "correct"),
     [
-        ("#### 1200", {"last-hashes", "number-after-hashes"}),
-        ("#### 7\n#### 1200", {"last-hashes", "number-after-hashes"}),
+        ("#### 1200", {"last-hashes", "number-after-hashes", "flexible-extract"}),
+        ("#### 7\n#### 1200", {"last-hashes", "number-after-hashes", "flexible-extract"}),
         ("#### 1200\n#### 7", set()),
         ("#### $1,200.00", {"number-after-hashes"}),
-        ("#### Answer: 1200", set()),
+        ("#### Answer: 1200", {"flexible-extract"}),
+        ("so 1200.", {"flexible-extract"}),
+        ("so 1200...", set()),
+        ("2400/2", set()),
     ],
 )
 def test_deviations(completion, correct):

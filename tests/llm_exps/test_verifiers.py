@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, addition, answers, countdown, gsm8k
+from llm_exps.tasks import CORRECT, NO_ANSWER, WRONG, addition, answers, countdown, gsm8k, math500
 
 BOUND = 0.05  # seconds of CPU time, at 10^5 characters: what is promised, measured where nothing else runs
 GROWTH = 2.0  # what a linear verifier stays below on any machine, and a quadratic one passes by far
@@ -16,9 +16,16 @@ GROWTH = 2.0  # what a linear verifier stays below on any machine, and a quadrat
 _TEMPLATE = {"nums": [3, 5, 7], "target": 22, "a": 3, "b": 4, "answer": "#### 22"}
 _VERIFIERS = {
     f"{room.__name__.rpartition('.')[2]} {grade.__name__}": grade
-    for room in (addition, countdown, gsm8k)
+    for room in (addition, countdown, gsm8k, math500)
     for grade in (room.grade_strict, room.grade_flexible)
-} | {"gsm8k last": gsm8k.grade_last_hashes, "gsm8k number": gsm8k.grade_number_after_hashes}
+} | {
+    "gsm8k last": gsm8k.grade_last_hashes,
+    "gsm8k number": gsm8k.grade_number_after_hashes,
+    "gsm8k extract": gsm8k.grade_flexible_extract,
+    "math500 any box": math500.grade_any_box,
+    "math500 dollars": math500.grade_between_dollars,
+    "math500 final": math500.grade_final_answer,
+}
 
 PIECES = (
     *("<answer>", "</answer>", "#### ", "####", "\n", " ", "(", ")", "-", "−", "×", "+", "*", "/", ".", ",", "$", "="),
@@ -38,6 +45,12 @@ PIECES = (
         "<answer",
         "Question:",
         "[/x]",
+        "\\boxed{",
+        "\\frac",
+        "\\sqrt",
+        "}",
+        "Final Answer: The final answer is",
+        " I hope it is correct",
         "e9",
     ),
 )
