@@ -130,7 +130,8 @@ def normal_form(text: str) -> str | None:
     nothing), and the texts are compared as they stand.
 
     Source: hendrycks/math, modeling/math_equivalence.py, _strip_string, step by step. lm-evaluation-harness has the
-    same but for two things: it keeps a bare `%`, and compares `x/y` as it stands where x or y is no integer.
+    same but that it compares `x/y` as it stands where x or y is no integer. Here a bare `%` is dropped like `\%`; both
+    keep it, for they write `"\%"` twice.
     """
     text = text.replace("\n", "").replace("\\!", "").replace("\\\\", "\\")
     text = text.replace("tfrac", "frac").replace("dfrac", "frac")
