@@ -13,6 +13,8 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+from sympy import Symbol, diff, sympify
+
 from proofs.kernel.check import find_coq
 from proofs.kernel.source import read_all
 
@@ -60,8 +62,17 @@ class Kernel:
             return native(
                 lambda *values: self.value(term[2], env | dict(zip(term[1], values, strict=True))), len(term[1])
             )
-        if kind == "if":
-            return self.value(term[2] if self.value(term[1], env) else term[3], env)
+        if kind == "match":
+            constructor, *parts = destruct(self.value(term[1], env))
+            names, body = term[2][constructor]
+            return self.value(body, env | dict(zip(names, parts, strict=True)))
+        if kind == "fix":
+            name, names, body = term[1:]
+            itself = native(
+                lambda *values: self.value(body, env | {name: itself} | dict(zip(names, values, strict=True))),
+                len(names),
+            )
+            return itself
         if kind == "let":
             return self.value(term[3], env | {term[1]: Thunk(self, term[2], env)})
         raise AssertionError(term)
@@ -91,7 +102,7 @@ class Kernel:
 
 
 class Parser:
-    """Terms: name, app(f, args), fun(names, body), forall(names, body), if, let."""
+    """Terms: name, app(f, args), fun(names, body), forall(names, body), fix(name, names, body), match, let."""
 
     def __init__(self, text):
         self.tokens, self.at = _TOKEN.findall(text), 0
@@ -110,6 +121,14 @@ class Parser:
             kind = self.take()
             names = self.binders("=>" if kind == "fun" else ",")
             return kind, names, self.term()
+        if self.peek() == "fix":
+            self.take()
+            name, names = self.take(), self.binders("{struct")
+            self.take()
+            self.take(":")
+            self.term()
+            self.take(":=")
+            return "fix", name, names, self.term()
         if self.peek() == "let":
             self.take()
             name = self.take()
@@ -126,7 +145,7 @@ class Parser:
         return parts[0] if len(parts) == 1 else ("app", parts[0], parts[1:])
 
     def choice(self):
-        """A match on a boolean."""
+        """A match on a boolean, a number or a sequence."""
         self.take("match")
         condition = self.term()
         while self.peek() in ("as", "in", "return"):
@@ -136,11 +155,10 @@ class Parser:
         branches = {}
         while self.peek() == "|":
             self.take()
-            pattern = self.take()
-            self.take("=>")
-            branches[pattern] = self.term()
+            constructor, *names = iter(self.take, "=>")
+            branches[constructor] = names, self.term()
         self.take("end")
-        return "if", condition, branches["true"], branches["false"]
+        return "match", condition, branches
 
     def atom(self):
         if self.peek() == "match":
@@ -181,18 +199,31 @@ def mentioned(term, bound):
         known = name in bound or name.rpartition(".")[2] in PRIMITIVES or not relevant(name)
         return set() if known else {name}
     if kind == "app":
-        return set().union(*(mentioned(part, bound) for part in (term[1], *term[2])))
+        parts = term[2][: RECORDS.get(term[1][1], len(term[2]))]
+        return set().union(*(mentioned(part, bound) for part in (term[1], *parts)))
     if kind in ("fun", "forall"):
         return mentioned(term[2], bound | set(term[1]))
+    if kind == "fix":
+        return mentioned(term[3], bound | {term[1], *term[2]})
     if kind == "let":
         return mentioned(term[2], bound) | mentioned(term[3], bound | {term[1]})
-    return set().union(*(mentioned(part, bound) for part in term[1:]))
+    branches = (mentioned(body, bound | set(names)) for names, body in term[2].values())
+    return mentioned(term[1], bound).union(*branches)
 
 
 def relevant(name):
     """Whether a constant may be one of this development: those of MathComp have a module in front."""
     module, _, last = name.rpartition(".")
     return (not module or module.rpartition(".")[2] in read_all()) and last not in TYPES
+
+
+def destruct(value):
+    """The constructor of a boolean, a number or a sequence, and what it was given."""
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    if isinstance(value, int):
+        return ("S", value - 1) if value else ("O",)
+    return ("cons", value[0], value[1:]) if value else ("nil",)
 
 
 class Thunk:
@@ -261,6 +292,17 @@ def _functions(domain, codomain):
     ]
 
 
+def complete_responses(vocabulary, eos, horizon):
+    """The responses within the horizon. A test holds the definition in Coq to be this."""
+    if not horizon:
+        return [()]
+    longer = complete_responses(vocabulary, eos, horizon - 1)
+    return [(a, *rest) for a in vocabulary for rest in ([()] if a == eos else longer)]
+
+
+X = Symbol("X")
+"""The variable of Coq's polynomials, which are SymPy's expressions here."""
+
 PRIMITIVES = {
     "zero": strict(lambda: 0, 1, 1),
     "one": strict(lambda: 1, 1, 1),
@@ -285,6 +327,7 @@ PRIMITIVES = {
     "finfun_finType": strict(_functions, 2),
     "exp_finIndexType": strict(range, 1),
     "finfun_of_finType": strict(_functions, 2),
+    "finfun": strict(lambda f: f, 3, 2),
     "fun_of_fin": strict(lambda f: f, 4, 3),
     "nat_of_ord": strict(lambda i: i, 2, 1),
     "nat_of_bool": strict(int, 1),
@@ -306,16 +349,31 @@ PRIMITIVES = {
     "mem": strict(lambda holds: holds, 3, 2),
     "finset": strict(lambda holds: holds, 2, 1),
     "pred_of_set": strict(lambda holds: holds, 2, 1),
+    "response_finType": strict(complete_responses, 3),
+    "nil": native(lambda _: (), 1),
+    "cons": strict(lambda a, y: (a, *y), 3, 1),
+    "rcons": strict(lambda y, a: (*y, a), 3, 1),
+    "index_iota": strict(range, 2),
+    "polyX": native(lambda _: X, 1),
+    "scale": strict(lambda c, f: c * f, 4, 2),
+    "deriv": strict(lambda f: diff(f, X), 2, 1),
+    "horner": strict(lambda f, x: sympify(f).subs(X, x), 3, 1),
+    "expR": strict(math.exp, 2, 1),
     "size": strict(len, 2, 1),
     "take": strict(lambda n, y: y[:n], 3, 1),
     "nth": strict(lambda default, y, n: y[n] if n < len(y) else default, 4, 1),
     "tokens": strict(lambda y: y, 4, 3),
     "token_prob": strict(lambda policy: policy, 3, 2),
+    "dtoken_prob": strict(lambda rates: rates, 4, 3),
+    "Variation": native(lambda *values: force(values[3]), 6),
 }
 """What Python carries out, with the number of arguments that Coq gives it; division by 0 is 0, as in Coq."""
 
+RECORDS = {"Variation": 4}
+"""How many arguments of a record's constructor are data; the others are proofs, and never evaluated."""
+
 TYPES = {
-    "nat", "bool", "policy", "variation", "response", "response_finType", "token_weights", "outcome_rule", "rcfType",
-    "is_true", "eq", "Type", "Prop", "list", "_", "response_eqType", "sampled", "realType",
+    "nat", "bool", "policy", "variation", "response", "token_weights", "outcome_rule", "rcfType",
+    "is_true", "eq", "Type", "Prop", "list", "_", "response_eqType", "sampled", "realType", "level_rule",
 }  # fmt: skip
 """Names of types, which are not unfolded."""
