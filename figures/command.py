@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from figures.answer import sentences
 from figures.facts import gather
 from figures.paper import write_paper
+from figures.reading import read_results
 from figures.registry import PLOTS, TABLES
 from figures.render import Page, Rendering, render
 from figures.report import write_report
-from figures.runs import read_results
 from figures.style import FONT, Format
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table

@@ -19,6 +19,7 @@ from figures.heatmap import draw_weights, token_numbers, weight_pairs
 from figures.length import draw_scaled_advantages, scaled_advantages
 from figures.numbers import Number
 from figures.panels import draw_panels
+from figures.prediction import predicted_changes
 from figures.runs import Results
 from figures.style import Style
 from figures.tables import Table
@@ -71,6 +72,16 @@ def _steps(measurements: training.Measurements) -> Callable[[Results], Mapping[s
 def _by_itself(results: Results, suffix: str) -> str:
     """Of figures that depend on no problem."""
     return "Exact computation on a family of problems of its own."
+
+
+def _by_model(results: Results, suffix: str) -> str:
+    """Of predictions: model, group size and responses."""
+    found = [row for row in results.predictions if suffix.startswith(str(row["model"]))] or list(results.predictions)
+    return " ".join(
+        f"{row['model']}, {row['task']}: {len(row['prompts'])} prompts, G = {row['num_generations']}, gradients from "
+        f"{row['responses']} responses a prompt, steps averaged over {row['batches']} batches."
+        for row in found
+    )
 
 
 _BANDS = (
@@ -296,6 +307,18 @@ PLOTS = (
         "to the length, each against the first; means over the other factor, paired by seed, 95 % t intervals. A star: "
         "below 0.05 by Holm's rule for all effects.",
         prepare=length_factorial,
+        draw=draw_panels,
+    ),
+    Plot(
+        id="predicted-change",
+        section=TRAINING,
+        context=_by_model,
+        title="What theory predicts of a step, and what it did",
+        caption="A point a prompt. Predicted: the learning rate times the product of the prompt's sampled gradient "
+        "with the method's expected update, in which the weight of every outcome is the exact one. Measured: after the "
+        "learner's own steps of plain SGD, on other responses. The line is where both are equal; noise of the sampled "
+        "gradients flattens the slope.",
+        prepare=predicted_changes,
         draw=draw_panels,
     ),
     Plot(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from figures.runs import read_results
+from figures.reading import read_results
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.huggingface import load
 from llm_exps.setup import EMBEDDED_MODEL

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from run_files import make_check, make_proof, make_results, make_run
+from run_files import make_check, make_predictions, make_proof, make_results, make_run
 
-from figures.runs import Results, read_results
+from figures.reading import read_results
+from figures.runs import Results
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_run(path / "sweep" / "grpo" / f"lr-{rate:g}" / "seed-9", seed=9, final=rate * 1e3, learning_rate=rate)
     make_check(path / "check")
     make_proof(path / "prove.json")
+    make_predictions(path / "prediction.json")
     return path
 
 

@@ -314,3 +314,26 @@ def make_proof(path: Path, *, broken: bool = False) -> Path:
     ]
     path.write_text(json.dumps({"theorems": theorems}))
     return path
+
+
+def make_predictions(path: Path, *, slope: float = 0.9) -> Path:
+    """Eight prompts under two methods, measured on a line of this slope."""
+    predicted = [0.001 * number for number in range(-2, 6)]
+    rows = [
+        {
+            "method": method,
+            "title": title,
+            "horizon": "one step",
+            "quantity": "success",
+            "learning_rate": 1.0,
+            "predicted": predicted,
+            "measured": [slope * value for value in predicted],
+            "correlation": 1.0,
+            "slope": slope,
+        }
+        for method, title in (("grpo", "GRPO"), ("f-isft-pm", "F-ISFT±"))
+    ]
+    head = {"model": "default", "task": "countdown-small", "num_generations": 8, "responses": 512, "batches": 16}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(head | {"prompts": ["q"] * 8, "success": [0.5] * 8, "rows": rows}), encoding="utf-8")
+    return path

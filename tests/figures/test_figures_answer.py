@@ -10,7 +10,8 @@ from run_files import make_check, make_proof, make_results, make_run
 from figures.answer import error, sentences
 from figures.claims import claims_table
 from figures.facts import CRITIC, ON_POLICY, PENALISED, REUSED, STALE, Contest, Facts, Lengthening, Probe, gather, kind
-from figures.runs import group_runs, read_results, read_run
+from figures.reading import read_results, read_run
+from figures.runs import group_runs
 
 ROOT = Path(__file__).parents[2]
 NOTHING = Facts(theorems={}, problems=(), probes={})

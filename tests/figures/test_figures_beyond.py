@@ -6,7 +6,7 @@ from run_files import make_check
 
 from figures import beyond
 from figures.curves import MissingData
-from figures.runs import read_results
+from figures.reading import read_results
 
 
 @pytest.fixture

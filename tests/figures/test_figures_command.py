@@ -13,9 +13,10 @@ from run_files import make_check, make_proof, make_results, make_run
 from figures.command import figures
 from figures.looks import known_looks
 from figures.panels import draw_panels
+from figures.reading import read_results
 from figures.registry import PLOTS, TABLES
 from figures.render import file_name
-from figures.runs import Results, read_results
+from figures.runs import Results
 from figures.style import Style, paper_style, save
 from figures.training import ACCURACY, against_step
 

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from run_files import make_results, make_run
+from run_files import make_predictions, make_results, make_run
 
 from figures.comparison import PASS, compare
 from figures.curves import Curve, Forest, MissingData, Panel, informative, running_mean, smoothing_window
 from figures.factorial import length_factorial
 from figures.looks import BEFORE, known_looks
 from figures.panels import draw_panels, spread
-from figures.runs import Results, read_results
+from figures.prediction import predicted_changes
+from figures.reading import read_results
+from figures.runs import Results
 from figures.statistics import t_interval
 from figures.style import Style, power_of_ten
 from figures.training import (
@@ -277,3 +279,18 @@ def test_effects_on_the_length_are_those_of_a_factorial(tmp_path: Path) -> None:
 def test_a_factorial_with_a_hole_or_few_seeds_is_not_drawn(results: Results) -> None:
     with pytest.raises(MissingData, match="two averagings"):
         length_factorial(results)
+
+
+def test_predictions_are_a_panel_a_method_with_slope_and_share_explained(tmp_path: Path) -> None:
+    make_predictions(tmp_path / "deep" / "prediction.json", slope=0.5)
+    ((grpo, other),) = predicted_changes(read_results(tmp_path))["default-success-one-step"].rows
+    assert grpo.title == "GRPO\nr² = 1.00, slope 0.50"
+    line, points = other.curves
+    np.testing.assert_allclose(points.y, 0.5 * points.x)
+    np.testing.assert_allclose(line.y, line.x)
+
+
+def test_results_without_predictions_say_how_to_make_them(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "grpo" / "0")
+    with pytest.raises(MissingData, match=r"results/prediction\.py"):
+        predicted_changes(read_results(tmp_path))

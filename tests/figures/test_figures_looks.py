@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from run_files import make_results, make_run
 
 from figures.looks import DASHES, MARKERS, METHODS, known_looks, method_look, variant_look
-from figures.runs import read_results
+from figures.reading import read_results
 from mdp_theory.methods.catalogue import METHODS as CATALOGUE
 
 

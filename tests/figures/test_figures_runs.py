@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from run_files import STEPS, make_check, make_run
 
-from figures.runs import Results, group_runs, read_results, read_run
+from figures.reading import read_results, read_run
+from figures.runs import Results, group_runs
 from rino_base.messages import InputError
 
 

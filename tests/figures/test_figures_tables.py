@@ -7,7 +7,8 @@ from run_files import make_check, make_results, make_run
 
 from figures.curves import MissingData
 from figures.published import RESULTS
-from figures.runs import Results, read_results
+from figures.reading import read_results
+from figures.runs import Results
 from figures.statistics import t_interval
 from figures.tables import Table, differences, exact, final_results, hyperparameters, overview, points, signed
 from mdp_theory.methods.catalogue import METHODS

@@ -14,7 +14,8 @@ from figures.dynamics import critics, staleness
 from figures.heatmap import draw_weights, visible, weight_pairs
 from figures.length import draw_scaled_advantages, scaled_advantages
 from figures.looks import NEGATIVE, POSITIVE, known_looks
-from figures.runs import Results, read_results
+from figures.reading import read_results
+from figures.runs import Results
 from figures.style import Style
 from figures.theory import coefficients, departures, draw_coefficients, draw_departures, inner_steps
 from figures.tree import draw_tree, trees

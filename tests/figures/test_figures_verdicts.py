@@ -10,7 +10,8 @@ from run_files import PROMPTS, make_check, make_proof, make_results, make_run, w
 from figures import verdicts
 from figures.comparison import GREEDY, PASS, against_reference, compare
 from figures.curves import MissingData
-from figures.runs import Arm, read_results
+from figures.reading import read_results
+from figures.runs import Arm
 
 
 def arms(path: Path, success: dict[str, list[float]], *, prompts: int = 200) -> list[Arm]:
