@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
 
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
+
+PAPER_GROUP = Group("Paper", sort_key=2)
+PAPER = Parameter(group=PAPER_GROUP)
 
 PROBLEMS = ("two-letter-words", "countdown", "three-level", "running-sum", "slippery-sum")
 """The claim's own setting twice, then three that each drop an assumption: binary rewards, states that are histories,
@@ -71,14 +76,55 @@ QUICK = Scale(
 )
 
 
-def reproduce(*, quick: bool = False, out: Path = Path("reproduction"), json: Path | None = None) -> int:
+def reproduce(
+    *,
+    quick: bool = False,
+    paper: Annotated[Literal["countdown", "gsm8k"] | None, PAPER] = None,
+    size: Annotated[Literal["0.5B", "1.5B"], PAPER] = "0.5B",
+    settings: Annotated[Literal["paper", "code"], PAPER] = "code",
+    seeds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, group=PAPER_GROUP)] = (0,),
+    model: Annotated[str | None, PAPER] = None,
+    data: Annotated[str | None, PAPER] = None,
+    ppo: Annotated[bool, PAPER] = False,
+    print_only: Annotated[bool, Parameter(name="--print", negative=(), group=PAPER_GROUP)] = False,
+    out: Path | None = None,
+    json: Path | None = None,
+) -> int:
     """Prove, check, train the small model under every method, draw every figure, and write one report.
 
     Args:
         quick: fewer methods, seeds and steps: minutes on two cores.
-        out: where report, figures and run directories go; what is there already is not done again.
-        json: write the summary here.
+        paper: instead, the paper's own runs on this data set with real weights, for whoever has the card. Resumable.
+        size: of Qwen2.5.
+        settings: what the paper states, or what its authors' public code runs; they differ in batch and temperature.
+        seeds: of the paper's runs.
+        model: a directory with the weights, or another hub name. Default: the published base model of this size.
+        data: training problems from a local file instead of the hub.
+        ppo: also train PPO with a critic.
+        print_only: say what would be run, every command, and what it costs; nothing is fetched.
+        out: where report, figures and run directories go; what is there already is not done again. Default:
+            reproduction, or paper-DATA-SIZE.
+        json: write the summary, or the plan, here.
     """
+    if paper:
+        from figures.command import figures
+        from llm_exps.paper import Plan, carry_out, print_plan
+
+        if quick:
+            raise InputError("--quick and --paper exclude each other", mend="leave one of them out")
+        plan = Plan(paper=paper, size=size, settings=settings, seeds=seeds, model=model, data=data, ppo=ppo)
+        place = out or Path(f"paper-{paper}-{size}")
+        if not print_only:
+            carry_out(plan, place, json=json)
+            return figures(place, out=place)
+        planned = print_plan(plan, place)
+        if json:
+            write_json(json, planned)
+        return 0
+    asked = {"model": model, "data": data, "ppo": ppo, "print": print_only, "seeds": seeds != (0,)}
+    if given := [name for name, value in asked.items() if value]:
+        raise InputError(f"--{given[0]} is for --paper alone", mend="add --paper countdown or --paper gsm8k")
+    out = out or Path("reproduction")
     scale = QUICK if quick else Scale()
     _begin(scale, out)
     seconds: dict[str, float] = {}

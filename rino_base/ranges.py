@@ -143,6 +143,7 @@ OF_COMMAND: Mapping[str, Mapping[str, Range]] = MappingProxyType(
         "gradient": {"num_generations": whole(2, 65_536)},
         "coefficient": {"num_generations": whole(2, 65_536)},
         "figures": {"width": real(1, 40)},
+        "reproduce": {"seeds": _SEED},
         "compare": {
             "seeds": _SEED,
             "sweep_seeds": _SEED,
