@@ -16,6 +16,7 @@ from typing import Any, Literal
 from llm_exps.comparison import Comparison, Run, compare, main_runs, words
 from llm_exps.config import RunConfig
 from llm_exps.experiment import train
+from llm_exps.memory import state_bytes
 from llm_exps.options import EvaluationOptions, ObjectiveOptions, OptimiserOptions, RunOptions, SamplingOptions
 from llm_exps.prepare import prepare_run
 from llm_exps.tables import print_comparison
@@ -49,11 +50,17 @@ SIZES = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a run of the paper was given. `num_minibatches` is the number of optimiser steps per batch of responses."""
+    """What a run was given.
+
+    Attributes:
+        num_minibatches: optimiser steps per batch of responses.
+        loss_aggregation: None as the method has it (for GRPO 1/|o|, as the paper writes it).
+    """
 
     num_prompts: int
     num_minibatches: int
     temperature: float
+    loss_aggregation: str | None
     steps: int = 240
     num_generations: int = 5
     learning_rate: float = 1e-6
@@ -64,8 +71,8 @@ class Settings:
 
 SETTINGS = MappingProxyType(
     {
-        "paper": Settings(num_prompts=64, num_minibatches=1, temperature=0.6),
-        "code": Settings(num_prompts=256, num_minibatches=4, temperature=1.0),
+        "paper": Settings(num_prompts=64, num_minibatches=1, temperature=0.6, loss_aggregation=None),
+        "code": Settings(num_prompts=256, num_minibatches=4, temperature=1.0, loss_aggregation="token-mean"),
     }
 )
 
@@ -108,6 +115,7 @@ class Plan:
             steps=given.steps,
             num_prompts=given.num_prompts,
             probe_every=given.eval_every,
+            objective=ObjectiveOptions(loss_aggregation=given.loss_aggregation),
             unfit_prompts="drop",
             sampling=SamplingOptions(
                 num_generations=given.num_generations,
@@ -134,9 +142,10 @@ class Plan:
     def kl_runs(self) -> Iterator[Run]:
         """GRPO with the KL term in the loss."""
         for seed in self.seeds:
-            options = dataclasses.replace(self.options, seed=seed, objective=ObjectiveOptions(beta=KL_BETA))
+            objective = dataclasses.replace(self.options.objective, beta=KL_BETA)
+            options = dataclasses.replace(self.options, seed=seed, objective=objective)
             config = RunConfig(model=self.weights, task=self.paper, method="grpo-kl", options=options)
-            yield Run(f"kl/grpo-kl/seed-{seed}", config)
+            yield Run(f"runs/grpo-kl/seed-{seed}", config)
 
     def cost(self) -> dict[str, float]:
         """Of one run, if every response is as long as it may be: an upper bound, from sizes alone.
@@ -158,7 +167,7 @@ class Plan:
             "tokens": drawn,
             "update_flops": 10 * size.parameters * learned,
             "sampling_bytes": 2 * (drawn / rows * size.parameters + drawn * mean_context * size.cache),
-            "state_bytes": 18 * size.parameters,
+            "state_bytes": state_bytes(int(size.parameters)),
         }
 
 

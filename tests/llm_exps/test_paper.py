@@ -32,10 +32,11 @@ def test_every_printed_command_is_one_that_the_command_line_takes(tmp_path, monk
         assert "missing" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "updates"), [("paper", 1), ("code", 4)])
-def test_settings_that_are_public(name, updates):
+@pytest.mark.parametrize(("name", "updates", "averaging"), [("paper", 1, None), ("code", 4, "token-mean")])
+def test_settings_that_are_public(name, updates, averaging):
     options = Plan(paper="countdown", settings=name).options
     assert options.optimiser.num_minibatches == updates
+    assert options.objective.loss_aggregation == averaging
     assert options.scheme == "three-level"
     assert Plan(paper="gsm8k").options.scheme == "binary"
     assert options.num_prompts * options.sampling.num_generations == {"paper": 320, "code": 1280}[name]
@@ -49,7 +50,15 @@ def test_the_cost_is_that_of_the_plan():
 
 
 def test_a_plan_is_carried_out_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    small = Settings(num_prompts=2, num_minibatches=1, temperature=1.0, steps=1, num_generations=4, eval_every=1)
+    small = Settings(
+        num_prompts=2,
+        num_minibatches=1,
+        temperature=1.0,
+        loss_aggregation="token-mean",
+        steps=1,
+        num_generations=4,
+        eval_every=1,
+    )
     small = paper.dataclasses.replace(small, max_prompt_length=None, max_completion_length=12)
     monkeypatch.setattr(paper, "SETTINGS", {"code": small})
     monkeypatch.setattr(paper, "TASKS", {"countdown-small": ("binary", 512)})
@@ -57,8 +66,8 @@ def test_a_plan_is_carried_out_and_goes_on_where_it_stopped(tmp_path, monkeypatc
     plan = Plan(paper="countdown-small", model="default")
     carry_out(plan, tmp_path)
     runs = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("finished.json"))
-    assert runs == ["kl/grpo-kl/seed-0", "runs/f-isft-pm/seed-0", "runs/grpo/seed-0"]
-    beta = json.loads((tmp_path / "kl/grpo-kl/seed-0/config.json").read_text())["objective"]["kl"]["beta"]
+    assert runs == ["runs/f-isft-pm/seed-0", "runs/grpo-kl/seed-0", "runs/grpo/seed-0"]
+    beta = json.loads((tmp_path / "runs/grpo-kl/seed-0/config.json").read_text())["objective"]["kl"]["beta"]
     assert beta == paper.KL_BETA
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
     carry_out(plan, tmp_path)
