@@ -1,0 +1,166 @@
+"""The tables of docs/findings.md, from the files under results/study; no jax, seconds.
+
+    python results/findings.py            # print them
+    python results/findings.py --write    # put them into the page, between its markers
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from figures.reading import read_results
+from figures.runs import Arm
+from figures.statistics import Estimate, factorial_effects, holm, t_interval
+from rino_base.files import complete_lines
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "findings.md"
+STUDY = HERE / "study"
+ACCURACY, WRONG, RIGHT = "eval/pass@1", "eval/incorrect_mean_length", "eval/correct_mean_length"
+AVERAGING = {
+    "sequence-mean-token-sum-norm": "constant",
+    "token-mean": "token-mean",
+    "sequence-mean-token-mean": "1/\\|o\\|",
+}
+
+
+def methods() -> str:
+    """Every method against GRPO at its swept rate: differences paired by seed, Holm-corrected."""
+    results = read_results(STUDY / "methods")
+    arms = {arm.method: arm for arm in results.arms}
+    shared = sorted(set.intersection(*(set(arm.seeds) for arm in arms.values())))
+    final = {method: _by_seed(arm, ACCURACY, shared)[:, -1] for method, arm in arms.items()}
+    before = float(_by_seed(arms["grpo"], ACCURACY, shared)[:, 0].mean())
+    estimates = {method: t_interval(values - final["grpo"]) for method, values in final.items() if method != "grpo"}
+    adjusted = dict(zip(estimates, holm([estimate.p_value for estimate in estimates.values()]), strict=True))
+    lines = [
+        f"{len(shared)} seeds; pass@1 {before:.1%} before; differences in points of pass@1, 95 % t intervals.",
+        "",
+        "| method | rate | pass@1 | difference from GRPO | p (Holm) | could have been seen | wrong responses, tokens |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for method, arm in sorted(arms.items(), key=lambda item: -final[item[0]].mean()):
+        rate = arm.runs[0].config["learning_rate"]
+        wrong = _by_seed(arm, WRONG, shared)
+        moved = f"{wrong[:, 0].mean():.1f} → {wrong[:, -1].mean():.1f}"
+        told = ["", "", ""]
+        if method != "grpo":
+            estimate, p = estimates[method], adjusted[method]
+            told = [_points(estimate), _p(p), f"{100 * (estimate.detectable or 0):.1f}"]
+        lines.append(f"| {arm.title} | {rate:g} | {final[method].mean():.1%} | {' | '.join(told)} | {moved} |")
+    return "\n".join(lines)
+
+
+def length() -> str:
+    """By method and averaging: how the lengths of wrong and of right responses changed."""
+    cells = dict(_length_cells())
+    seeds = min(len(values) for values in cells.values())
+    methods, averagings = (list(dict.fromkeys(cell[i] for cell in cells)) for i in range(2))
+    lines = [
+        f"Change of the length of wrong responses in tokens, {seeds} seeds, 95 % t intervals.",
+        "",
+        f"| | {' | '.join(AVERAGING[name] for name in averagings)} |",
+        "|---" * (len(averagings) + 1) + "|",
+    ]
+    for method in methods:
+        row = [_tokens(t_interval(cells[method, averaging])) for averaging in averagings]
+        lines.append(f"| {method} | {' | '.join(row)} |")
+    named = {(method, AVERAGING[averaging]): values for (method, averaging), values in cells.items()}
+    effects = factorial_effects(named, ("method", "averaging"))
+    adjusted = holm([effect.p_value for effect in effects.values()])
+    lines += ["", "| effect | tokens | p (Holm) |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {_tokens(effect)} | {_p(p)} |" for (name, effect), p in zip(effects.items(), adjusted, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def prediction() -> str:
+    """By method: share of variance explained and slope of the measured on the predicted change."""
+    found = json.loads((STUDY / "prediction.json").read_text(encoding="utf-8"))
+    kinds = list(dict.fromkeys((row["horizon"], row["quantity"]) for row in found["rows"]))
+    lines = [
+        f"{len(found['prompts'])} prompts; correlation of predicted and measured change, and the slope, by method.",
+        "",
+        f"| | {' | '.join(f'{quantity}, {horizon}' for horizon, quantity in kinds)} |",
+        "|---" * (len(kinds) + 1) + "|",
+    ]
+    for title in dict.fromkeys(row["title"] for row in found["rows"]):
+        own = {(row["horizon"], row["quantity"]): row for row in found["rows"] if row["title"] == title}
+        told = [f"{own[kind]['correlation']:.2f}, {own[kind]['slope']:.2f}" for kind in kinds]
+        lines.append(f"| {title} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def sweep() -> str:
+    """The learning rates: mean training reward over the last quarter of the sweep's steps."""
+    scores = json.loads((STUDY / "methods" / "sweep.json").read_text(encoding="utf-8"))
+    rates = sorted({rate for by_rate in scores.values() for rate in by_rate}, key=float)
+    lines = [f"| | {' | '.join(rates)} |", "|---" * (len(rates) + 1) + "|"]
+    for method, by_rate in sorted(scores.items()):
+        means = {rate: float(np.mean(by_rate[rate])) for rate in rates}
+        best = max(means, key=lambda rate: means[rate])
+        told = [f"**{mean:.3f}**" if rate == best else f"{mean:.3f}" for rate, mean in means.items()]
+        lines.append(f"| `{method}` | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+TABLES = {"methods": methods, "sweep": sweep, "length": length, "prediction": prediction}
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- study: {name} -->", f"<!-- /study: {name} -->"
+        text = re.sub(
+            f"{re.escape(begin)}.*?{re.escape(end)}",
+            lambda _, begin=begin, end=end, table=table: f"{begin}\n{table()}\n{end}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def _by_seed(arm: Arm, name: str, seeds: list[int]) -> np.ndarray:
+    _, values = arm.matrix(name)
+    return values[[arm.seeds.index(seed) for seed in seeds]]
+
+
+def _length_cells() -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    runs: dict[tuple[str, str], dict[int, float]] = {}
+    for file in sorted((STUDY / "length").rglob("eval.jsonl")):
+        config: dict[str, Any] = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
+        first, *_, last = (json.loads(line) for line in complete_lines(file))
+        place = config["title"], config["objective"]["aggregation"]
+        runs.setdefault(place, {})[config["seed"]] = last[WRONG] - first[WRONG]
+    shared = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
+    titles = ("F-ISFT⁺", "GRPO", "F-ISFT±", "F-ISFT⁻")
+    for title in titles:
+        for averaging in AVERAGING:
+            yield (title, averaging), np.array([runs[title, averaging][seed] for seed in shared])
+
+
+def _points(estimate: Estimate) -> str:
+    low, high = estimate.ends or (float("nan"), float("nan"))
+    return f"{100 * estimate.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _tokens(estimate: Estimate) -> str:
+    low, high = estimate.ends or (float("nan"), float("nan"))
+    return f"{estimate.mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _p(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print("\n\n".join(f"{name}\n\n{table()}" for name, table in TABLES.items()))
