@@ -1,7 +1,7 @@
 """The tables of docs/findings.md, from the files under results/study; no jax, seconds.
 
-    python results/findings.py            # print them
-    python results/findings.py --write    # put them into the page, between its markers
+python results/findings.py            # print them
+python results/findings.py --write    # put them into the page, between its markers
 """
 
 import json
