@@ -108,7 +108,7 @@ def main(
                 after = after_steps(own, start, 10, lambda now, number: draw(now, 200 + number, GROUP).rollout)
                 fresh = draw(after, 300, responses)
             for quantity, of in QUANTITIES.items():
-                if of(first).std() < 0.5:
+                if quantity == "length" and of(first).std() < 0.5:
                     continue  # responses of one length
                 predicted = predicted_change(gradients[quantity], update, rate)
                 if horizon == ONE:

@@ -20,7 +20,7 @@ methods() {
 }
 
 prediction() {
-  $python results/prediction.py default --out "$kept/prediction.json"
+  $python results/prediction.py default --prompts 32 --responses 256 --batches 12 --out "$kept/prediction.json"
 }
 
 length() {
