@@ -2,7 +2,8 @@
 
     python results/keep.py COMPARISON DIRECTORY
 
-Of the metrics every tenth step and the last stay; evaluations stay whole but for the greedy answers by problem.
+Of the metrics every tenth step and the last stay; evaluations stay whole but for the greedy answers by problem. A model
+is named without the directory that it lay in.
 """
 
 import json
@@ -21,7 +22,7 @@ def keep(comparison: Path, kept: Path) -> None:
     for done in sorted((comparison / "runs").rglob("finished.json")):
         run, place = done.parent, kept / done.parent.relative_to(comparison)
         place.mkdir(parents=True, exist_ok=True)
-        write_json(place / "config.json", json.loads((run / "config.json").read_text(encoding="utf-8")))
+        write_json(place / "config.json", _portable(run / "config.json"))
         metrics = _rows(run / "metrics.jsonl")
         _write(place / "metrics.jsonl", [row for row in metrics if row["step"] % EVERY == 0 or row is metrics[-1]])
         evaluations = _rows(run / "eval.jsonl")
@@ -30,9 +31,15 @@ def keep(comparison: Path, kept: Path) -> None:
             [{name: value for name, value in row.items() if name != "eval/greedy_correct"} for row in evaluations],
         )
     if (comparison / "comparison.json").exists():
-        write_json(kept / "comparison.json", json.loads((comparison / "comparison.json").read_text(encoding="utf-8")))
+        write_json(kept / "comparison.json", _portable(comparison / "comparison.json"))
     if (comparison / "sweep").is_dir():
         write_json(kept / "sweep.json", _scores(comparison / "sweep"))
+
+
+def _portable(file: Path) -> dict[str, Any]:
+    """The record with its model by name: the directory it lay in is a matter of one machine."""
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record | {"model": Path(record["model"]).name}
 
 
 def _scores(sweep: Path) -> dict[str, Any]:
