@@ -121,7 +121,15 @@ def reproduce(
         if json:
             write_json(json, planned)
         return 0
-    asked = {"model": model, "data": data, "ppo": ppo, "print": print_only, "seeds": seeds != (0,)}
+    asked = {
+        "size": size != "0.5B",
+        "settings": settings != "code",
+        "seeds": seeds != (0,),
+        "model": model is not None,
+        "data": data is not None,
+        "ppo": ppo,
+        "print": print_only,
+    }
     if given := [name for name, value in asked.items() if value]:
         raise InputError(f"--{given[0]} is for --paper alone", mend="add --paper countdown or --paper gsm8k")
     out = out or Path("reproduction")

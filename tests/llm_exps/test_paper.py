@@ -74,7 +74,17 @@ def test_a_plan_is_carried_out_and_goes_on_where_it_stopped(tmp_path, monkeypatc
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
 
 
-@pytest.mark.parametrize("words", [["--quick", "--paper", "gsm8k"], ["--print"], ["--ppo"], ["--seeds", "3"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--quick", "--paper", "gsm8k"],
+        ["--print"],
+        ["--ppo"],
+        ["--seeds", "3"],
+        ["--size", "1.5B"],
+        ["--settings", "paper"],
+    ],
+)
 def test_options_that_do_not_belong_together(words, capsys):
     assert cli.run(["reproduce", *words]) == 2
     assert "--paper" in capsys.readouterr().err
