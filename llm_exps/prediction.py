@@ -1,9 +1,10 @@
 """What the theory says a method's next steps do to every prompt, on a model, and what they did.
 
-A method moves the parameters by the mean over prompts of u(x'), in expectation, times the learning rate, where u(x') = E[w(r, L) ∇log π(y|x')] and w is the rule's
-exact expected weight of a response with this outcome and length (theorems T5 and T9; c(p) = w₁ − w₀ without a division
-by the length). To first order a quantity f of prompt x, its chance of success or the length of its responses, moves by
-rate · ⟨∇E_x[f], mean of u⟩. The rule comes from theory, the gradients of the model from samples. What was predicted is
+In expectation a step of SGD moves the parameters by the learning rate times the mean over prompts of u(x'), where
+u(x') = E[w(r, L) ∇log π(y|x')] and w is the rule's exact expected weight of a response with this outcome and length
+(theorems T5 and T9; c(p) = w₁ − w₀ without a division by the length). To first order a quantity f of prompt x, its
+chance of success or the length of its responses, moves by rate · ⟨∇E_x[f], mean of u⟩.
+The rule comes from theory, the gradients of the model from samples. What was predicted is
 estimated from responses that the steps and the measurement never saw, and ∇E[f] and u from two halves of them: the
 product of a sample with itself would add its noise to every prompt's own effect.
 """
