@@ -6,8 +6,8 @@ from sympy import Eq, Ge, Gt, pretty
 
 from proofs.line import line
 from proofs.parts import Definition, Step
-from proofs.theorem import Report
 from proofs.timing import Outcome
+from proofs.verify import Report
 
 _WIDTH = 110
 _RELATIONS = {"=": Eq, "≥": Ge, ">": Gt}

@@ -7,7 +7,7 @@ from sympy import Expr, latex
 
 from proofs.notation import ε
 from proofs.parts import Relation
-from proofs.theorem import Report
+from proofs.verify import Report
 
 _WIDTH = 60  # Letters and signs that fit on a line of the page.
 

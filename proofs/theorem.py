@@ -6,10 +6,9 @@ reading of words as expressions, and what `not_proved` lists.
 """
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 
 from sympy import Basic, Expr, Lambda, Number, Symbol, Wild, sympify
 from sympy.core.function import AppliedUndef
@@ -172,37 +171,6 @@ class Theorem:
         if step.over is not None:
             return _induction(self, number)
         return step.check(given, where)
-
-    def check(self, done: Callable[[], None] = lambda: None) -> "Report":
-        """Verify every step, joint and witness; `done` is called after each step and witness."""
-        from proofs.joints import faults
-
-        start = time.perf_counter()
-
-        def run(check: Callable[[], Outcome]) -> Outcome:
-            outcome = check()
-            done()
-            return outcome
-
-        steps = tuple(run(partial(self.check_step, number)) for number in range(len(self.steps)))
-        witnesses = tuple(run(witness.check) for witness in self.witnesses)
-        return Report(self, steps, witnesses, tuple(faults(self)), time.perf_counter() - start)
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcomes of one theorem, in the order of its steps and witnesses, and what is wrong between them."""
-
-    theorem: Theorem
-    steps: tuple[Outcome, ...]
-    witnesses: tuple[Outcome, ...]
-    faults: tuple[str, ...]
-    seconds: float
-
-    @property
-    def verified(self) -> bool:
-        """Whether every step, joint and witness holds, here and in the theorems that this one cites."""
-        return not self.faults and all(outcome.verified for outcome in (*self.steps, *self.witnesses))
 
 
 def specialised(expression: Basic, put: Mapping[Basic, Basic]) -> Basic:

@@ -17,7 +17,7 @@ from llm_exps.models.config import DecoderConfig
 from llm_exps.models.huggingface import load
 from llm_exps.setup import EMBEDDED_MODEL
 from llm_exps.tasks.registry import load_task
-from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.files import problem_of
 from mdp_theory.problems.zoo import load as load_problem
 from rino.config_file import provider
 from rino_base.messages import InputError
@@ -65,7 +65,7 @@ PROBLEM = {
 @given(st.data())
 def test_problems_with_any_value_anywhere(data):
     changed = mutated(data, PROBLEM)
-    allowed(TokenMDP.from_dict, changed if isinstance(changed, dict) else {}, where="fuzz")
+    allowed(problem_of, changed if isinstance(changed, dict) else {}, where="fuzz")
 
 
 @FEW

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def imported_modules(path, *, top_level_only=False):
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.relative_to(ROOT)} imports by a relative path"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -63,6 +65,18 @@ def test_floors_of_the_theory_stand_on_those_below(floor):
         below = {name.split(".")[1] for name in imported_modules(path) if name.startswith("mdp_theory.")}
         foreign = below - {floor} - STANDS_ON[floor]
         assert not foreign, f"{path.relative_to(ROOT)} imports mdp_theory's {foreign}"
+
+
+def test_no_import_leads_back_to_where_it_began():
+    """Not even one inside a function or for the type checker alone."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for room in PACKAGES for path in sources(room)}
+    modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    needs = {
+        module: {name if name in modules else name.rpartition(".")[0] for name in imported_modules(path)} - {module}
+        for module, path in modules.items()
+    }
+    assert len(needs["mdp_theory.problems.mdp"] & modules.keys()) > 5
+    TopologicalSorter(needs).prepare()  # raises CycleError, which names the circle
 
 
 def test_theory_needs_no_language_model_library():

@@ -17,9 +17,9 @@ from mdp_theory.exact.rules import outcome_table, rule_of
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import speak
 from rino_base.messages import InputError
 
 PARALLEL = 1e-9

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from mdp_theory.problems import graph, tree
 from mdp_theory.problems.checks import count_in_words
 from mdp_theory.problems.controls import Control, closed_loop_values, few_plans, open_loop_values, unroll
-from mdp_theory.problems.environment import best_plan, best_policy, learned, own_lengths, own_positions, speak
-from mdp_theory.problems.mdp import TokenMDP, flatten
+from mdp_theory.problems.levels import flatten
+from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import best_plan, best_policy, learned, own_lengths, own_positions, speak
 
 
 def assumptions(problem: TokenMDP | Control) -> dict[str, dict[str, Any]]:

@@ -20,10 +20,10 @@ from mdp_theory.exact.variance import variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems.controls import Control, unroll
-from mdp_theory.problems.environment import speak
 from mdp_theory.problems.graph import from_control, unrolls
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import speak
 
 # The catalogue but for methods in whose advantages the lengths of other responses, or other groups, are.
 EXACT_METHODS = tuple(

@@ -21,9 +21,9 @@ from mdp_theory.methods.objectives import KL, Objective
 from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
 from mdp_theory.precision import QUICK_COMPILATION, in_float64
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import own_tokens, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels, Sample, StateLevels
+from mdp_theory.problems.turns import own_tokens, speak
 
 Estimator: TypeAlias = Literal["k1", "k2", "k3"]
 

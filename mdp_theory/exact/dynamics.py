@@ -28,9 +28,9 @@ from mdp_theory.methods.loss import loss
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import learned, own_tokens, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels, Sample
+from mdp_theory.problems.turns import learned, own_tokens, speak
 from rino_base.messages import InputError
 
 

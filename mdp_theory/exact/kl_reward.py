@@ -15,9 +15,9 @@ from mdp_theory.exact.rules import Rule, Table, raised
 from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.objectives import KL, Objective
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import own_lengths
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import own_lengths
 from rino_base.messages import InputError
 
 

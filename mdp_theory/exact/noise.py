@@ -23,9 +23,9 @@ from mdp_theory.exact.rules import Compositions, composition_law, length_factor
 from mdp_theory.exact.variance import second_moment
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import learned, own_lengths, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import learned, own_lengths, speak
 from rino_base.messages import InputError
 
 Points = Float[np.ndarray, " points"]

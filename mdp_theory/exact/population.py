@@ -18,9 +18,9 @@ from mdp_theory.methods.kl import penalty_slope
 from mdp_theory.methods.objectives import Objective
 from mdp_theory.methods.ratio import ratio_factor
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import learned, own_lengths, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels, StateLevels
+from mdp_theory.problems.turns import learned, own_lengths, speak
 from rino_base.messages import InputError
 
 _BLOCK = 512  # Responses that are added up one by one.

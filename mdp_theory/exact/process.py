@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import Array, EdgeLevels, StateLevels
+from mdp_theory.problems.turns import learned, speak
 
 
 class _Ahead(NamedTuple):

@@ -19,9 +19,9 @@ from jaxtyping import Float
 
 from mdp_theory.exact.variance import second_moment
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import learned, speak
 from rino_base.messages import InputError
 
 State = Float[np.ndarray, "prompts prefixes"]

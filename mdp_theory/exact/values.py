@@ -7,9 +7,9 @@ import numpy as np
 from mdp_theory.exact.critics import Critic, fit_to_go, history_critic
 from mdp_theory.exact.process import return_deviation
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import own_tokens, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels, StateLevels
+from mdp_theory.problems.turns import own_tokens, speak
 from rino_base.messages import InputError
 
 MAX_FITTED = 20_000_000

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.moves import Moves
 from mdp_theory.problems.tree import EdgeLevels
+from mdp_theory.problems.turns import learned, speak
 
 
 class Variances(NamedTuple):

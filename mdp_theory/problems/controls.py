@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mdp_theory.problems import tree
-from mdp_theory.problems.mdp import TokenMDP, empty_levels, ending_tokens
+from mdp_theory.problems.levels import empty_levels, ending_tokens
+from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.tree import EdgeLevels
 from rino_base.messages import InputError
 

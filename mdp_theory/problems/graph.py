@@ -6,15 +6,15 @@ earned is known where it ends.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mdp_theory.problems.checks import check_fields, check_type, check_vocabulary
+from mdp_theory.problems.checks import check_vocabulary
 from mdp_theory.problems.controls import MAX_UNROLLED, Control
-from mdp_theory.problems.mdp import TokenMDP, count_responses, ending_tokens, normalised, probabilities
+from mdp_theory.problems.levels import count_responses, ending_tokens, normalised, probabilities
+from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.moves import Moves
 from rino_base.messages import InputError
 
@@ -133,74 +133,6 @@ def unrolls(control: Control) -> bool:
     return control.deterministic and count <= MAX_UNROLLED
 
 
-def from_dict(data: Mapping[str, Any], *, where: str) -> TokenMDP:
-    """From the contents of a problem file with [[state]] tables; the format is in docs/theory.md."""
-    fields = {"name": str, "vocabulary": list, "eos": str, "horizon": int, "prompt": list, "state": list}
-    check_fields(data, fields | {"reward_noise": (int, float)}, required=fields.keys(), where=where)
-    for token in data["vocabulary"]:
-        check_type(token, str, f"{where}, vocabulary")
-    check_vocabulary(data["vocabulary"], data["eos"])
-    check_type(data["horizon"], int, f"{where}, horizon")
-    going = [token for token in data["vocabulary"] if token != data["eos"]]
-    after: dict[str, dict[str, Any]] = {}
-    earned: dict[str, dict[str, float]] = {}
-    for number, entry in enumerate(data["state"], start=1):
-        place = f"{where}, state {number}"
-        _table(entry, place, {"name": str, "next": dict, "reward": dict}, required=["name"])
-        if entry["name"] in after:
-            raise InputError(f"{place}: {entry['name']!r} is there already", mend="give every state its own name")
-        after[entry["name"]] = entry.get("next", {})
-        earned[entry["name"]] = entry.get("reward", {})
-    for state, leads in after.items():
-        place = f"{where}, state {state!r}"
-        for token in {**leads, **earned[state]}:
-            if token not in data["vocabulary"] or (token in leads and token == data["eos"]):
-                raise InputError(
-                    f"{place}: {token!r} is not in the vocabulary, or ends the response and leads nowhere",
-                    mend=f"use {' '.join(going)}" + ("" if token in leads else f" {data['eos']}"),
-                )
-        for token, value in earned[state].items():
-            check_type(value, (int, float), f"{place}, reward of {token!r}")
-        if leads and set(leads) != set(going):
-            missing = next(token for token in going if token not in leads)
-            raise InputError(
-                f"{place}: nothing follows {missing!r}",
-                mend="say for every token where it leads, or for none (it stays)",
-            )
-        for token, target in leads.items():
-            for name in target if isinstance(target, dict) else [target]:
-                if name not in after:
-                    raise InputError(
-                        f"{place}: {token!r} leads to {name!r}, which is no state",
-                        mend=f"the states: {', '.join(after)}",
-                    )
-    prompts: dict[str, Hashable] = {}
-    probability: dict[str, float] = {}
-    for number, entry in enumerate(data["prompt"], start=1):
-        place = f"{where}, prompt {number}"
-        _table(entry, place, {"text": str, "state": str, "probability": (int, float)}, required=["text", "state"])
-        if entry["text"] in prompts:
-            raise InputError(
-                f"{place}: the text {entry['text']!r} is used twice", mend="give every prompt its own text"
-            )
-        if entry["state"] not in after:
-            raise InputError(f"{place}: {entry['state']!r} is no state", mend=f"the states: {', '.join(after)}")
-        prompts[entry["text"]] = entry["state"]
-        if "probability" in entry:
-            probability[entry["text"]] = float(entry["probability"])
-    problem = from_function(
-        data["name"],
-        prompts=prompts,
-        vocabulary=data["vocabulary"],
-        eos=data["eos"],
-        horizon=data["horizon"],
-        step=lambda state, token: after[str(state)].get(token, state),
-        reward=lambda state, token: earned[str(state)].get(token, 0.0),
-        probability=probability or None,
-    )
-    return replace(problem, noise=float(data.get("reward_noise", 0.0)))
-
-
 def best_value(mdp: TokenMDP) -> Float[np.ndarray, " prompts"]:
     """The value of the best policy (closed loop), by backward induction; one number a prompt."""
     return mdp.at_start(_backward(mdp)[0])
@@ -264,12 +196,6 @@ def _branches(told: Any, where: str) -> dict[Hashable, float]:
 
 def _to_all(prompts: Sequence[str], level: np.ndarray) -> np.ndarray:
     return np.broadcast_to(level, (len(prompts), *level.shape))
-
-
-def _table(entry: Any, place: str, types: Mapping[str, Any], *, required: Sequence[str]) -> None:
-    if not isinstance(entry, dict):
-        raise InputError(f"{place} is not a table", mend=f"its fields are {', '.join(types)}")
-    check_fields(entry, types, required=required, where=place)
 
 
 def _check_horizon(name: str, horizon: object) -> None:

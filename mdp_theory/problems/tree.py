@@ -1,6 +1,6 @@
 """Passes over the prefix tree: visit probabilities forward, conditional expectations backward, sampling down a path.
 
-Everything is a reshape and a sum over levels (see `problems.mdp`). With `moves` the same passes run over a graph of
+Everything is a reshape and a sum over levels (see `problems.levels`). With `moves` the same passes run over a graph of
 states, in which histories that lead to one state are one (`problems.moves`). The functions follow their arguments:
 numpy arrays are computed by numpy (float64, nothing to compile), jax arrays and tracers by jax, so that they also
 differentiate, jit and vmap.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Float, Int
 
-from mdp_theory.problems.mdp import ending_tokens
+from mdp_theory.problems.levels import ending_tokens
 from mdp_theory.problems.moves import Moves
 
 Array: TypeAlias = Any

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from mdp_theory.problems import graph
-from mdp_theory.problems.checks import read_toml
 from mdp_theory.problems.controls import Control, from_tree
 from mdp_theory.problems.controls import running_sum as _running_sum
+from mdp_theory.problems.files import read_problem
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.process import with_steps
 from rino_base.messages import InputError
@@ -29,8 +29,7 @@ def load(name: str) -> TokenMDP | Control:
     if "\0" in name:
         raise InputError(f"no problem is called {name!r}", mend="give a name from rino list problems, or a path")
     if name and (path.suffix == ".toml" or path.exists()):
-        data = read_toml(path)
-        return graph.from_dict(data, where=name) if "state" in data else TokenMDP.from_dict(data, where=name)
+        return read_problem(path)
     close = get_close_matches(name, ZOO, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise InputError(f"no problem is called {name!r}", mend=f"{hint}the zoo has {', '.join(ZOO)}; or give a .toml file")
@@ -38,7 +37,7 @@ def load(name: str) -> TokenMDP | Control:
 
 def two_letter_words() -> TokenMDP:
     """Two prompts over {a, b}, binary reward; the first problem to look at."""
-    return TokenMDP.from_toml(Path(__file__).with_name("two_letter_words.toml"))
+    return read_problem(Path(__file__).with_name("two_letter_words.toml"))
 
 
 def one_token() -> TokenMDP:

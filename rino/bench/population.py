@@ -19,7 +19,8 @@ import numpy as np
 from mdp_theory.exact import population
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.methods.catalogue import METHODS
-from mdp_theory.problems.mdp import TokenMDP, ending_tokens
+from mdp_theory.problems.levels import ending_tokens
+from mdp_theory.problems.mdp import TokenMDP
 from rino_base.files import write_json
 from rino_base.messages import print_table
 from rino_base.progress import track

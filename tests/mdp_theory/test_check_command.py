@@ -12,7 +12,7 @@ from mdp_theory.check import report
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import zoo
-from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.files import problem_of
 from rino import cli
 
 UNSEEN = """
@@ -64,7 +64,7 @@ def test_published_fields_are_there(checked):
         for field in ("credit_structure_index", "cosine", "relative_error"):
             assert isinstance(record[field], float)
     # p of the second prompt by hand: its one correct response is "no .", the tokens in places 1 and 3 of 4.
-    first, second, _ = TabularPolicy().init(TokenMDP.from_dict(tomllib.loads(UNSEEN), where="unseen"), 3)
+    first, second, _ = TabularPolicy().init(problem_of(tomllib.loads(UNSEEN), where="unseen"), 3)
     odds = np.exp(first[1, 0]), np.exp(second[1, 1])
     p = odds[0][1] / odds[0].sum() * odds[1][3] / odds[1].sum()
     assert found["prompts"][1]["p"] == pytest.approx(p, rel=1e-12)

@@ -14,7 +14,7 @@ from mdp_theory.exact.variance import squared_error, variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree, zoo
 from mdp_theory.problems.controls import running_sum, unroll
-from mdp_theory.problems.mdp import flatten
+from mdp_theory.problems.levels import flatten
 from rino_base.messages import InputError
 
 GRPO = METHODS["grpo"].objective

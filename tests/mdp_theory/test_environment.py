@@ -16,8 +16,9 @@ from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.exact.variance import variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree, zoo
-from mdp_theory.problems.environment import best_plan, best_policy, learned, speak
+from mdp_theory.problems.files import read_problem
 from mdp_theory.problems.mdp import TokenMDP
+from mdp_theory.problems.turns import best_plan, best_policy, learned, speak
 from rino import cli
 from rino_base.messages import InputError
 
@@ -273,7 +274,7 @@ def test_a_wrong_environment_is_refused_with_the_reason(tmp_path: Path, old: str
     path = tmp_path / "wrong.toml"
     path.write_text(FILE.replace(old, new))
     with pytest.raises(InputError, match=problem):
-        TokenMDP.from_toml(path)
+        read_problem(path)
 
 
 def test_what_is_never_said_counts_for_nothing(tmp_path: Path):
@@ -282,7 +283,7 @@ def test_what_is_never_said_counts_for_nothing(tmp_path: Path):
     text = FILE.replace(FILE[FILE.index("says = [") :], f"says = [ {says} ]\n")
     path = tmp_path / "never.toml"
     path.write_text(text)
-    found = report(TokenMDP.from_toml(path), num_generations=4, inner_steps=1)
+    found = report(read_problem(path), num_generations=4, inner_steps=1)
     assert found["assumptions"]["deterministic"]["holds"]
     assert found["reward_levels"] == [0.0, 0.5]  # "<call> ok <eos>" is worth 1 and is never heard
     assert found["verified"]

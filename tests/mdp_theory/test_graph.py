@@ -19,7 +19,8 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import KL
 from mdp_theory.problems import graph, tree, zoo
 from mdp_theory.problems.controls import closed_loop_values, open_loop_values
-from mdp_theory.problems.mdp import TokenMDP, ending_tokens
+from mdp_theory.problems.levels import ending_tokens
+from mdp_theory.problems.mdp import TokenMDP
 from rino import cli
 from rino_base.messages import InputError
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.problems import tree
-from mdp_theory.problems.mdp import TokenMDP, count_responses, flatten
+from mdp_theory.problems.files import read_problem
+from mdp_theory.problems.levels import count_responses, flatten
+from mdp_theory.problems.mdp import TokenMDP
 from rino_base.messages import InputError
 
 GOOD = """
@@ -50,7 +52,7 @@ def every_response(letters, horizon):
 
 
 def test_a_file_gives_each_response_its_reward(problem_file):
-    mdp = TokenMDP.from_toml(problem_file(GOOD))
+    mdp = read_problem(problem_file(GOOD))
     assert mdp.vocabulary == ("a", "b", "<eos>")  # the end token moved to the last place
     tokens, lengths = mdp.responses
     found = {
@@ -122,7 +124,7 @@ def test_a_wrong_file_is_named_in_two_lines(problem_file, change, problem, mend)
     text = GOOD.replace(*change)
     assert text != GOOD
     with pytest.raises(InputError) as caught:
-        TokenMDP.from_toml(problem_file(text))
+        read_problem(problem_file(text))
     assert problem in caught.value.problem
     assert mend in caught.value.mend
     assert "\n" not in caught.value.problem.split(": not valid")[0]
@@ -130,13 +132,13 @@ def test_a_wrong_file_is_named_in_two_lines(problem_file, change, problem, mend)
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="No such file"):
-        TokenMDP.from_toml(tmp_path / "absent.toml")
+        read_problem(tmp_path / "absent.toml")
     (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
     with pytest.raises(InputError, match="not UTF-8"):
-        TokenMDP.from_toml(tmp_path / "latin.toml")
+        read_problem(tmp_path / "latin.toml")
     (tmp_path / "prompt.toml").write_text(GOOD.split("[[prompt]]")[0] + 'prompt = ["p0"]')
     with pytest.raises(InputError, match="not a list of tables"):
-        TokenMDP.from_toml(tmp_path / "prompt.toml")
+        read_problem(tmp_path / "prompt.toml")
 
 
 def test_arrays_must_fit_and_rewards_must_be_terminal():

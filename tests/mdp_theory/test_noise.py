@@ -17,7 +17,8 @@ from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo
 from mdp_theory.problems.controls import running_sum
 from mdp_theory.problems.graph import from_control
-from mdp_theory.problems.mdp import TokenMDP, flatten
+from mdp_theory.problems.levels import flatten
+from mdp_theory.problems.mdp import TokenMDP
 from rino_base.messages import InputError
 
 OUTCOME = [key for key, m in METHODS.items() if m.objective.advantage.of_outcomes_alone]

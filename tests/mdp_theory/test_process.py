@@ -18,9 +18,9 @@ from mdp_theory.exact.process import break_even, credit_moments, estimate, leave
 from mdp_theory.exact.values import critic_values
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree, zoo
-from mdp_theory.problems.environment import learned, speak
 from mdp_theory.problems.mdp import TokenMDP
 from mdp_theory.problems.process import with_steps
+from mdp_theory.problems.turns import learned, speak
 from rino_base.messages import InputError
 
 RLOO = METHODS["rloo"].objective

@@ -14,7 +14,7 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.weights import token_weights
 from mdp_theory.precision import in_float64
 from mdp_theory.problems import tree, zoo
-from mdp_theory.problems.mdp import flatten
+from mdp_theory.problems.levels import flatten
 
 GRPO = METHODS["grpo"].objective
 

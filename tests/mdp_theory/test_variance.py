@@ -9,7 +9,8 @@ from mdp_theory.check.sampled import pull_back
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.exact.variance import variances
 from mdp_theory.problems import tree, zoo
-from mdp_theory.problems.mdp import TokenMDP, flatten
+from mdp_theory.problems.levels import flatten
+from mdp_theory.problems.mdp import TokenMDP
 
 
 def random_mdp(seed, *, horizon=3, letters=2):

@@ -8,6 +8,7 @@ from sympy import Function, Integer, Lambda, S, Sum, symbols
 from proofs.joints import faults
 from proofs.parts import Assumption, Cited, Definition, Step, Witness
 from proofs.theorem import Theorem
+from proofs.verify import verify
 
 x, y, s = symbols("x y s", positive=True)
 z = symbols("z", real=True)
@@ -59,7 +60,7 @@ def only_fault(changed: Theorem) -> str:
 
 def test_a_whole_theorem_has_no_fault():
     assert list(faults(theorem())) == []
-    assert theorem().check().verified
+    assert verify(theorem()).verified
 
 
 def test_a_step_begins_where_the_one_before_ended():

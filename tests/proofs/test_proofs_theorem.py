@@ -12,6 +12,7 @@ from proofs import parts, timing
 from proofs.parts import Assumption, Cited, Definition, Step, Witness
 from proofs.theorem import Theorem
 from proofs.timing import OutOfTime, time_limit
+from proofs.verify import verify
 
 x, y = symbols("x y", positive=True)
 k, n = symbols("k n", integer=True, positive=True)
@@ -176,7 +177,7 @@ def triangle() -> Theorem:
 
 def test_a_whole_theorem_is_verified_and_counted():
     calls = []
-    report = triangle().check(done=lambda: calls.append(1))
+    report = verify(triangle(), done=lambda: calls.append(1))
     assert report.verified, report
     assert len(calls) == 6
     assert triangle().statement == "The first numbers add up to m (m + 1)/2."
@@ -186,7 +187,7 @@ def test_a_whole_theorem_is_verified_and_counted():
 
 def test_one_false_step_makes_the_theorem_false():
     theorem = triangle()
-    broken = replace(theorem, steps=(*theorem.steps[:4], replace(theorem.steps[4], right=x))).check()
+    broken = verify(replace(theorem, steps=(*theorem.steps[:4], replace(theorem.steps[4], right=x))))
     assert not broken.verified
     assert [outcome.verified for outcome in broken.steps] == [True, True, True, True, False]
 
@@ -221,6 +222,6 @@ def test_an_induction_is_for_all_values_of_the_other_arguments():
         steps=steps,
         witnesses=(),
     )
-    assert theorem.check().verified
+    assert verify(theorem).verified
     wrong = replace(theorem, steps=(*steps[:2], replace(steps[2], right=2 * m + j)))
     assert not wrong.check_step(2).verified
