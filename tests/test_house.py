@@ -69,8 +69,9 @@ def test_floors_of_the_theory_stand_on_those_below(floor):
 
 def test_no_import_leads_back_to_where_it_began():
     """Not even one inside a function or for the type checker alone."""
-    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for room in PACKAGES for path in sources(room)}
-    modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    paths = [path for room in PACKAGES for path in sources(room)]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    modules = dict(zip(names, paths, strict=True))
     needs = {
         module: {name if name in modules else name.rpartition(".")[0] for name in imported_modules(path)} - {module}
         for module, path in modules.items()
