@@ -70,12 +70,13 @@ class RunConfig:
     def to_json(self) -> dict[str, Any]:
         """What `config.json` of a run directory holds about the choice of the run; plain values only.
 
-        The mesh is no part of it: a run may go on upon another.
+        The mesh is no part of it, nor are rows_at_once: a run may go on with others.
         """
         method = self.resolved
         options = dataclasses.asdict(self.options)
         options.pop("objective")
         options.pop("mesh")
+        options["sampling"].pop("rows_at_once")
         template = options.pop("prompt_template")
         departures = changed(self.options.objective)
         flat = {name: value for name, value in options.items() if not isinstance(value, dict)}

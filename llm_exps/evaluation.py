@@ -5,26 +5,52 @@ from math import comb
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Key
 
 from llm_exps.rollout import Actor, Completions, mean_where, step_key
+from llm_exps.sampling import row_keys
 from llm_exps.tasks.task import CORRECT, Problems, Task
 
 # The stream of random numbers of evaluation; the same at every step, so that curves differ by the model alone.
 _STREAM = 1
 
 
-class Chunk(NamedTuple):
-    """What is sampled at once: `copies` completions of every one of these problems.
+_QUEUED = 4
+"""How many times the completions that are decoded side by side make a chunk: while others wait no place stays empty."""
 
-    start: the number of the first problem. block: counts the chunks of the same problems.
+
+class Part(NamedTuple):
+    """What is drawn with one key: `copies` completions of each of some problems.
+
+    start, stop: the numbers of the problems. block: counts the parts of the same problems.
+    """
+
+    start: int
+    stop: int
+    copies: int
+    block: int
+
+    def keys(self, seed: int) -> Key[Array, " rows"]:
+        """Of every completion."""
+        key = step_key(seed, self.start, _STREAM)
+        if self.block:
+            key = jax.random.fold_in(key, self.block)
+        return row_keys(key, jnp.arange((self.stop - self.start) * self.copies))
+
+
+class Chunk(NamedTuple):
+    """What is sampled in one queue: `copies` completions of every one of these problems, in parts.
+
+    start: the number of the first problem.
     """
 
     start: int
     problems: Problems
     copies: int
-    block: int
+    parts: tuple[Part, ...]
 
 
 Watch = Callable[[list[Chunk], str], Iterable[Chunk]]
@@ -62,7 +88,7 @@ def evaluate(
     rows: int,
     watch: Watch = unwatched,
 ) -> dict[str, Any]:
-    """Metrics of `eval.jsonl`; at most `rows` completions are in memory at once.
+    """Metrics of `eval.jsonl`; at most `rows` completions are decoded at once, and four times as many in memory.
 
     Greedy decoding gives `eval/accuracy_*` and `eval/reward`; `samples` completions per prompt give the rest, among
     them the number of correct ones per prompt (`eval/correct_counts`), from which intervals by prompt can be made.
@@ -120,10 +146,10 @@ def _graded(
     """Numbers of all completions of all problems."""
     parts = []
     for chunk in watch(list(_chunks(problems, copies=copies, rows=rows)), _title(copies, greedy)):
-        key = step_key(seed, chunk.start, _STREAM)
-        if chunk.block:
-            key = jax.random.fold_in(key, chunk.block)
-        completions = actor.complete(params, chunk.problems.prompts, key, copies=chunk.copies, greedy=greedy)
+        keys = jnp.concatenate([part.keys(seed) for part in chunk.parts])
+        completions = actor.complete(
+            params, chunk.problems.prompts, keys, copies=chunk.copies, greedy=greedy, at_once=rows
+        )
         parts.append(_numbers(task, chunk, completions, deviations=greedy))
     return _Drawn(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
@@ -145,14 +171,23 @@ def _numbers(task: Task, chunk: Chunk, completions: Completions, *, deviations: 
 
 
 def _chunks(problems: Problems, *, copies: int, rows: int) -> Iterator[Chunk]:
+    """Parts of no more than `rows` completions, which decide the keys, and chunks of several parts."""
     size = max(rows // copies, 1)
-    for start in range(0, len(problems), size):
-        columns = {name: values[start : start + size] for name, values in problems.columns.items()}
-        part = Problems(problems.prompts[start : start + size], columns)
-        # More completions of one problem than may be in memory are drawn in blocks.
-        blocks = [min(rows, copies - drawn) for drawn in range(0, copies, rows)] if copies > rows else [copies]
-        for block, number in enumerate(blocks):
-            yield Chunk(start, part, number, block)
+    # More completions of one problem than are decoded at once are drawn in blocks, and no chunk has two such problems.
+    blocks = [min(rows, copies - drawn) for drawn in range(0, copies, rows)]
+    parts = [
+        Part(start, min(start + size, len(problems)), number, block)
+        for start in range(0, len(problems), size)
+        for block, number in enumerate(blocks)
+    ]
+    run = len(blocks) if len(blocks) > 1 else len(parts)
+    for first in range(0, len(parts), run):
+        for begin in range(first, first + run, _QUEUED):
+            queue = tuple(parts[begin : min(begin + _QUEUED, first + run)])
+            start, stop = queue[0].start, queue[-1].stop
+            columns = {name: values[start:stop] for name, values in problems.columns.items()}
+            number = copies if len(blocks) == 1 else sum(part.copies for part in queue)
+            yield Chunk(start, Problems(problems.prompts[start:stop], columns), number, queue)
 
 
 def _title(copies: int, greedy: bool) -> str:

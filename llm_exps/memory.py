@@ -74,12 +74,14 @@ def refuse_too_large(
     micro = options.optimiser.micro_batch_size or rows // options.optimiser.num_minibatches
     size = 2 if options.dtype == "bfloat16" else 4
     cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * size
-    sampling = rows * (length * cache + 2 * 4 * model.vocabulary_size)
+    together = min(rows, options.sampling.rows_at_once or rows)
+    sampling = together * (length * cache + 2 * 4 * model.vocabulary_size)
     refuse_over(
         4 * parameters + sampling,
         device,
-        f"{options.num_prompts:,} prompts × {options.sampling.num_generations:,} generations of {length:,} tokens",
-        mend="give a smaller num_prompts, num_generations or max_completion_length",
+        f"{options.num_prompts:,} prompts × {options.sampling.num_generations:,} generations of {length:,} tokens"
+        + (f", {together:,} at once" if together < rows else ""),
+        mend="give a smaller num_prompts, num_generations or max_completion_length, or rows_at_once",
     )
     if not learns:
         return

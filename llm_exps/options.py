@@ -70,6 +70,8 @@ class DrawingOptions:
         top_k: sample from this many tokens; 0 means all.
         stop_strings: a completion also ends where the first of these is written; the verifier sees what is before it.
         apply_chat_template: put each prompt as a user's message into the chat template of the model's tokenizer.
+        rows_at_once: completions decoded side by side; the others wait, and take the places of those that have ended.
+            What is drawn does not depend on it. 0: all of a step, and in an evaluation as many.
     """
 
     num_generations: int = 8
@@ -80,6 +82,7 @@ class DrawingOptions:
     top_k: int = 0
     stop_strings: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True)] = None
     apply_chat_template: bool = False
+    rows_at_once: int = 0
 
 
 @Parameter(name="*", group=SAMPLING)

@@ -61,12 +61,16 @@ class Actor:
         self,
         params: nnx.State,
         prompts: Sequence[str],
-        key: Key[Array, ""],
+        key: Key[Array, "*rows"],
         *,
         copies: int = 1,
         greedy: bool = False,
+        at_once: int | None = None,
     ) -> Completions:
         """`copies` completions of each prompt.
+
+        key: of the batch, from which every completion gets its own, or the keys of all completions.
+        at_once: the most completions decoded side by side; the option rows_at_once may ask for fewer. Default: all.
 
         Raises:
             InputError: a prompt does not fit (`llm_exps.prompts` says when).
@@ -85,8 +89,9 @@ class Actor:
             top_k=self.options.top_k,
             stop_tokens=self.stop_tokens,
         )
-        keys = row_keys(key, jnp.arange(len(prompts) * copies))
-        samples = to_host(generate(nnx.merge(self.graph, params), encoded, keys, sampling))
+        keys = key if key.ndim else row_keys(key, jnp.arange(len(prompts) * copies))
+        most = min(filter(None, (at_once, self.options.rows_at_once)), default=None)
+        samples = to_host(generate(nnx.merge(self.graph, params), encoded, keys, sampling, at_once=most))
         fields, ended, texts = self._stop(samples)
         prompt_tokens, prompt_valid = pad_prompts(encoded, pad_token=sampling.pad_token)
         # Completions end where the longest does, up to a length bin: the learner compiles for few shapes.

@@ -4,9 +4,10 @@ Before a stage the rows that have ended leave and waiting ones enter, as far as 
 move to a cache of the least length bin that leaves room to go on. So attention reads hardly more than was written, and
 a few long responses do not keep the places of short ones busy. Rows and lengths come in bins: programs are few.
 
-A stage ends when its cache is full or half of its rows have ended. Inside, the cache never leaves the program, so that
-XLA updates it in place. The noise of a token is a function of its row's key and of its place in the response, nothing
-else: a row draws the same response whatever batch, stage or place in the queue it is sampled in.
+A stage ends when its cache is full or half of its rows have ended, a quarter where others wait. Inside, the cache never
+leaves the program, so that XLA updates it in place. The noise of a token is a function of its row's key and of its
+place in the response, nothing else: a row draws the same response whatever batch, stage or place in the queue it is
+sampled in.
 """
 
 from collections.abc import Sequence
@@ -90,15 +91,17 @@ def generate(
     sampling: Sampling,
     *,
     at_once: int | None = None,
+    limits: Int[AnyArray, " rows"] | None = None,
 ) -> Samples:
     """Draw `num_generations` responses to each prompt.
 
     keys: one for each response, in the order of the result; see `row_keys`.
     at_once: the most rows decoded side by side, which bounds the cache; the others wait. Default: all of them.
+    limits: the most tokens of each response, 1 to `max_new_tokens`. Default: `max_new_tokens` for all.
     """
     tokens, mask = pad_prompts(prompts, pad_token=sampling.pad_token)
     graph, state = nnx.split(model)
-    return sample(graph, state, tokens, mask, keys, sampling, at_once=at_once)
+    return sample(graph, state, tokens, mask, keys, sampling, at_once=at_once, limits=limits)
 
 
 def row_keys(key: Key[Array, ""], rows: Int[Array, " rows"]) -> Key[Array, " rows"]:
@@ -138,13 +141,14 @@ class _Rows(NamedTuple):
     """The rows of a stage.
 
     token: the last one drawn, not yet in the cache. position: where it goes, counted without padding.
-    drawn: tokens of the response so far.
+    drawn: tokens of the response so far. limit: the most it may have.
     """
 
     cache: Cache
     token: Int[Array, " rows"]
     position: Int[Array, " rows"]
     drawn: Int[Array, " rows"]
+    limit: Int[Array, " rows"]
     running: Bool[Array, " rows"]
     keys: Key[Array, " rows"]
 
@@ -153,7 +157,7 @@ class _Seats(NamedTuple):
     """Who sits where in the next stage, made on the host.
 
     taken: False on seats left empty. fresh: True where a row enters, and on empty seats.
-    before: the seat of the last stage, of one that stays. prompt, prompt_length: of one that enters.
+    before: the seat of the last stage, of one that stays. prompt, prompt_length, limit: of one that enters.
     """
 
     taken: Bool[AnyArray, " seats"]
@@ -162,6 +166,7 @@ class _Seats(NamedTuple):
     row: Int[AnyArray, " seats"]
     prompt: Int[AnyArray, " seats"]
     prompt_length: Int[AnyArray, " seats"]
+    limit: Int[AnyArray, " seats"]
 
 
 def sample(
@@ -173,12 +178,16 @@ def sample(
     sampling: Sampling,
     *,
     at_once: int | None = None,
+    limits: Int[AnyArray, " rows"] | None = None,
 ) -> Samples:
     """As `generate`, from a split model and from prompts that `pad_prompts` has padded; numpy arrays, on every host."""
     count, time = len(prompts) * sampling.num_generations, sampling.max_new_tokens
     most, longest = min(at_once or count, count), prompts.shape[1] + time - 1
     lengths = np.repeat(to_host(mask).sum(axis=1), sampling.num_generations)
-    prefilled = _prefill(graph, state, prompts, mask)
+    most_tokens = np.full(count, time) if limits is None else np.asarray(limits)
+    assert most_tokens.shape == (count,), "a limit for each response"
+    assert 1 <= most_tokens.min() <= most_tokens.max() <= time, "limits are 1 to max_new_tokens"
+    prefilled = _prefill_in_parts(graph, state, prompts, mask, most)
     samples = Samples(
         tokens=np.full((count, time), sampling.pad_token, np.int32),
         mask=np.zeros((count, time), bool),
@@ -192,15 +201,15 @@ def sample(
         started += entering.size
         now = np.concatenate([seated[staying], entering])
         size = _row_bin(now.size, most)
-        seats = _seats(now, staying, lengths, sampling, size=size)
+        seats = _seats(now, staying, lengths, most_tokens, sampling, size=size)
         # The last token drawn is not in the cache yet, so that one that enters fills no more than its prompt.
         filled = int((lengths[now] + np.maximum(drawn[now] - 1, 0)).max())
         slots = min(_slot_bin(filled), longest)
         source = prefilled if entering.size else None
         rows, first = _seat(graph, state, source, rows, seats, keys, np.int32(filled), sampling, slots)
-        # Half of the rows pay for a move, if somebody waits or there is a smaller bin to move to.
+        # A quarter of the rows pays for a move if somebody waits, a half if there is a smaller bin to move to.
         smaller = longest > _LEAST_SLOTS and _row_bin(size // 2, most) < size
-        floor = size // 2 if started < count or smaller else 0
+        floor = size * 3 // 4 if started < count else size // 2 if smaller else 0
         rows, rest = _decode(graph, state, rows, sampling, np.int32(floor))
         running, first, rest = to_host((rows.running, first, rest))
         for part in (first, rest):
@@ -224,6 +233,7 @@ def _seats(
     now: Int[np.ndarray, " rows"],
     staying: Int[np.ndarray, " staying"],
     lengths: Int[np.ndarray, " all_rows"],
+    limits: Int[np.ndarray, " all_rows"],
     sampling: Sampling,
     *,
     size: int,
@@ -240,6 +250,7 @@ def _seats(
         row=row,
         prompt=row // sampling.num_generations,
         prompt_length=lengths[row],
+        limit=limits[row].astype(np.int32),
     )
 
 
@@ -255,6 +266,26 @@ def _row_bin(rows: int, most: int) -> int:
 
 def _slot_bin(filled: int) -> int:
     return max(length_bin(filled + _LEAST_STEPS), _LEAST_SLOTS)
+
+
+def _prefill_in_parts(
+    graph: nnx.GraphDef[Decoder],
+    state: nnx.State,
+    prompts: Int[AnyArray, "prompts prompt_time"],
+    mask: Bool[AnyArray, "prompts prompt_time"],
+    most: int,
+) -> _Prefilled:
+    """No more than `most` prompts at once: they are as many rows as the decoding may hold, and each is longer."""
+    if len(prompts) <= most:
+        return _prefill(graph, state, prompts, mask)
+    # The last part is filled up with the last prompt, so that one program serves all.
+    parts = np.minimum(np.arange(-(-len(prompts) // most) * most), len(prompts) - 1).reshape(-1, most)
+    return _join([_prefill(graph, state, prompts[part], mask[part]) for part in parts])
+
+
+@jax.jit
+def _join(parts: list[_Prefilled]) -> _Prefilled:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves) if leaves[0].ndim else leaves[0], *parts)
 
 
 @partial(jax.jit, static_argnames="graph")
@@ -288,8 +319,8 @@ def _seat(
     stay = None
     if rows is not None:
         cache = rows.cache.take(seats.before, filled=filled, slots=slots)
-        token, position, drawn, running, own = (x[seats.before] for x in rows[1:])
-        stay = _Rows(cache, token, position, drawn, running & seats.taken, own)
+        token, position, drawn, limit, running, own = (x[seats.before] for x in rows[1:])
+        stay = _Rows(cache, token, position, drawn, limit, running & seats.taken, own)
     if prefilled is None:
         assert stay is not None, "nobody enters and nobody stays"
         return stay, Samples(nothing.astype(jnp.int32), nothing.astype(bool), nothing, nothing)
@@ -298,8 +329,9 @@ def _seat(
     logits = nnx.merge(graph, state).logits(prefilled.hidden[seats.prompt])
     one = jnp.ones(count, jnp.int32)
     token, logp, entropy = sample_token(logits, _fold(own, 0 * one), sampling)
-    running = enters & ~_stops(token, sampling) & (sampling.max_new_tokens > 1)
-    enter = _Rows(cache, token, jnp.asarray(seats.prompt_length, jnp.int32), one, running, own)
+    limit = jnp.asarray(seats.limit)
+    running = enters & ~_stops(token, sampling) & (limit > 1)
+    enter = _Rows(cache, token, jnp.asarray(seats.prompt_length, jnp.int32), one, limit, running, own)
     first = Samples(token[:, None], enters[:, None], (logp * enters)[:, None], (entropy * enters)[:, None])
     if stay is None:
         return enter, first
@@ -329,8 +361,8 @@ def _decode(
         new = Samples(jnp.where(running, token, sampling.pad_token), running, logp * running, entropy * running)
         samples = Samples(*(x.at[:, step].set(y) for x, y in zip(samples, new, strict=True)))
         drawn = rows.drawn + running
-        goes_on = running & ~_stops(token, sampling) & (drawn < sampling.max_new_tokens)
-        return _Rows(cache, token, rows.position + 1, drawn, goes_on, rows.keys), samples
+        goes_on = running & ~_stops(token, sampling) & (drawn < rows.limit)
+        return _Rows(cache, token, rows.position + 1, drawn, rows.limit, goes_on, rows.keys), samples
 
     empty = Samples(
         tokens=jnp.full((count, slots), sampling.pad_token, jnp.int32),

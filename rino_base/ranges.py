@@ -104,6 +104,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "temperature": above(0, 1e3, hint="a small one, such as 0.01, samples nearly greedily"),
         "top_p": above(0, 1, hint="1 samples from all tokens"),
         "top_k": whole(0),
+        "rows_at_once": whole(0),
         # the optimiser
         "learning_rate": above(0, 1e3),
         "critic_learning_rate": above(0, 1e3),

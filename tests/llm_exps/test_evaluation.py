@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from llm_exps.comparison import distinguished, over_prompts, over_seeds
-from llm_exps.evaluation import evaluate, pass_at_k
-from llm_exps.rollout import Completions
-from llm_exps.tasks.task import Table, Task, lift
+from llm_exps.evaluation import _chunks, evaluate, pass_at_k
+from llm_exps.rollout import Completions, step_key
+from llm_exps.tasks.task import Problems, Table, Task, lift
 
 
 @pytest.mark.parametrize("correct", range(6))
@@ -53,11 +53,15 @@ class Counting:
     """Stands in for an actor: answers with a number that the key decides, and notes how much it was asked for."""
 
     def __init__(self):
-        self.most = 0
+        self.most, self.keys = 0, []
 
-    def complete(self, params, prompts, key, *, copies=1, greedy=False):
+    def complete(self, params, prompts, key, *, copies=1, greedy=False, at_once):
         rows = len(prompts) * copies
+        assert key.shape == (rows,)
         self.most = max(self.most, rows)
+        if not greedy:
+            self.keys += [jax.random.key_data(key)]
+        key = key[0]
         draws = np.asarray(jax.random.randint(key, (rows,), 0, 4))
         lengths = 1 + draws
         mask = (np.arange(5) < lengths[:, None]).astype(np.float32)
@@ -82,7 +86,7 @@ def test_any_number_of_samples_is_drawn_in_blocks(rows):
     )
     actor = Counting()
     result = evaluate(actor, None, task, task.evaluation_problems(), samples=256, seed=0, rows=rows)
-    assert actor.most <= max(rows, 3)
+    assert actor.most <= 4 * max(rows, 3)
     assert result["eval/accuracy_same"] == result["eval/accuracy_strict"] == pytest.approx(2 / 3)
     counts = result["eval/correct_counts"]
     assert counts[2] == 0
@@ -91,3 +95,23 @@ def test_any_number_of_samples_is_drawn_in_blocks(rows):
     assert result["eval/pass@256"] == pytest.approx(2 / 3)
     assert result["eval/entropy"] == pytest.approx(0.5)
     assert result["eval/mean_length"] == pytest.approx(2.5, abs=0.3)
+
+
+@pytest.mark.parametrize(("copies", "rows"), [(2, 4), (2, 6), (8, 8), (8, 3), (8, 1000), (20, 4)])
+def test_a_completion_has_the_key_of_its_part_whatever_the_queue(copies, rows):
+    """The keys as they were when every part was sampled by itself; so results recorded then stand."""
+    prompts = [str(number) for number in range(11)]
+    problems = Problems(prompts, {"answer": prompts})
+    expected, size = [], max(rows // copies, 1)
+    for start in range(0, 11, size):
+        for block in range(-(-copies // rows)):
+            key = step_key(5, start, 1)
+            key = jax.random.fold_in(key, block) if block else key
+            many = min(rows, copies - block * rows) if copies > rows else copies * min(size, 11 - start)
+            expected += [jax.random.key_data(jax.random.fold_in(key, row)) for row in range(many)]
+    chunks = list(_chunks(problems, copies=copies, rows=rows))
+    keys = [jax.random.key_data(part.keys(5)) for chunk in chunks for part in chunk.parts]
+    np.testing.assert_array_equal(np.concatenate(keys), expected)
+    asked = [prompt for chunk in chunks for prompt in chunk.problems.prompts for _ in range(chunk.copies)]
+    assert asked == [prompt for prompt in prompts for _ in range(copies)]
+    assert all(len(chunk.problems) * chunk.copies <= 4 * max(rows, copies if copies <= rows else 1) for chunk in chunks)

@@ -159,6 +159,7 @@ def test_the_cache_is_in_memory_once() -> None:
         token=one,
         position=one,
         drawn=one,
+        limit=one,
         running=one > 0,
         keys=row_keys(jax.random.key(0), jnp.arange(rows)),
     )
@@ -228,3 +229,26 @@ def test_a_long_response_does_not_keep_the_places_of_short_ones(
         keys = row_keys(jax.random.key(6), jnp.arange(64))
         lengths = generate(model, QUEUE, keys, options, at_once=at_once).mask.sum(axis=1)
         assert sum(work) < 2.2 * lengths.sum() < 64 * lengths.max()
+
+
+@pytest.mark.parametrize("at_once", [None, 3])
+def test_a_response_of_its_own_limit_is_the_beginning_of_the_whole_one(
+    model: Decoder, keys: jax.Array, samples: Samples, at_once: int | None
+) -> None:
+    limits = np.array([1, 2, 3, 10, 9, 8, 1, 1, 5, 6, 7, 10])
+    cut = generate(model, PROMPTS, keys, SAMPLING, limits=limits, at_once=at_once)
+    within = np.arange(10) < limits[:, None]
+    np.testing.assert_array_equal(cut.mask, samples.mask & within)
+    np.testing.assert_array_equal(cut.tokens, np.where(within, samples.tokens, SAMPLING.pad_token))
+
+
+def test_prompts_are_prefilled_no_more_at_once_than_rows_are_decoded(
+    model: Decoder, keys: jax.Array, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four prompts in parts of three: the second part is filled up, and no row is drawn twice."""
+    sizes, prefill = [], module._prefill
+    monkeypatch.setattr(module, "_prefill", lambda *rest: (sizes.append(len(rest[2])), prefill(*rest))[1])
+    result = generate(model, PROMPTS, keys, SAMPLING, at_once=3)
+    assert sizes == [3, 3]
+    np.testing.assert_array_equal(result.tokens, samples.tokens)
+    np.testing.assert_array_equal(result.mask, samples.mask)
