@@ -23,13 +23,14 @@ def over_tokens(term: Expr) -> Expr:
     return Sum(term / length, (t, 1, length), (i, 1, G)) / G
 
 
+new, old = ell(i, t, θ), ell(i, t, θ_old)
+ratio = exp(new - old)
+moving = Derivative(ratio, θ)
+objective = Subs(Derivative(over_tokens(ratio * advantage), θ), θ_old, θ)
+token = Subs(Derivative(exp(x - x_old) * advantage / (G * length), x), x_old, x)
+
+
 def theorem() -> Theorem:
-    new, old = ell(i, t, θ), ell(i, t, θ_old)
-    ratio = exp(new - old)
-    moving = Derivative(ratio, θ)
-    objective = Subs(Derivative(over_tokens(ratio * advantage), θ), θ_old, θ)
-    gradient = over_tokens(advantage * Derivative(new, θ))
-    token = Subs(Derivative(exp(x - x_old) * advantage / (G * length), x), x_old, x)
     return Theorem(
         id="T3",
         title="GRPO is weighted SFT, sample by sample",
@@ -66,117 +67,126 @@ def theorem() -> Theorem:
             Assumption("the advantage does not depend on θ"),
         ),
         model={ε: Rational(1, 5), ρ: Rational(11, 10), below: Rational(3, 10), above: Rational(1, 10)},
-        steps=(
-            Step(
-                "Inside the clip range the clipped surrogate is the plain one, whatever the sign of A.",
-                clipped(ρ, A, ε, ε),
-                ρ * A,
-                "Order on the real line: a and b are the distances of ρ from 1 − ε and from 1 + ε.",
-                begins="clipped surrogate",
-                given=("|ρ − 1| < ε",),
-                name="clip",
-            ),
-            Step(
-                "Its derivative in ρ there is A, so at ρ = 1 as well.",
-                Derivative(ρ * A, ρ),
-                A,
-                "Derivative of a linear function.",
-                begins="slope of the surrogate",
-                name="slope",
-            ),
-            Step(
-                "The ratio moves by its value times the score of the token.",
-                moving,
-                ratio * Derivative(new, θ),
-                "Chain rule.",
-                begins="movement of a ratio",
-                name="ratio",
-            ),
-            Step(
-                "At θ_old = θ each ratio moves by the score alone: the gradient of the objective on its own samples …",
-                objective,
-                gradient,
-                "The derivative passes through the sums; exp(0) = 1.",
-                begins="gradient of the objective",
-                label="gradient",
-            ),
-            Step(
-                "… is minus the gradient of the cross-entropy with weights A(i)/L(i).",
-                gradient,
-                -Derivative(-over_tokens(advantage * new), θ),
-                "Both sides are carried out and compared summand by summand.",
-                name="cross-entropy",
-            ),
-            Step(
-                "The weight of one token is what multiplies its score.",
-                token,
-                advantage / (G * length),
-                "Derivative of the token's own term.",
-                begins="weight of a token",
-                name="weight",
-            ),
-        ),
-        witnesses=(
-            Witness(
-                "ρ = 1: the gradient is taken at θ = θ_old",
-                "weight",
-                "one response of two tokens, A = 1, ε = 1/5; the ratio of its first token is ρ",
-                "weight of the first token = A/L",
-                lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
-                "ρ",
-                1,
-                Rational(11, 10),
-            ),
-            Witness(
-                "ρ = 1: the gradient is taken at θ = θ_old (beyond the clip range)",
-                "weight",
-                "the same response; the ratio of its first token leaves [4/5, 6/5]",
-                "weight of the first token = A/L",
-                lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
-                "ρ",
-                1,
-                Rational(13, 10),
-            ),
-            Witness(
-                "β = 0: there is no KL term",
-                "weight",
-                "the same response at ρ = 1, with the KL estimator k3 against a reference that gives the first token "
-                "half of π",
-                "weight of the first token = A/L",
-                lambda coefficient: (token_weight(1, β=coefficient), Rational(1, 2)),
-                "β",
-                0,
-                Rational(1, 10),
-            ),
-            Witness(
-                "A2: the advantage A(i) does not depend on t",
-                "weight",
-                "two tokens, with the advantages 1 and 1 + δ of a critic",
-                "weight of the first token = weight of the second",
-                lambda extra: (token_weight(1, β=0), token_weight(1, β=0, advantage=1 + extra)),
-                "δ",
-                0,
-                Rational(1, 3),
-            ),
-            Witness(
-                "the advantage does not depend on θ",
-                "weight",
-                "one response of two tokens, each worth A + κ log π(a) at ρ = 1, as with a reward that holds the "
-                "policy",
-                "weight of the first token = A/L",
-                lambda share: (
-                    Subs(Derivative(exp(x - x_old) * (1 + share * x) / 2, x), x_old, x).doit().subs(x, -1),
-                    Rational(1, 2) * (1 - share),
-                ),
-                "κ",
-                0,
-                1,
-            ),
-        ),
+        steps=_steps(),
+        witnesses=_witnesses(),
         remark=(
             "That some weights exist says nothing: any loss that sees θ through the log-probabilities of the sampled "
             "tokens alone has a gradient of this form. What is claimed is that the weights are constant within a "
             "response and are functions of the outcomes and lengths of the group."
+        ),
+    )
+
+
+def _steps() -> tuple[Step, ...]:
+    """From the clipped surrogate to the cross-entropy, at ρ = 1."""
+    gradient = over_tokens(advantage * Derivative(new, θ))
+    return (
+        Step(
+            "Inside the clip range the clipped surrogate is the plain one, whatever the sign of A.",
+            clipped(ρ, A, ε, ε),
+            ρ * A,
+            "Order on the real line: a and b are the distances of ρ from 1 − ε and from 1 + ε.",
+            begins="clipped surrogate",
+            given=("|ρ − 1| < ε",),
+            name="clip",
+        ),
+        Step(
+            "Its derivative in ρ there is A, so at ρ = 1 as well.",
+            Derivative(ρ * A, ρ),
+            A,
+            "Derivative of a linear function.",
+            begins="slope of the surrogate",
+            name="slope",
+        ),
+        Step(
+            "The ratio moves by its value times the score of the token.",
+            moving,
+            ratio * Derivative(new, θ),
+            "Chain rule.",
+            begins="movement of a ratio",
+            name="ratio",
+        ),
+        Step(
+            "At θ_old = θ each ratio moves by the score alone: the gradient of the objective on its own samples …",
+            objective,
+            gradient,
+            "The derivative passes through the sums; exp(0) = 1.",
+            begins="gradient of the objective",
+            label="gradient",
+        ),
+        Step(
+            "… is minus the gradient of the cross-entropy with weights A(i)/L(i).",
+            gradient,
+            -Derivative(-over_tokens(advantage * new), θ),
+            "Both sides are carried out and compared summand by summand.",
+            name="cross-entropy",
+        ),
+        Step(
+            "The weight of one token is what multiplies its score.",
+            token,
+            advantage / (G * length),
+            "Derivative of the token's own term.",
+            begins="weight of a token",
+            name="weight",
+        ),
+    )
+
+
+def _witnesses() -> tuple[Witness, ...]:
+    return (
+        Witness(
+            "ρ = 1: the gradient is taken at θ = θ_old",
+            "weight",
+            "one response of two tokens, A = 1, ε = 1/5; the ratio of its first token is ρ",
+            "weight of the first token = A/L",
+            lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
+            "ρ",
+            1,
+            Rational(11, 10),
+        ),
+        Witness(
+            "ρ = 1: the gradient is taken at θ = θ_old (beyond the clip range)",
+            "weight",
+            "the same response; the ratio of its first token leaves [4/5, 6/5]",
+            "weight of the first token = A/L",
+            lambda ratio: (token_weight(ratio, β=0), Rational(1, 2)),
+            "ρ",
+            1,
+            Rational(13, 10),
+        ),
+        Witness(
+            "β = 0: there is no KL term",
+            "weight",
+            "the same response at ρ = 1, with the KL estimator k3 against a reference that gives the first token "
+            "half of π",
+            "weight of the first token = A/L",
+            lambda coefficient: (token_weight(1, β=coefficient), Rational(1, 2)),
+            "β",
+            0,
+            Rational(1, 10),
+        ),
+        Witness(
+            "A2: the advantage A(i) does not depend on t",
+            "weight",
+            "two tokens, with the advantages 1 and 1 + δ of a critic",
+            "weight of the first token = weight of the second",
+            lambda extra: (token_weight(1, β=0), token_weight(1, β=0, advantage=1 + extra)),
+            "δ",
+            0,
+            Rational(1, 3),
+        ),
+        Witness(
+            "the advantage does not depend on θ",
+            "weight",
+            "one response of two tokens, each worth A + κ log π(a) at ρ = 1, as with a reward that holds the policy",
+            "weight of the first token = A/L",
+            lambda share: (
+                Subs(Derivative(exp(x - x_old) * (1 + share * x) / 2, x), x_old, x).doit().subs(x, -1),
+                Rational(1, 2) * (1 - share),
+            ),
+            "κ",
+            0,
+            1,
         ),
     )
 

@@ -22,45 +22,44 @@ def definitions() -> tuple[Definition, ...]:
     )
 
 
+def _onward(value: Expr, claim: str, result: Expr, label: str, *known: str) -> tuple[Step, ...]:
+    """From n to n + 1 for the mean of `value`, by the recursion and p + q = 1."""
+    put = {advantage: Lambda((own, k), value)}
+    shifted = _split(lambda count: sympify(value).subs(k, count))
+    return (
+        Step(
+            claim,
+            mean(n + 1, value),
+            shifted,
+            "One response more.",
+            begins=Cited("mean of a function", put),
+            given=(Cited("one response more", put),),
+        ),
+        Step("Together.", shifted, result, "p + q = 1.", given=("p = 1 − q", *known), label=label),
+    )
+
+
+def _induction(value: Expr, claim: str, definition: str, result: Expr, steps: tuple[str, str], name: str = "") -> Step:
+    label = "" if name else definition + " for all n"
+    return Step(
+        claim,
+        mean(n, value),
+        result,
+        "Induction on n.",
+        begins=definition,
+        given=steps,
+        over=n,
+        name=name,
+        label=label,
+    )
+
+
+def _start(value: Expr, claim: str, definition: str, result: Expr, label: str) -> Step:
+    return Step(claim, mean(S.Zero, value), result, "The one term.", begins=Cited(definition, {n: S.Zero}), label=label)
+
+
 def steps() -> tuple[Step, ...]:
     """How many of the other responses are right: the law, its sum, its mean and its second moment."""
-
-    def onward(value: Expr, claim: str, result: Expr, label: str, *known: str) -> tuple[Step, ...]:
-        """From n to n + 1 for the mean of `value`, by the recursion and p + q = 1."""
-        put = {advantage: Lambda((own, k), value)}
-        shifted = _split(lambda count: sympify(value).subs(k, count))
-        return (
-            Step(
-                claim,
-                mean(n + 1, value),
-                shifted,
-                "One response more.",
-                begins=Cited("mean of a function", put),
-                given=(Cited("one response more", put),),
-            ),
-            Step("Together.", shifted, result, "p + q = 1.", given=("p = 1 − q", *known), label=label),
-        )
-
-    def induction(
-        value: Expr, claim: str, definition: str, result: Expr, steps: tuple[str, str], name: str = ""
-    ) -> Step:
-        label = "" if name else definition + " for all n"
-        return Step(
-            claim,
-            mean(n, value),
-            result,
-            "Induction on n.",
-            begins=definition,
-            given=steps,
-            over=n,
-            name=name,
-            label=label,
-        )
-
-    def start(value: Expr, claim: str, definition: str, result: Expr, label: str) -> Step:
-        return Step(
-            claim, mean(S.Zero, value), result, "The one term.", begins=Cited(definition, {n: S.Zero}), label=label
-        )
 
     return (
         Step(
@@ -79,9 +78,9 @@ def steps() -> tuple[Step, ...]:
             begins="mean of a function",
             label="one response more",
         ),
-        start(S.One, "No responses, none right.", "sum of the law", S.One, "sum at 0"),
-        *onward(S.One, "The sum for n + 1 responses …", mean(n, S.One), "sum at n + 1"),
-        induction(
+        _start(S.One, "No responses, none right.", "sum of the law", S.One, "sum at 0"),
+        *_onward(S.One, "The sum for n + 1 responses …", mean(n, S.One), "sum at n + 1"),
+        _induction(
             S.One,
             "The probabilities sum to 1 for every n.",
             "sum of the law",
@@ -89,11 +88,11 @@ def steps() -> tuple[Step, ...]:
             ("sum at 0", "sum at n + 1"),
             "total probability",
         ),
-        start(k, "The mean for no responses.", "mean of the law", S.Zero, "mean at 0"),
-        *onward(k, "The mean for n + 1 responses …", mean(n, k) + p, "mean at n + 1", "total probability"),
-        induction(k, "The mean is n p.", "mean of the law", n * p, ("mean at 0", "mean at n + 1")),
-        start(k**2, "The second moment for no responses.", "second moment of the law", S.Zero, "second at 0"),
-        *onward(
+        _start(k, "The mean for no responses.", "mean of the law", S.Zero, "mean at 0"),
+        *_onward(k, "The mean for n + 1 responses …", mean(n, k) + p, "mean at n + 1", "total probability"),
+        _induction(k, "The mean is n p.", "mean of the law", n * p, ("mean at 0", "mean at n + 1")),
+        _start(k**2, "The second moment for no responses.", "second moment of the law", S.Zero, "second at 0"),
+        *_onward(
             k**2,
             "The second moment for n + 1 responses …",
             mean(n, k**2) + 2 * n * p**2 + p,
@@ -101,7 +100,7 @@ def steps() -> tuple[Step, ...]:
             "mean of the law for all n",
             "total probability",
         ),
-        induction(
+        _induction(
             k**2,
             "The second moment is n p + n (n − 1) p².",
             "second moment of the law",

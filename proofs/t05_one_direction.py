@@ -1,7 +1,5 @@
 """T5: with right and wrong responses only, every outcome-driven rule pushes along ∇p; the rules differ in a scalar."""
 
-from itertools import product
-
 from sympy import (
     Derivative,
     Expr,
@@ -16,13 +14,11 @@ from sympy import (
     log,
     sqrt,
     symbols,
-    zeros,
 )
 
-from proofs import t05_binomial, t05_large_groups
-from proofs.instances import Tree, bandit, grpo, over_length, proportions, three_levels, uniform
+from proofs import t05_binomial, t05_large_groups, t05_witnesses
 from proofs.notation import G, binomial_law, g, i, j, k, m, n, p, q, y, α, θ, π
-from proofs.parts import Assumption, Cited, Definition, Step, Witness
+from proofs.parts import Assumption, Cited, Definition, Step
 from proofs.t05_binomial import advantage, own
 from proofs.t05_large_groups import spread
 from proofs.theorem import Theorem, specialised
@@ -62,19 +58,20 @@ def weights(name: str) -> Expr:
     return specialised(w1 - w0, {advantage: RULES[name]})
 
 
+group = (
+    Sum(
+        Sum(π(y, θ) * expected(1, G - 1, 1) * Derivative(log(π(y, θ)), θ), (y, 1, m))
+        + Sum(π(y, θ) * expected(0, G - 1, 0) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
+        (i, 1, G),
+    )
+    / G
+)
+ratios = Sum(π_old * w1 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, 1, m)) + Sum(
+    π_old * w0 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)
+)
+
+
 def theorem() -> Theorem:
-    group = (
-        Sum(
-            Sum(π(y, θ) * expected(1, G - 1, 1) * Derivative(log(π(y, θ)), θ), (y, 1, m))
-            + Sum(π(y, θ) * expected(0, G - 1, 0) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)),
-            (i, 1, G),
-        )
-        / G
-    )
-    ratios = Sum(π_old * w1 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, 1, m)) + Sum(
-        π_old * w0 * (π(y, θ) / π_old) * Derivative(log(π(y, θ)), θ), (y, m + 1, N)
-    )
-    one_more = Sum(π(y, θ) * expected(own, n, j + 1), (y, 1, m)) + Sum(π(y, θ) * expected(own, n, j), (y, m + 1, N))
     softmax = exp(y * θ) / (exp(θ) + exp(2 * θ))
     return Theorem(
         id="T5",
@@ -109,42 +106,7 @@ def theorem() -> Theorem:
             "GRPO, lower bound",
             "GRPO, G → ∞",
         ),
-        definitions=(
-            *t05_binomial.definitions(),
-            Definition(
-                "expected advantage",
-                "E(o, n, j): of a response with outcome o, if j + K are right, K of n others",
-                expected(own, n, j),
-            ),
-            Definition(
-                "independent responses",
-                "E(o, 0, j) = A(o, j), and one more response is y with probability π(y), whatever the others are",
-                equations={expected(own, 0, j): advantage(own, j), expected(own, n + 1, j): one_more},
-                every=(own, n, j),
-            ),
-            Definition("chances", "p of a right and q of a wrong response", equations={right: p, wrong: q}),
-            Definition("q = 1 − p", "some response is given", equations={q: 1 - p}),
-            Definition("p = 1 − q", "the same", equations={p: 1 - q}),
-            Definition(
-                "expected gradient of the group",
-                "response i is y with probability π(y), y ≤ m are right; its score has the expected advantage",
-                group,
-            ),
-            Definition(
-                "success probability",
-                "p(θ) is the probability of a right response",
-                equations={right: success, wrong: 1 - success},
-            ),
-            Definition(
-                "gradient with ratios of responses",
-                "samples of π_old; w₁ and w₀ are taken at its success probability; no ratio is clipped",
-                ratios,
-            ),
-            Definition("w₁", "expected advantage of a right response", w1),
-            Definition("w₀", "expected advantage of a wrong response", w0),
-            Definition("c(p)", "the difference of the expected advantages", w1 - w0),
-            *t05_large_groups.definitions(),
-        ),
+        definitions=_definitions(),
         assumptions=(
             Assumption("rewards are 0 or 1"),
             Assumption("the G responses are independent samples"),
@@ -168,73 +130,12 @@ def theorem() -> Theorem:
         },
         steps=(
             *t05_binomial.steps(),
-            Step(
-                "No others: the expected advantage is that of the group so far.",
-                expected(own, 0, j),
-                Sum(binomial_law(S.Zero, k) * advantage(own, j + k), (k, 0, 0)),
-                "The one term.",
-                begins=Cited("expected advantage", {n: S.Zero}),
-                given=("independent responses",),
-                label="no others",
-            ),
-            Step(
-                "Condition on one more response: it is right with probability p, and then one more is.",
-                expected(own, n + 1, j),
-                p * expected(own, n, j + 1) + q * expected(own, n, j),
-                "Law of total expectation; the expectation depends on the outcome of the response alone.",
-                begins=Cited("expected advantage", {n: n + 1}),
-                given=("independent responses", "chances"),
-                label="one more",
-            ),
-            Step(
-                "So any rule that sees outcomes alone has the expected advantage of a binomial number of right ones.",
-                expected(own, n, j),
-                Sum(binomial_law(n, k) * advantage(own, j + k), (k, 0, n)),
-                "Induction on n, for all j; Pascal's rule.",
-                begins="expected advantage",
-                given=("no others", "one more"),
-                over=n,
-                name="conditioning",
-            ),
-            Step(
-                "The expected gradient of the group: the G responses are alike.",
-                group,
-                w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-                "π ∂ log π = ∂π.",
-                begins="expected gradient of the group",
-                given=(
-                    Cited("conditioning", {own: S.One, n: G - 1, j: S.One}),
-                    Cited("conditioning", {own: S.Zero, n: G - 1, j: S.Zero}),
-                ),
-                label="two sums",
-            ),
-            Step(
-                "Both sums move along ∇p, in opposite directions.",
-                w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-                (w1 - w0) * Derivative(success, θ),
-                "Probabilities sum to 1.",
-                given=("success probability",),
-                name="direction",
-            ),
-            Step(
-                "Off-policy, ratios of whole responses keep the direction, if none is clipped.",
-                ratios,
-                w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-                "Importance sampling.",
-                begins="gradient with ratios of responses",
-            ),
-            Step(
-                "So that gradient is along ∇p too.",
-                w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
-                (w1 - w0) * Derivative(success, θ),
-                "Probabilities sum to 1.",
-                given=("success probability",),
-                name="whole-response ratios",
-            ),
+            *_conditioning(),
+            *_direction(),
             *_rules(),
             *t05_large_groups.steps(),
         ),
-        witnesses=_witnesses(),
+        witnesses=t05_witnesses.witnesses(),
         remark=(
             "∇p is that of the success probability of one prompt. Over several prompts the gradient is the mean of "
             "c(p_x) ∇p_x, so the rules weigh prompts differently. Off-policy the direction survives ratios of whole "
@@ -244,31 +145,153 @@ def theorem() -> Theorem:
     )
 
 
+def _definitions() -> tuple[Definition, ...]:
+    one_more = Sum(π(y, θ) * expected(own, n, j + 1), (y, 1, m)) + Sum(π(y, θ) * expected(own, n, j), (y, m + 1, N))
+    return (
+        *t05_binomial.definitions(),
+        Definition(
+            "expected advantage",
+            "E(o, n, j): of a response with outcome o, if j + K are right, K of n others",
+            expected(own, n, j),
+        ),
+        Definition(
+            "independent responses",
+            "E(o, 0, j) = A(o, j), and one more response is y with probability π(y), whatever the others are",
+            equations={expected(own, 0, j): advantage(own, j), expected(own, n + 1, j): one_more},
+            every=(own, n, j),
+        ),
+        Definition("chances", "p of a right and q of a wrong response", equations={right: p, wrong: q}),
+        Definition("q = 1 − p", "some response is given", equations={q: 1 - p}),
+        Definition("p = 1 − q", "the same", equations={p: 1 - q}),
+        Definition(
+            "expected gradient of the group",
+            "response i is y with probability π(y), y ≤ m are right; its score has the expected advantage",
+            group,
+        ),
+        Definition(
+            "success probability",
+            "p(θ) is the probability of a right response",
+            equations={right: success, wrong: 1 - success},
+        ),
+        Definition(
+            "gradient with ratios of responses",
+            "samples of π_old; w₁ and w₀ are taken at its success probability; no ratio is clipped",
+            ratios,
+        ),
+        Definition("w₁", "expected advantage of a right response", w1),
+        Definition("w₀", "expected advantage of a wrong response", w0),
+        Definition("c(p)", "the difference of the expected advantages", w1 - w0),
+        *t05_large_groups.definitions(),
+    )
+
+
+def _conditioning() -> tuple[Step, ...]:
+    """The expected advantage, given one response, is a mean over a binomial number of right ones."""
+    return (
+        Step(
+            "No others: the expected advantage is that of the group so far.",
+            expected(own, 0, j),
+            Sum(binomial_law(S.Zero, k) * advantage(own, j + k), (k, 0, 0)),
+            "The one term.",
+            begins=Cited("expected advantage", {n: S.Zero}),
+            given=("independent responses",),
+            label="no others",
+        ),
+        Step(
+            "Condition on one more response: it is right with probability p, and then one more is.",
+            expected(own, n + 1, j),
+            p * expected(own, n, j + 1) + q * expected(own, n, j),
+            "Law of total expectation; the expectation depends on the outcome of the response alone.",
+            begins=Cited("expected advantage", {n: n + 1}),
+            given=("independent responses", "chances"),
+            label="one more",
+        ),
+        Step(
+            "So any rule that sees outcomes alone has the expected advantage of a binomial number of right ones.",
+            expected(own, n, j),
+            Sum(binomial_law(n, k) * advantage(own, j + k), (k, 0, n)),
+            "Induction on n, for all j; Pascal's rule.",
+            begins="expected advantage",
+            given=("no others", "one more"),
+            over=n,
+            name="conditioning",
+        ),
+    )
+
+
+def _direction() -> tuple[Step, ...]:
+    """The expected gradient, on-policy and with ratios of responses, is c(p) ∇p."""
+    return (
+        Step(
+            "The expected gradient of the group: the G responses are alike.",
+            group,
+            w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
+            "π ∂ log π = ∂π.",
+            begins="expected gradient of the group",
+            given=(
+                Cited("conditioning", {own: S.One, n: G - 1, j: S.One}),
+                Cited("conditioning", {own: S.Zero, n: G - 1, j: S.Zero}),
+            ),
+            label="two sums",
+        ),
+        Step(
+            "Both sums move along ∇p, in opposite directions.",
+            w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
+            (w1 - w0) * Derivative(success, θ),
+            "Probabilities sum to 1.",
+            given=("success probability",),
+            name="direction",
+        ),
+        Step(
+            "Off-policy, ratios of whole responses keep the direction, if none is clipped.",
+            ratios,
+            w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
+            "Importance sampling.",
+            begins="gradient with ratios of responses",
+        ),
+        Step(
+            "So that gradient is along ∇p too.",
+            w1 * Derivative(right, θ) + w0 * Derivative(wrong, θ),
+            (w1 - w0) * Derivative(success, θ),
+            "Probabilities sum to 1.",
+            given=("success probability",),
+            name="whole-response ratios",
+        ),
+    )
+
+
+def _coefficient(name: str, advantages: str, value: Expr, how: str, known: Cited = OTHERS, last: bool = True) -> Step:
+    return Step(
+        f"{name}: A = {advantages}.",
+        weights(name),
+        value,
+        how,
+        begins=Cited("c(p)", {advantage: RULES[name]}),
+        given=(known,),
+        name=name if last else "",
+    )
+
+
 def _rules() -> tuple[Step, ...]:
     """c(p) of each rule: w₁ − w₀ with its advantages."""
 
-    def coefficient(
-        name: str, advantages: str, value: Expr, how: str, known: Cited = OTHERS, last: bool = True
-    ) -> Step:
-        return Step(
-            f"{name}: A = {advantages}.",
-            weights(name),
-            value,
-            how,
-            begins=Cited("c(p)", {advantage: RULES[name]}),
-            given=(known,),
-            name=name if last else "",
-        )
+    return (
+        *_differences_alike(),
+        *_grpo(),
+        *_groups_left_out(),
+    )
 
+
+def _differences_alike() -> tuple[Step, ...]:
+    """Rules whose two advantages differ by a constant."""
     constant = "The difference of the advantages does not depend on k."
     alone = {advantage: rule(1 - k, -k), G: S.One}
     several = {advantage: RULES["RLOO"], G: g + 1}
-    of_right, of_wrong = ({advantage: RULES["GRPO"]} for _ in range(2))
     return (
-        coefficient("REINFORCE", "r", S.One, constant),
-        coefficient("negatives", "−(1 − r)", S.One, constant),
-        coefficient("cross-entropy ±", "r − (1 − r)", Integer(2), constant),
-        coefficient("Dr. GRPO", "r − mean", (G - 1) / G, constant),
+        _coefficient("REINFORCE", "r", S.One, constant),
+        _coefficient("negatives", "−(1 − r)", S.One, constant),
+        _coefficient("cross-entropy ±", "r − (1 − r)", Integer(2), constant),
+        _coefficient("Dr. GRPO", "r − mean", (G - 1) / G, constant),
         Step(
             "RLOO: A = G/(G−1) (r − mean), G = g + 1 with g others.",
             specialised(w1 - w0, several),
@@ -286,6 +309,12 @@ def _rules() -> tuple[Step, ...]:
             begins=Cited("w₁", alone),
             name="r − mean at G = 1",
         ),
+    )
+
+
+def _grpo() -> tuple[Step, ...]:
+    of_right, of_wrong = ({advantage: RULES["GRPO"]} for _ in range(2))
+    return (
         Step(
             "GRPO, a right response: A = √((G−k)/k) in a group with k right ones.",
             specialised(w1, of_right),
@@ -318,20 +347,26 @@ def _rules() -> tuple[Step, ...]:
             given=("q = 1 − p",),
             name="GRPO",
         ),
-        coefficient(
+    )
+
+
+def _groups_left_out() -> tuple[Step, ...]:
+    """Rules that give no advantage to some groups."""
+    return (
+        _coefficient(
             "F-ISFT, advantage form",
             "1 − α above the mean, −α below it, 0 if all are equal",
             (1 - α) * (1 - p ** (G - 1)) + α * (1 - q ** (G - 1)),
             "Groups that are all right (k = G) or all wrong (k = 0) have no advantages.",
         ),
-        coefficient(
+        _coefficient(
             "mean over positives",
             "r/mean",
             (1 - q**G) / p,
             "G C(G−1, k)/(k+1) = C(G, k+1): the sum is that of Bin(G, p) without k = 0, divided by p.",
             ALL,
         ),
-        coefficient(
+        _coefficient(
             "MaxRL",
             "(r − mean)/mean, and 0 if none is right",
             (1 - q**G) / p - q ** (G - 1),
@@ -346,98 +381,5 @@ def _rules() -> tuple[Step, ...]:
             "q^G = q^(G−1) (1 − p).",
             given=("p = 1 − q",),
             name="MaxRL",
-        ),
-    )
-
-
-def _witnesses() -> tuple[Witness, ...]:
-    conclusion = "E[gradient] / ∇p in the coordinate where it is smallest = where it is largest"
-
-    def lengths(power: Expr) -> tuple[Expr, Expr]:
-        tree = bandit((".", Rational(1, 4), 1), ("a.", Rational(1, 4), 0), ("aa", Rational(1, 2), 1))
-        return proportions(tree.group_gradient(grpo, 3, over_length(power)), tree.gradient(tree.reward.__getitem__))
-
-    def drift(shift: Expr) -> tuple[Expr, Expr]:
-        half = Rational(1, 2)
-        rewards = {"aa": Integer(1), "ab": Integer(0), "ba": Integer(0), "bb": Integer(0)}
-        old = Tree({s: {"a": half, "b": half} for s in ("", "a", "b")}, rewards)
-        new = Tree({**old.policy, "": {"a": half + shift, "b": half - shift}}, rewards)
-
-        def ratios(y: str, advantage: Expr) -> list[Expr]:
-            return [advantage * new.policy[y[:t]][a] / old.policy[y[:t]][a] for t, a in enumerate(y)]
-
-        return proportions(old.group_gradient(grpo, 2, ratios, scores=new), new.gradient(rewards.__getitem__))
-
-    def correlated(strength: Expr) -> tuple[Expr, Expr]:
-        """Pairs of responses whose joint probability is π(y) π(u) (1 + δ h(y) h(u)); h has mean 0."""
-        tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), 1), ("c", Rational(1, 2), 0))
-        height = {"a": Integer(2), "b": Integer(0), "c": Integer(-1)}
-        total = zeros(tree.dimension, 1)
-        for pair in product(tree.reward, repeat=2):
-            chance = tree.probability(pair[0]) * tree.probability(pair[1])
-            chance *= 1 + strength * height[pair[0]] * height[pair[1]]
-            for response, a in zip(pair, grpo([tree.reward[u] for u in pair]), strict=True):
-                total += chance * a * tree.score(response) / 2
-        return proportions(total, tree.gradient(tree.reward.__getitem__))
-
-    def favourite(bonus: Expr) -> tuple[Expr, Expr]:
-        tree = bandit(("a", Rational(1, 4), 1), ("b", Rational(1, 4), 1), ("c", Rational(1, 2), 0))
-        gradient = tree.group_gradient(
-            lambda rewards: rewards, 2, lambda y, a: uniform(y, a + bonus * Integer(y == "a"))
-        )
-        return proportions(gradient, tree.gradient(tree.reward.__getitem__))
-
-    return (
-        Witness(
-            "the G responses are independent samples",
-            "direction",
-            "responses a, b right and c wrong with probabilities 1/4, 1/4, 1/2; pairs with joint probability "
-            "π(y) π(u) (1 + δ h(y) h(u)), h = 2, 0, −1; GRPO, G = 2",
-            conclusion,
-            correlated,
-            "δ",
-            0,
-            Rational(1, 4),
-        ),
-        Witness(
-            "the advantage depends on the rewards of the group alone",
-            "direction",
-            "the same responses, independent; A = r, and κ more for response a",
-            conclusion,
-            favourite,
-            "κ",
-            0,
-            1,
-        ),
-        Witness(
-            "the weight of a token is the advantage of its response: no 1/L",
-            "direction",
-            "responses '.', 'a.', 'aa' with probabilities 1/4, 1/4, 1/2, the second wrong; GRPO, G = 3, weights A/L^λ",
-            conclusion,
-            lengths,
-            "λ",
-            0,
-            1,
-        ),
-        Witness(
-            "rewards are 0 or 1",
-            "direction",
-            "three responses with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; GRPO, G = 3; p = P(r = 1)",
-            conclusion,
-            lambda middle: three_levels(grpo, middle),
-            "c",
-            0,
-            Rational(1, 10),
-        ),
-        Witness(
-            "ρ = 1: the policy is the one that sampled",
-            "direction",
-            "two tokens a or b, 'aa' is right; samples of the uniform policy, gradient with token ratios where "
-            "the first token is a with probability 1/2 + δ; GRPO, G = 2",
-            conclusion,
-            drift,
-            "δ",
-            0,
-            Rational(1, 4),
         ),
     )

@@ -75,39 +75,7 @@ def theorem() -> Theorem:
         assumptions=(Assumption("the expected gradient of a prompt is c(p) ∇p, as in T5 without 1/L"),),
         model={p: Rational(1, 2), q: Rational(1, 2), decay: log(2)},
         after=(t05.theorem(),),
-        steps=(
-            Step(
-                "The gradient of Φ(p(θ)) is Φ′(p) ∇p.",
-                Derivative(climbed(success), θ),
-                Subs(Derivative(climbed(x), x), x, success) * Derivative(success, θ),
-                "Chain rule.",
-                begins="gradient of Φ",
-                name="chain rule",
-            ),
-            *(
-                Step(
-                    f"{name}: Φ′ is the c(p) of T5.",
-                    Derivative(value, p),
-                    coefficient,
-                    "Derivative, term by term; geometric sum.",
-                    begins=f"Φ′ of {name}",
-                    ends=f"T5: {name}",
-                    given=("q = 1 − p",) if coefficient.has(q) else (),
-                    name=name,
-                )
-                for name, (value, coefficient) in CLIMBED.items()
-            ),
-            Step(
-                "The c(p) of the mean over positives tends to that of log p.",
-                Limit((1 - q**G) / p, G, oo),
-                Derivative(log(p), p),
-                "The powers of q < 1 vanish.",
-                begins="limit of the mean over positives",
-                given=("0 < q < 1",),
-                name="log p",
-            ),
-            *_grpo(),
-        ),
+        steps=_steps(),
         witnesses=(
             Witness(
                 "the expected gradient of a prompt is c(p) ∇p, as in T5 without 1/L",
@@ -132,6 +100,43 @@ def theorem() -> Theorem:
             "With several prompts the climbed function is the mean of Φ(p_x) over prompts. The witness says more than "
             "T5: with 1/L, GRPO is not gradient ascent on any function at all."
         ),
+    )
+
+
+def _steps() -> tuple[Step, ...]:
+    """Φ′ is c(p), rule by rule."""
+    return (
+        Step(
+            "The gradient of Φ(p(θ)) is Φ′(p) ∇p.",
+            Derivative(climbed(success), θ),
+            Subs(Derivative(climbed(x), x), x, success) * Derivative(success, θ),
+            "Chain rule.",
+            begins="gradient of Φ",
+            name="chain rule",
+        ),
+        *(
+            Step(
+                f"{name}: Φ′ is the c(p) of T5.",
+                Derivative(value, p),
+                coefficient,
+                "Derivative, term by term; geometric sum.",
+                begins=f"Φ′ of {name}",
+                ends=f"T5: {name}",
+                given=("q = 1 − p",) if coefficient.has(q) else (),
+                name=name,
+            )
+            for name, (value, coefficient) in CLIMBED.items()
+        ),
+        Step(
+            "The c(p) of the mean over positives tends to that of log p.",
+            Limit((1 - q**G) / p, G, oo),
+            Derivative(log(p), p),
+            "The powers of q < 1 vanish.",
+            begins="limit of the mean over positives",
+            given=("0 < q < 1",),
+            name="log p",
+        ),
+        *_grpo(),
     )
 
 
@@ -167,12 +172,19 @@ def _functions() -> tuple[Definition, ...]:
 
 def _grpo() -> tuple[Step, ...]:
     """Φ of GRPO at every G, and in the limit."""
+    return (
+        *_finite_groups(),
+        *_growing_groups(),
+    )
+
+
+def _finite_groups() -> tuple[Step, ...]:
+    """Φ of GRPO is a sum of tails of binomial laws."""
     below = binomial_law(n - 1, j).subs(q, 1 - p)
     moving = n * Sum(below, (j, k - 1, n - 1)) - n * Sum(below, (j, k, n - 1))
     last = n * binomial_law(n - 1, k - 1).subs(q, 1 - p)
     mixed = Sum((G - 1) * binomial_law(G - 2, k - 1).subs(q, 1 - p) / (sqrt(k) * sqrt(G - k)), (k, 1, G - 1))
     spread = Sum(binomial_law(G, k) * sqrt(k) * sqrt(G - k), (k, 0, G))
-    distance = _distance()
     return (
         Step(
             "The chance of j right ones among n moves with p by the difference of two such chances; C(n−1, n) = 0.",
@@ -205,6 +217,13 @@ def _grpo() -> tuple[Step, ...]:
             given=("q = 1 − p",),
             name="GRPO",
         ),
+    )
+
+
+def _growing_groups() -> tuple[Step, ...]:
+    """As G grows it tends to 2 arcsin √p, as the bounds of its slope show."""
+    distance = _distance()
+    return (
         Step(
             "The limit of c(p) is the derivative of 2 arcsin √p.",
             Derivative(2 * asin(sqrt(p)), p),

@@ -174,9 +174,19 @@ def _bandit() -> tuple[Step, ...]:
     )
 
 
+inside = ("0 < h < 1",)
+
+
 def _hazard() -> tuple[Step, ...]:
-    inside = ("0 < h < 1",)
-    positive = Integral(v / (1 + v) ** 2, (v, 0, against)) / against
+    return (
+        *_responses_of_one_hazard(),
+        *_rate_with_length(),
+        *_rate_without_length(),
+    )
+
+
+def _responses_of_one_hazard() -> tuple[Step, ...]:
+    """Scores, the law of the lengths, and the mean of 1/L."""
     return (
         Step(
             "The score of ending, in the logit of h = σ(η) …",
@@ -228,6 +238,13 @@ def _hazard() -> tuple[Step, ...]:
             given=inside,
             name="mean inverse length",
         ),
+    )
+
+
+def _rate_with_length() -> tuple[Step, ...]:
+    """With 1/L the hazard moves by the mean of (1 − L h)/L, which is positive."""
+    positive = Integral(v / (1 + v) ** 2, (v, 0, against)) / against
+    return (
         Step(
             "With 1/L, an advantage A moves η at A times the mean of (1 − L h)/L …",
             _law(score(tokens) / tokens),
@@ -259,6 +276,12 @@ def _hazard() -> tuple[Step, ...]:
             relation=">",
             name="sign of the rate",
         ),
+    )
+
+
+def _rate_without_length() -> tuple[Step, ...]:
+    """Without 1/L it does not move."""
+    return (
         Step(
             "The mean length is 1/h.",
             _law(tokens),
@@ -299,6 +322,14 @@ def _drifts() -> tuple[Step, ...]:
             given=("T5: GRPO w1",),
             name="shared hazard",
         ),
+        *_apart(),
+        *_together(),
+    )
+
+
+def _apart() -> tuple[Step, ...]:
+    """Right and wrong responses with hazards of their own, each moved by its own."""
+    return (
         Step(
             "Hazards of their own: that of the right responses moves at p w₁ f(h₁) …",
             p * W1 * f1,
@@ -329,6 +360,12 @@ def _drifts() -> tuple[Step, ...]:
             relation="≥",
             name="hazard of wrong responses",
         ),
+    )
+
+
+def _together() -> tuple[Step, ...]:
+    """Two hazards that move together, and the rate near its ends."""
+    return (
         Step(
             "Hazards h₁ of the right and h₀ of the wrong responses that move together: what is left is the difference "
             "of the rates.",

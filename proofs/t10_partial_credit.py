@@ -13,15 +13,15 @@ w2, w1, w0 = symbols("w_2 w_1 w_0", real=True)
 full, partial_credit = Function("p_2", positive=True)(θ), Function("p_1", positive=True)(θ)
 
 
+mean = (Sum(0, (i, 1, g)) + c) / (g + 1)
+advantage = sqrt(g) * d / sqrt((g + 1) * v + d**2)
+deviation_squared = (g * v + g * (d / (g + 1)) ** 2 + (d * g / (g + 1)) ** 2) / (g + 1)
+squared = (d - d / (g + 1)) ** 2 / deviation_squared
+gradient = w0 * Derivative(1 - partial_credit - full, θ) + w1 * Derivative(partial_credit, θ) + w2 * Derivative(full, θ)
+alike = Subs(advantage, (v, d), (0, c)) - Subs(advantage, (v, d), (0, -c))
+
+
 def theorem() -> Theorem:
-    mean = (Sum(0, (i, 1, g)) + c) / (g + 1)
-    advantage = sqrt(g) * d / sqrt((g + 1) * v + d**2)
-    deviation_squared = (g * v + g * (d / (g + 1)) ** 2 + (d * g / (g + 1)) ** 2) / (g + 1)
-    squared = (d - d / (g + 1)) ** 2 / deviation_squared
-    gradient = (
-        w0 * Derivative(1 - partial_credit - full, θ) + w1 * Derivative(partial_credit, θ) + w2 * Derivative(full, θ)
-    )
-    alike = Subs(advantage, (v, d), (0, c)) - Subs(advantage, (v, d), (0, -c))
     return Theorem(
         id="T10",
         title="Three reward levels",
@@ -60,65 +60,8 @@ def theorem() -> Theorem:
             Assumption("the others differ: v > 0, for the growth"),
         ),
         steps=(
-            Step(
-                "One c among g zeros lies above the mean of the group …",
-                c - mean,
-                c * g / (g + 1),
-                "Sum of constants. So F-ISFT⁺ gives it the weight 1 − α = 1, and a zero is never above the mean.",
-                begins="lead of the credit",
-                name="above the mean",
-            ),
-            Step(
-                "… by a positive number.",
-                c * g / (g + 1),
-                S.Zero,
-                "Quotient of such numbers.",
-                relation=">",
-                name="lead",
-            ),
-            Step(
-                "The chance of that group is positive.",
-                p0**g,
-                S.Zero,
-                "Power of a positive number.",
-                relation=">",
-                begins="chance of g zeros",
-                name="chance of the group",
-            ),
-            Step(
-                "The expected gradient moves two probabilities, not one.",
-                gradient,
-                (w1 - w0) * Derivative(partial_credit, θ) + (w2 - w0) * Derivative(full, θ),
-                "Collect.",
-                begins="expected gradient",
-                name="direction",
-            ),
-            Step(
-                "GRPO: against g others whose mean lies d below it and whose variance is v, a response has the "
-                "advantage √g d/√((g+1) v + d²).",
-                squared,
-                advantage**2,
-                "Squares of both; the sign is that of d.",
-                begins="squared advantage of GRPO",
-                name="GRPO",
-            ),
-            Step(
-                "This grows with d, so with a response's own reward where the others differ.",
-                Derivative(advantage, d),
-                S.Zero,
-                "Derivative √g (g+1) v/((g+1) v + d²)^(3/2).",
-                relation=">",
-                begins="slope of that advantage",
-                name="growth",
-            ),
-            Step(
-                "Where the others agree (v = 0) it is √g times the sign of d.",
-                alike,
-                2 * sqrt(g),
-                "d/|d| = ±1.",
-                begins="step among equals",
-                name="others alike",
-            ),
+            *_direction(),
+            *_growth(),
         ),
         witnesses=_witnesses(),
         not_proved=(
@@ -131,24 +74,101 @@ def theorem() -> Theorem:
     )
 
 
+def _direction() -> tuple[Step, ...]:
+    """A response with partial credit c moves along a direction of its own."""
+    return (
+        Step(
+            "One c among g zeros lies above the mean of the group …",
+            c - mean,
+            c * g / (g + 1),
+            "Sum of constants. So F-ISFT⁺ gives it the weight 1 − α = 1, and a zero is never above the mean.",
+            begins="lead of the credit",
+            name="above the mean",
+        ),
+        Step(
+            "… by a positive number.",
+            c * g / (g + 1),
+            S.Zero,
+            "Quotient of such numbers.",
+            relation=">",
+            name="lead",
+        ),
+        Step(
+            "The chance of that group is positive.",
+            p0**g,
+            S.Zero,
+            "Power of a positive number.",
+            relation=">",
+            begins="chance of g zeros",
+            name="chance of the group",
+        ),
+        Step(
+            "The expected gradient moves two probabilities, not one.",
+            gradient,
+            (w1 - w0) * Derivative(partial_credit, θ) + (w2 - w0) * Derivative(full, θ),
+            "Collect.",
+            begins="expected gradient",
+            name="direction",
+        ),
+    )
+
+
+def _growth() -> tuple[Step, ...]:
+    """GRPO's advantage grows with the reward, but for others that agree."""
+    return (
+        Step(
+            "GRPO: against g others whose mean lies d below it and whose variance is v, a response has the "
+            "advantage √g d/√((g+1) v + d²).",
+            squared,
+            advantage**2,
+            "Squares of both; the sign is that of d.",
+            begins="squared advantage of GRPO",
+            name="GRPO",
+        ),
+        Step(
+            "This grows with d, so with a response's own reward where the others differ.",
+            Derivative(advantage, d),
+            S.Zero,
+            "Derivative √g (g+1) v/((g+1) v + d²)^(3/2).",
+            relation=">",
+            begins="slope of that advantage",
+            name="growth",
+        ),
+        Step(
+            "Where the others agree (v = 0) it is √g times the sign of d.",
+            alike,
+            2 * sqrt(g),
+            "d/|d| = ±1.",
+            begins="step among equals",
+            name="others alike",
+        ),
+    )
+
+
+def _among_zeros(others: int, credit: Expr) -> tuple[Expr, Expr]:
+    return above_mean((S.Zero,) * others + (credit,))[others], S.Zero
+
+
+def _spread(smallest: Expr, largest: Expr) -> tuple[Expr, Expr]:
+    return largest, smallest
+
+
+def _slope(variance: Expr) -> tuple[Expr, Expr]:
+    """GRPO's squared advantage of a response 2 above four others less that of one 1 above them."""
+
+    def squared(lead: int) -> Expr:
+        half = sqrt(variance)
+        return grpo([half, -half, half, -half, Integer(lead)])[4] ** 2
+
+    return squared(2) - squared(1), S.Zero
+
+
+credit = "0 < c: partial credit is given"
+
+
 def _witnesses() -> tuple[Witness, ...]:
-    def among_zeros(others: int, credit: Expr) -> tuple[Expr, Expr]:
-        return above_mean((S.Zero,) * others + (credit,))[others], S.Zero
-
-    def spread(smallest: Expr, largest: Expr) -> tuple[Expr, Expr]:
-        return largest, smallest
-
-    def slope(variance: Expr) -> tuple[Expr, Expr]:
-        """GRPO's squared advantage of a response 2 above four others less that of one 1 above them."""
-
-        def squared(lead: int) -> Expr:
-            half = sqrt(variance)
-            return grpo([half, -half, half, -half, Integer(lead)])[4] ** 2
-
-        return squared(2) - squared(1), S.Zero
 
     away = "E[gradient] / ∇p₂ in the coordinate where it is largest > where it is smallest"
-    credit = "0 < c: partial credit is given"
     instance = "three responses with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; G = 3"
     return (
         Witness(
@@ -156,7 +176,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "lead",
             "rewards (0, 0, 0, 0, c)",
             "weight of the last, wrong answer under F-ISFT⁺ (advantage form) > 0",
-            lambda level: among_zeros(4, level),
+            lambda level: _among_zeros(4, level),
             "c",
             Rational(1, 10),
             0,
@@ -167,7 +187,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "direction",
             instance,
             away,
-            lambda level: spread(*three_levels(above_mean, level)),
+            lambda level: _spread(*three_levels(above_mean, level)),
             "c",
             Rational(1, 10),
             0,
@@ -178,7 +198,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "direction",
             instance,
             away,
-            lambda level: spread(*three_levels(grpo, level)),
+            lambda level: _spread(*three_levels(grpo, level)),
             "c",
             Rational(1, 10),
             0,
@@ -189,7 +209,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "lead",
             "g rewards 0 and one of 1/10",
             "weight of the last, wrong answer under F-ISFT⁺ (advantage form) > 0",
-            lambda others: among_zeros(int(others), Rational(1, 10)),
+            lambda others: _among_zeros(int(others), Rational(1, 10)),
             "g",
             1,
             0,
@@ -210,7 +230,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "growth",
             "a response 1 or 2 above the mean of four others ±√v, ±√v",
             "GRPO's squared advantage grows from the one to the other",
-            slope,
+            _slope,
             "v",
             1,
             0,

@@ -287,11 +287,17 @@ def _of_fixed_points() -> tuple[Definition, ...]:
 
 
 def _fixed_points() -> tuple[Step, ...]:
+    return (
+        *_floor(),
+        *_no_fixed_point(),
+        *_slopes(),
+    )
+
+
+def _floor() -> tuple[Step, ...]:
+    """With ε > 0 a fixed point below 1 exists; without, the right side outgrows the left."""
     bound = p_ref / q_ref * exp(gain(p, β, ε))
     bare = p_ref / q_ref * exp(gain(p, β, Integer(0)))
-    logistic = 1 / (1 + exp(-above))
-    slope = -(1 - 2 * p) / (2 * β * (p * (1 - p) + ε) ** Rational(3, 2))
-    positive = exp(-v) + 2 * excess(v - log(2)) + 2 * (1 - log(2))
     return (
         Step(
             "For ε > 0 the odds p/(1−p) outgrow the right side as p tends to 1.",
@@ -309,6 +315,13 @@ def _fixed_points() -> tuple[Step, ...]:
             begins="odds over the right side",
             name="without a floor",
         ),
+    )
+
+
+def _no_fixed_point() -> tuple[Step, ...]:
+    """Without a floor there may be none at all."""
+    positive = exp(-v) + 2 * excess(v - log(2)) + 2 * (1 - log(2))
+    return (
         Step(
             "For ε = 0, β = 1, p_ref = 1/2 the logit of the right side exceeds logit(p) = 2v by 2 cosh v − 2v …",
             _without_floor(),
@@ -330,6 +343,14 @@ def _fixed_points() -> tuple[Step, ...]:
             relation=">",
             name="no fixed point",
         ),
+    )
+
+
+def _slopes() -> tuple[Step, ...]:
+    """How fast the map moves, and so which fixed points attract."""
+    logistic = 1 / (1 + exp(-above))
+    slope = -(1 - 2 * p) / (2 * β * (p * (1 - p) + ε) ** Rational(3, 2))
+    return (
         Step(
             "How the gain changes with p.",
             Derivative(gain(p, β, ε), p),

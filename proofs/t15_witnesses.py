@@ -18,25 +18,29 @@ def adam(gradients: Sequence[Expr], ε: Expr = S.Zero) -> Expr:
     return (first / correction) / (sqrt(second / correction) + ε)
 
 
+gradients = (Rational(1), Rational(-3))
+quarter, half = Rational(1, 4), Rational(1, 2)
+
+
+def _lengths(power: Expr) -> tuple[Expr, Expr]:
+    tree = bandit((".", quarter, 1), ("a.", quarter, 0), ("aa", half, 1))
+    gradient = tree.group_gradient(grpo, 3, over_length(power))
+    truth = tree.gradient(tree.reward.__getitem__)
+    return proportions(gradient / sqrt(gradient.dot(gradient)), truth / sqrt(truth.dot(truth)))
+
+
+def _changed(first: Expr) -> tuple[Expr, Expr]:
+    """2√Q δ/(1 − δ) at δ = 1/10 with β₁ = β₂ = 1/2, and how far coefficients 1 ± … move the second step."""
+    share = Rational(1, 10)
+    weights = (Rational(1, 3), Rational(2, 3))
+    memory = sum(weights)  # Σ a²/b with a = b
+    bound = 2 * sqrt(memory) * share / (1 - share)
+    moved = adam([first * gradients[0], gradients[1]]) - adam(gradients)
+    return bound, abs(moved)
+
+
 def witnesses() -> tuple[Witness, ...]:
     """One for each assumption."""
-    gradients = (Rational(1), Rational(-3))
-    quarter, half = Rational(1, 4), Rational(1, 2)
-
-    def lengths(power: Expr) -> tuple[Expr, Expr]:
-        tree = bandit((".", quarter, 1), ("a.", quarter, 0), ("aa", half, 1))
-        gradient = tree.group_gradient(grpo, 3, over_length(power))
-        truth = tree.gradient(tree.reward.__getitem__)
-        return proportions(gradient / sqrt(gradient.dot(gradient)), truth / sqrt(truth.dot(truth)))
-
-    def changed(first: Expr) -> tuple[Expr, Expr]:
-        """2√Q δ/(1 − δ) at δ = 1/10 with β₁ = β₂ = 1/2, and how far coefficients 1 ± … move the second step."""
-        share = Rational(1, 10)
-        weights = (Rational(1, 3), Rational(2, 3))
-        memory = sum(weights)  # Σ a²/b with a = b
-        bound = 2 * sqrt(memory) * share / (1 - share)
-        moved = adam([first * gradients[0], gradients[1]]) - adam(gradients)
-        return bound, abs(moved)
 
     return (
         Witness(
@@ -65,7 +69,7 @@ def witnesses() -> tuple[Witness, ...]:
             "responses '.', 'a.', 'aa' with probabilities 1/4, 1/4, 1/2, the second wrong; GRPO, G = 3, weights A/L^λ; "
             "gradients divided by their norms",
             "E[gradient] / ∇p in the coordinate where it is smallest = where it is largest",
-            lengths,
+            _lengths,
             "λ",
             0,
             1,
@@ -85,7 +89,7 @@ def witnesses() -> tuple[Witness, ...]:
             "bound",
             "the same gradients, the first times c; δ = 1/10, β₁ = β₂ = 1/2",
             "bound ≥ change of the second step",
-            changed,
+            _changed,
             "c",
             Rational(11, 10),
             9,

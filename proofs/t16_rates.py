@@ -2,19 +2,20 @@
 
 from sympy import Derivative, Expr, Function, Integer, Lambda, Limit, Rational, S, Sum, exp, log, sqrt, symbols
 
+from proofs import t16_pulls
 from proofs.instances import bandit, grpo, over_length, proportions
 from proofs.notation import N, g, j, p, q
 from proofs.parts import Assumption, Definition, Step, Witness
+from proofs.t16_pulls import z
 from proofs.theorem import Theorem
 
 c, bound, κ = symbols("c C kappa", positive=True)
 slack = symbols("s", nonnegative=True)
 slope = Function("d", real=True)
-z, w, T = symbols("z w T", real=True)
+w, T = symbols("w T", real=True)
 rest = symbols("R", positive=True)
 moving, squared = Sum(slope(j) * (c * slope(j)), (j, 1, N)), Sum(slope(j) ** 2, (j, 1, N))
 NORM = (p * q) ** 2 + Sum((-p * (q / g)) ** 2, (j, 1, g))
-logistic = 1 / (1 + exp(-z))
 path = (1 + T / sqrt(16 + T**2)) / 2
 
 TIMES = {
@@ -33,13 +34,6 @@ STALLS = {
     "log-likelihood": (1 / log(1 / p), Integer(1)),
 }
 """What the time from p is multiplied with to have a limit as p tends to 0, and that limit."""
-
-DRIFTS = {
-    "REINFORCE": (logistic * (1 - logistic), logistic * (1 - logistic) * (1 - 2 * logistic)),
-    "GRPO": (sqrt(logistic * (1 - logistic)), sqrt(logistic * (1 - logistic)) * (1 - 2 * logistic) / 2),
-    "log-likelihood": (1 - logistic, -logistic * (1 - logistic)),
-}
-"""c(p) p (1 − p), with which a prompt pulls at its logit, and how the pull changes with the logit."""
 
 
 def theorem() -> Theorem:
@@ -78,7 +72,7 @@ def theorem() -> Theorem:
             "pull of log-likelihood",
             "log-likelihood keeps both",
         ),
-        definitions=(*_of_flow(), *_of_times(), *_of_pulls()),
+        definitions=(*_of_flow(), *_of_times(), *t16_pulls.definitions()),
         assumptions=(
             Assumption("the gradient of every rule is c(p) ∇p"),
             Assumption("steps are small: θ moves along the gradient continuously"),
@@ -96,7 +90,7 @@ def theorem() -> Theorem:
             p: Rational(1, 4),
             q: Rational(3, 4),
         },
-        steps=(*_flow(), *_times(), *_pulls()),
+        steps=(*_flow(), *_times(), *t16_pulls.steps()),
         witnesses=_witnesses(),
         not_proved=(
             "That wrong responses which are alike stay so: they have equal slopes (uniqueness of the flow).",
@@ -295,70 +289,41 @@ def _times() -> tuple[Step, ...]:
     )
 
 
-def _of_pulls() -> tuple[Definition, ...]:
-    return (
-        *(
-            Definition(f"change of the pull of {name}", "c(p) p (1 − p) in the logit z of p", Derivative(pull, z))
-            for name, (pull, _) in DRIFTS.items()
-        ),
-        Definition("fall of the pull", "of the log-likelihood", -DRIFTS["log-likelihood"][1]),
-    )
+half, quarter = Rational(1, 2), Rational(1, 4)
 
 
-def _pulls() -> tuple[Step, ...]:
-    return (
-        *(
-            Step(
-                f"{name}: how the pull of a prompt changes while its logit grows.",
-                Derivative(pull, z),
-                change,
-                "Derivative of the logistic function.",
-                begins=f"change of the pull of {name}",
-                name=f"pull of {name}",
-            )
-            for name, (pull, change) in DRIFTS.items()
-        ),
-        Step(
-            "The pull of the log-likelihood falls at every p: the sum over prompts has one maximum.",
-            -DRIFTS["log-likelihood"][1],
-            S.Zero,
-            "Product of positive numbers.",
-            relation=">",
-            begins="fall of the pull",
-            name="log-likelihood keeps both",
-        ),
-    )
+def _lengths(power: Expr) -> tuple[Expr, Expr]:
+    tree = bandit((".", quarter, 1), ("a.", quarter, 0), ("aa", half, 1))
+    return proportions(tree.group_gradient(grpo, 3, over_length(power)), tree.gradient(tree.reward.__getitem__))
+
+
+def _finite(step: Expr) -> tuple[Expr, Expr]:
+    """REINFORCE on two responses, logits z and 0: the change of p over the step, and ‖∇p‖², at p = 1/2."""
+    squares = 2 * quarter**2
+    if step == 0:
+        return squares, squares
+    # The logit difference moves by the step times p q − (−p q).
+    return (1 / (1 + exp(-step * half)) - half) / step, squares
+
+
+def _uneven(shift: Expr) -> tuple[Expr, Expr]:
+    """‖∇p‖² and κ p²q² of three responses: right with 1/2, wrong with 1/4 ± δ."""
+    tree = bandit(("r", half, 1), ("u", quarter + shift, 0), ("v", quarter - shift, 0))
+    gradient = tree.gradient(tree.reward.__getitem__)
+    return gradient.dot(gradient), Rational(3, 2) * half**4
+
+
+def _unbounded(power: Expr) -> tuple[Expr, Expr]:
+    """The time from 1/100 to 1/2 with c = p^−λ, and that of REINFORCE; κ = 1."""
+    name = "log-likelihood" if power == 1 else "REINFORCE"
+
+    def time(of: str) -> Expr:
+        return TIMES[of].subs(p, half) - TIMES[of].subs(p, Rational(1, 100))
+
+    return time(name), time("REINFORCE")
 
 
 def _witnesses() -> tuple[Witness, ...]:
-    half, quarter = Rational(1, 2), Rational(1, 4)
-
-    def lengths(power: Expr) -> tuple[Expr, Expr]:
-        tree = bandit((".", quarter, 1), ("a.", quarter, 0), ("aa", half, 1))
-        return proportions(tree.group_gradient(grpo, 3, over_length(power)), tree.gradient(tree.reward.__getitem__))
-
-    def finite(step: Expr) -> tuple[Expr, Expr]:
-        """REINFORCE on two responses, logits z and 0: the change of p over the step, and ‖∇p‖², at p = 1/2."""
-        squares = 2 * quarter**2
-        if step == 0:
-            return squares, squares
-        # The logit difference moves by the step times p q − (−p q).
-        return (1 / (1 + exp(-step * half)) - half) / step, squares
-
-    def uneven(shift: Expr) -> tuple[Expr, Expr]:
-        """‖∇p‖² and κ p²q² of three responses: right with 1/2, wrong with 1/4 ± δ."""
-        tree = bandit(("r", half, 1), ("u", quarter + shift, 0), ("v", quarter - shift, 0))
-        gradient = tree.gradient(tree.reward.__getitem__)
-        return gradient.dot(gradient), Rational(3, 2) * half**4
-
-    def unbounded(power: Expr) -> tuple[Expr, Expr]:
-        """The time from 1/100 to 1/2 with c = p^−λ, and that of REINFORCE; κ = 1."""
-        name = "log-likelihood" if power == 1 else "REINFORCE"
-
-        def time(of: str) -> Expr:
-            return TIMES[of].subs(p, half) - TIMES[of].subs(p, Rational(1, 100))
-
-        return time(name), time("REINFORCE")
 
     return (
         Witness(
@@ -366,7 +331,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "one curve",
             "responses '.', 'a.', 'aa' with probabilities 1/4, 1/4, 1/2, the second wrong; GRPO, G = 3, weights A/L^λ",
             "E[gradient] / ∇p in the coordinate where it is smallest = where it is largest",
-            lengths,
+            _lengths,
             "λ",
             0,
             1,
@@ -376,7 +341,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "rate",
             "two responses, p = 1/2, one step of REINFORCE of size η (for η = 0 the derivative)",
             "change of p over η = ‖∇p‖²",
-            finite,
+            _finite,
             "η",
             0,
             4,
@@ -386,7 +351,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "tabular rate",
             "three responses, right with 1/2, wrong with 1/4 + δ and 1/4 − δ",
             "‖∇p‖² = κ p² q²",
-            uneven,
+            _uneven,
             "δ",
             0,
             Rational(1, 8),
@@ -396,7 +361,7 @@ def _witnesses() -> tuple[Witness, ...]:
             "bounded coefficient",
             "c = p^−λ and C = 1, from p = 1/100 to 1/2",
             "time ≥ that of REINFORCE over C",
-            unbounded,
+            _unbounded,
             "λ",
             0,
             1,

@@ -133,13 +133,22 @@ def definitions() -> tuple[Definition, ...]:
     )
 
 
+law = Cited("T5: total probability", {n: g})
+rloo, grpo = ({advantage: rule_} for rule_ in (RULES["RLOO"], GRPO))
+
+
 def steps() -> tuple[Step, ...]:
     """RLOO and GRPO in closed form, VinePPO's estimator, and how much of its progress a noisy step keeps."""
-    law = Cited("T5: total probability", {n: g})
+    return (
+        *_rloo(),
+        *_grpo(),
+        *_values(),
+        *_best_step(),
+    )
+
+
+def _rloo() -> tuple[Step, ...]:
     mean, second = (Cited(f"T5: {name} of the law for all n", {n: g}) for name in ("mean", "second moment"))
-    rloo, grpo = ({advantage: rule_} for rule_ in (RULES["RLOO"], GRPO))
-    whole = (Cited("T5: mean of the law for all n", {n: G}), Cited("T5: second moment of the law for all n", {n: G}))
-    short = curvature / 2 * square * (1 + ρ / groups) * (step - _BEST) ** 2
     return (
         *(
             Step(
@@ -180,6 +189,12 @@ def steps() -> tuple[Step, ...]:
             given=("q = 1 − p",),
             name="floor of REINFORCE",
         ),
+    )
+
+
+def _grpo() -> tuple[Step, ...]:
+    whole = (Cited("T5: mean of the law for all n", {n: G}), Cited("T5: second moment of the law for all n", {n: G}))
+    return (
         *(
             step
             for outcome, own, other, letter, first, last, how in (
@@ -213,6 +228,12 @@ def steps() -> tuple[Step, ...]:
             given=(*whole, "q = 1 − p"),
             name="floor of GRPO",
         ),
+    )
+
+
+def _values() -> tuple[Step, ...]:
+    """Credit by estimated values: their variances, and no more."""
+    return (
         Step(
             "An error of mean 0 adds its variance.",
             _over_next(B),
@@ -231,6 +252,13 @@ def steps() -> tuple[Step, ...]:
             given=(Cited("over the next value", {B: credit - here(i)}), "laws of the errors"),
             name="estimated values",
         ),
+    )
+
+
+def _best_step() -> tuple[Step, ...]:
+    """The step on n groups that makes most progress."""
+    short = curvature / 2 * square * (1 + ρ / groups) * (step - _BEST) ** 2
+    return (
         Step(
             "The best step on n groups.",
             _gain(step),

@@ -64,32 +64,39 @@ def by_formula(tree: Tree, rule: Rule) -> Expr:
     return alone / _SIZE + Rational(_SIZE - 1, _SIZE) * slope**2 * pairs
 
 
+height = {"a": Integer(2), "b": Integer(0), "c": Integer(-1)}
+
+
+def _three(middle: Expr | int = 1) -> Tree:
+    return bandit(("a", _QUARTER, 1), ("b", _QUARTER, middle), ("c", _HALF, 0))
+
+
+def _middle_reward(middle: Expr) -> tuple[Expr, Expr]:
+    return enumerated(_three(middle), leave_one_out), by_formula(_three(middle), leave_one_out)
+
+
+def _correlated(strength: Expr) -> tuple[Expr, Expr]:
+    def tilt(group: tuple[str, ...]) -> Expr:
+        return 1 + strength * height[group[0]] * height[group[1]]
+
+    return enumerated(_three(), leave_one_out, tilt=tilt), by_formula(_three(), leave_one_out)
+
+
+def _lengths(power: Expr) -> tuple[Expr, Expr]:
+    tree = bandit((".", _QUARTER, 1), ("a.", _QUARTER, 0), ("aa", _HALF, 1))
+    return enumerated(tree, leave_one_out, weight=over_length(power)), by_formula(tree, leave_one_out)
+
+
+def _favourite(bonus: Expr) -> tuple[Expr, Expr]:
+    def weight(y: str, a: Expr) -> list[Expr]:
+        return uniform(y, a + bonus * Integer(y == "a"))
+
+    return enumerated(_three(), leave_one_out, weight=weight), by_formula(_three(), leave_one_out)
+
+
 def witnesses() -> tuple[Witness, ...]:
     """One for each assumption."""
     conclusion = "E[ĝ²] in the first logit, over all groups = the formula"
-    height = {"a": Integer(2), "b": Integer(0), "c": Integer(-1)}
-
-    def three(middle: Expr | int = 1) -> Tree:
-        return bandit(("a", _QUARTER, 1), ("b", _QUARTER, middle), ("c", _HALF, 0))
-
-    def middle_reward(middle: Expr) -> tuple[Expr, Expr]:
-        return enumerated(three(middle), leave_one_out), by_formula(three(middle), leave_one_out)
-
-    def correlated(strength: Expr) -> tuple[Expr, Expr]:
-        def tilt(group: tuple[str, ...]) -> Expr:
-            return 1 + strength * height[group[0]] * height[group[1]]
-
-        return enumerated(three(), leave_one_out, tilt=tilt), by_formula(three(), leave_one_out)
-
-    def lengths(power: Expr) -> tuple[Expr, Expr]:
-        tree = bandit((".", _QUARTER, 1), ("a.", _QUARTER, 0), ("aa", _HALF, 1))
-        return enumerated(tree, leave_one_out, weight=over_length(power)), by_formula(tree, leave_one_out)
-
-    def favourite(bonus: Expr) -> tuple[Expr, Expr]:
-        def weight(y: str, a: Expr) -> list[Expr]:
-            return uniform(y, a + bonus * Integer(y == "a"))
-
-        return enumerated(three(), leave_one_out, weight=weight), by_formula(three(), leave_one_out)
 
     arms = "responses a, b right and c wrong with probabilities 1/4, 1/4, 1/2; RLOO, G = 3"
     return (
@@ -98,7 +105,7 @@ def witnesses() -> tuple[Witness, ...]:
             "second moment",
             "three responses with probabilities 1/4, 1/4, 1/2 and rewards 1, c, 0; RLOO, G = 3; p = P(r = 1)",
             conclusion,
-            middle_reward,
+            _middle_reward,
             "c",
             0,
             _HALF,
@@ -108,7 +115,7 @@ def witnesses() -> tuple[Witness, ...]:
             "second moment",
             f"{arms}; the first two have the joint probability π(y) π(u) (1 + δ h(y) h(u)), h = 2, 0, −1",
             conclusion,
-            correlated,
+            _correlated,
             "δ",
             0,
             _QUARTER,
@@ -118,7 +125,7 @@ def witnesses() -> tuple[Witness, ...]:
             "second moment",
             "responses '.', 'a.', 'aa' with probabilities 1/4, 1/4, 1/2, the second wrong; RLOO, G = 3, weights A/L^λ",
             conclusion,
-            lengths,
+            _lengths,
             "λ",
             0,
             1,
@@ -128,7 +135,7 @@ def witnesses() -> tuple[Witness, ...]:
             "second moment",
             f"{arms}, and κ more for response a",
             conclusion,
-            favourite,
+            _favourite,
             "κ",
             0,
             1,

@@ -12,7 +12,7 @@ from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree, zoo
 from mdp_theory.problems.mdp import TokenMDP
-from proofs import t16_rates
+from proofs import t16_pulls, t16_rates
 from proofs.notation import p
 
 REINFORCE, RLOO = METHODS["reinforce"].objective, METHODS["rloo"].objective
@@ -41,7 +41,7 @@ def test_t16_times_are_those_of_the_code(name, limit):
     np.testing.assert_allclose(time(P), rates.LIMITS[limit].antiderivative(P), rtol=1e-12, atol=1e-12)
     one_over_rate = formula("T16", f"time of {name}", "p")(P)
     np.testing.assert_allclose(1 / one_over_rate, rates.LIMITS[limit].coefficient(P) * P**2 * (1 - P) ** 2, rtol=1e-12)
-    pull = lambdify(t16_rates.z, t16_rates.DRIFTS[name][0])
+    pull = lambdify(t16_pulls.z, t16_pulls.DRIFTS[name][0])
     expected = rates.LIMITS[limit].coefficient(P) * P * (1 - P)
     np.testing.assert_allclose([pull(z) for z in logit(P)], expected, rtol=1e-12)
 
