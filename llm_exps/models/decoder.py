@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.distribution import keep_rows_split
+from llm_exps.models.attention import attend_within
 from llm_exps.models.cache import Cache, attend, write
 from llm_exps.models.config import DecoderConfig
 
@@ -84,7 +85,7 @@ class Attention(nnx.Module):
         query, key = _rotate(query, rotation), _rotate(key, rotation)
         if past is None:
             present = None
-            attended = jax.nn.dot_product_attention(query, key, value, mask=mask)
+            attended = attend_within(query, key, value, mask)
         else:
             present = write(past[0], key, slot), write(past[1], value, slot)
             attended = attend(query, *present, mask)
