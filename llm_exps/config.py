@@ -67,16 +67,33 @@ class RunConfig:
         """Steps between refreshes of the sampling policy; 0 for methods on static samples."""
         return 0 if self.resolved.static else self.options.optimiser.refresh_every
 
+    @property
+    def needs_old_logp(self) -> bool:
+        """Whether the loss needs log-probabilities of before the update; on-policy they are its own, detached."""
+        optimiser, kl = self.options.optimiser, self.resolved.objective.kl
+        once = optimiser.num_iterations == 1 and optimiser.num_minibatches == 1 and self.refresh_every == 1
+        return not once or (kl is not None and kl.placement == "reward")
+
+    @property
+    def sampler_may_serve(self) -> bool:
+        """Whether the sampler's log-probabilities may be those of before the update: they are of the same policy."""
+        sampling, optimiser = self.options.sampling, self.options.optimiser
+        whole = sampling.top_k == 0 and sampling.top_p == 1
+        return whole and optimiser.rollout_is_threshold == 0 and optimiser.old_logp_tolerance > 0
+
     def to_json(self) -> dict[str, Any]:
         """What `config.json` of a run directory holds about the choice of the run; plain values only.
 
-        The mesh is no part of it, nor are rows_at_once: a run may go on with others.
+        The mesh is no part of it, nor are rows_at_once: a run may go on with others. old_logp_tolerance is part of it
+        where it decides something.
         """
         method = self.resolved
         options = dataclasses.asdict(self.options)
         options.pop("objective")
         options.pop("mesh")
         options["sampling"].pop("rows_at_once")
+        if not (self.needs_old_logp and self.sampler_may_serve):
+            options["optimiser"].pop("old_logp_tolerance")
         template = options.pop("prompt_template")
         departures = changed(self.options.objective)
         flat = {name: value for name, value in options.items() if not isinstance(value, dict)}

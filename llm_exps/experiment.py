@@ -179,7 +179,7 @@ class Experiment:
         key = step_key(options.seed, step, _ROLLOUT_STREAM)
         rollout, completions, rewards = collect(self.actor, sampler, problems, self.setup.rewards, key)
         clock.lap("rollout")
-        evidence = self._evidence(progress.learner, sampler, rollout)
+        evidence, agreement = self._evidence(progress.learner, sampler, rollout)
         clock.lap("logprob")
         every = options.evaluation.eval_every
         if step == 0 or (every and step % every == 0):
@@ -194,6 +194,7 @@ class Experiment:
         metrics = {
             **rollout_metrics(rollout, completions),
             **rewards,
+            **agreement,
             **measured,
             "learning_rate": self.learner.learning_rate(step),
             "skipped_updates": int(learner.skipped),
@@ -216,15 +217,24 @@ class Experiment:
                 mend="lower --learning-rate, or look at --max-grad-norm and the Adam options, in another --out",
             )
 
-    def _evidence(self, state: LearnerState, sampler: nnx.State, rollout: Rollout) -> Evidence:
-        objective, optimiser = self.learner.objective, self.config.options.optimiser
-        in_reward = objective.kl is not None and objective.kl.placement == "reward"
-        once = optimiser.num_iterations == 1 and optimiser.num_minibatches == 1 and self.config.refresh_every == 1
-        old = None if once and not in_reward else self.learner.logprobs(sampler, rollout)
+    def _evidence(self, state: LearnerState, sampler: nnx.State, rollout: Rollout) -> tuple[Evidence, dict[str, float]]:
+        """What the loss needs, and how the old log-probabilities were come by."""
+        old, agreement = self._old_logp(sampler, rollout) if self.config.needs_old_logp else (None, {})
         # Without a KL term nothing looks at the reference model, and its forward pass is saved.
-        ref = None if objective.kl is None else self.learner.logprobs(self.setup.params, rollout)
+        ref = None if self.learner.objective.kl is None else self.learner.logprobs(self.setup.params, rollout)
         value = self.learner.values(state, rollout) if self.learner.needs_critic else None
-        return Evidence(old, ref, value)
+        return Evidence(old, ref, value), agreement
+
+    def _old_logp(self, sampler: nnx.State, rollout: Rollout) -> tuple[np.ndarray, dict[str, float]]:
+        # Decided anew at every step, from this step alone: a resumed run decides the same.
+        agreement = {}
+        if self.config.sampler_may_serve:
+            gap = self.learner.sampler_gap(sampler, rollout)
+            serves = gap <= self.config.options.optimiser.old_logp_tolerance
+            agreement = {"sampling/old_logp_gap": gap, "sampling/old_logp_reused": float(serves)}
+            if serves:
+                return np.asarray(rollout.sampler_logp), agreement
+        return self.learner.logprobs(sampler, rollout), agreement
 
     def _evaluate(self, step: int, progress: Progress, tracking: Tracker) -> dict[str, float]:
         options = self.config.options
@@ -254,7 +264,7 @@ class Experiment:
         groups = rollout.reward.reshape(-1, size)
         mixed = np.flatnonzero(np.ptp(groups, axis=1) > 0)
         group = int(mixed[0]) if mixed.size else 0
-        evidence = self._evidence(state, state.params, rollout)
+        evidence, _ = self._evidence(state, state.params, rollout)
         weights, advantage = self.learner.weights(state.params, rollout, evidence)
         if not hosts.is_first():
             return

@@ -22,7 +22,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from llm_exps.distribution import split_rows, to_host
+from llm_exps.distribution import row_shares, split_rows, to_host
 from llm_exps.logprobs import token_logprobs
 from llm_exps.optimiser import Settings, learning_rate, transformation
 from llm_exps.options import OptimiserOptions
@@ -225,6 +225,15 @@ class Learner:
     def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
         return self._evaluate(Weights(params, None), rollout)[0]
+
+    def sampler_gap(self, params: nnx.State, rollout: Rollout) -> float:
+        """The largest difference, in nats, of the sampler's log-probabilities from those of `params`, on few rows."""
+        rows, mesh = len(rollout.mask), jax.sharding.get_mesh()
+        shares = 1 if mesh.empty else row_shares(mesh)
+        count = max(rows // 8 // shares, 1) * shares
+        few = rollout.rows(np.arange(count) * (rows // count))
+        gaps = np.where(few.mask > 0, np.abs(self.logprobs(params, few) - few.sampler_logp), 0.0)
+        return float(gaps.max())
 
     def values(self, state: LearnerState, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """The critic's estimate of the reward before each completion token."""

@@ -120,6 +120,9 @@ class OptimiserOptions:
         refresh_every: steps between refreshes of the policy that samples; 0 never refreshes it.
         rollout_is_threshold: weigh a token by its probability in the learner over that in the sampler, at most so much
             (truncated importance sampling; the name is verl's); 0 trusts the sampler.
+        old_logp_tolerance: several updates a batch need the log-probabilities before the first. The sampler's serve
+            where on every eighth completion none is off by more than this, in nats; else they are computed anew,
+            and always with 0, with top-k or top-p, or with a threshold for importance sampling.
     """
 
     learning_rate: float | None = None
@@ -137,6 +140,7 @@ class OptimiserOptions:
     micro_batch_size: int | None = None
     refresh_every: int = 1
     rollout_is_threshold: float = 0.0
+    old_logp_tolerance: float = 1e-4
 
 
 @Parameter(name="*", group=MODEL)

@@ -97,6 +97,7 @@ RANGES: Mapping[str, Range] = MappingProxyType(
         "advantage_eps": real(0, 1e3),
         "reward_weights": real(-1e6, 1e6),
         "rollout_is_threshold": real(0, 1e9),
+        "old_logp_tolerance": real(0, 1e3),
         "ddof": whole(0, 1),
         # sampling
         "max_prompt_length": whole(1),

@@ -250,3 +250,34 @@ def test_several_devices_give_the_metrics_of_one(tmp_path):
     for one, four in zip(*(lines(tmp_path / count / "metrics.jsonl") for count in ("1", "4")), strict=True):
         for name in ("reward", "grad_norm", "entropy", "completions/mean_length"):
             assert four[name] == pytest.approx(one[name], rel=1e-3), name
+
+
+def test_the_samplers_log_probabilities_serve_as_the_old_ones_where_they_agree(setup, tmp_path):
+    """Within the tolerance they save a forward pass and change next to nothing; else they are computed as ever."""
+
+    def first_step(name, *, sampling=None, **optimiser):
+        given = {
+            "steps": 1,
+            "probe_every": 0,
+            "save_every": 0,
+            "optimiser": OptimiserOptions(num_iterations=2, **optimiser),
+        }
+        given["evaluation"] = EvaluationOptions(eval_every=0, eval_prompts=4, eval_samples=4)
+        one = config(setup, **given, **({"sampling": sampling} if sampling else {}))
+        train(one, tmp_path / name, setup=setup)
+        return lines(tmp_path / name / "metrics.jsonl")[0], json.loads((tmp_path / name / "config.json").read_text())
+
+    gap, reused, tolerance = "sampling/old_logp_gap", "sampling/old_logp_reused", "old_logp_tolerance"
+    anew, recorded = first_step("anew", old_logp_tolerance=0.0)
+    assert gap not in anew
+    assert tolerance not in recorded
+    served, recorded = first_step("served")
+    assert served[reused] == 1
+    assert 0 < served[gap] <= 1e-4
+    assert recorded[tolerance] == 1e-4
+    assert served["grad_norm"] == pytest.approx(anew["grad_norm"], rel=1e-3)
+    refused, _ = first_step("refused", old_logp_tolerance=1e-9)
+    assert refused[reused] == 0
+    assert {name: value for name, value in refused.items() if name not in (gap, reused)} == anew
+    truncated = SamplingOptions(num_generations=4, max_completion_length=16, top_k=5)
+    assert gap not in first_step("truncated", sampling=truncated)[0]
