@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "verify": ("llm_exps.verify:verify", "Say whether a finished run still holds all that it held."),
     "figures": ("figures.command:figures", "Draw every figure and table from run directories."),
-    "bench": ("rino.bench.command:bench", "Time this project against the peers that are installed."),
+    "bench": ("rino.bench.command:bench", "Time this project against its peers and what the machine allows."),
     "list": ("rino.listing:list_what", "What there is: methods, tasks, problems, theorems, models."),
     "completion": ("rino.completion:completion", "Print a script that completes commands and options in a shell."),
 }

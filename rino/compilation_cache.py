@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rino_base.files import user_cache
 
-_SETTINGS = {
+SETTINGS = {
     # A small model has dozens of programs that compile in less than jax's default of a second.
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     # In bytes. With a bound jax also takes a file lock, so that concurrent processes never read half an entry.
@@ -30,7 +30,7 @@ def keep_compilations(environment: MutableMapping[str, str]) -> None:
     except (OSError, RuntimeError):  # RuntimeError: there is no home
         return
     environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    for name, value in _SETTINGS.items():
+    for name, value in SETTINGS.items():
         environment.setdefault(name, value)
 
 

@@ -1,248 +1,166 @@
-"""Sampling, updates and losses, timed against the peers that are installed.
+"""Sampling, GRPO steps and a loss, timed against the peers that are found and against what the machine allows.
 
-Ours and the peer take turns, so that a machine whose speed drifts does so for both; ratios are taken pair by pair. The
-first turn of each compiles or warms up and is not counted. Without a peer (or on an accelerator, where the peers
-installed here have no part) the figures stand alone.
+Ours and the peers take turns, so that a machine whose speed drifts does so for all; ratios are taken turn by turn. A
+peer is compared where it did the same work: its model gives the same log-probabilities within `BOUND`, and it drew the
+same number of tokens. Turns that compile are not counted.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from llm_exps.config import customise
-from llm_exps.learner import Evidence, Learner, Rollout
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
-from llm_exps.models.huggingface import load
-from llm_exps.options import ObjectiveOptions, OptimiserOptions
-from llm_exps.sampling import Sampling, generate, row_keys
-from llm_exps.setup import EMBEDDED_MODEL
-from mdp_theory.methods.batch import Batch
-from mdp_theory.methods.catalogue import get
-from mdp_theory.methods.loss import loss
+from llm_exps.models.huggingface import save
+from rino.bench import limits
+from rino.bench.scales import SCALES, Batch, Scale, build, lengths, prompts
+from rino.bench.turns import PEERS, Peer, model_gap
+from rino.bench.work import LEARNING_RATE, Step, Turn, sampling_turn
 from rino_base.progress import track
 
-Task = Callable[[], Any]
+BOUND = 1e-3
+"""Nats by which a peer's log-probabilities may differ from ours, in float32."""
+
+WORKS = ("equal", "ragged", "step")
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Sizes of the work. `model` None is the embedded model; else the published sizes, with random weights."""
-
-    model: dict[str, int] | None
-    prompts: int
-    generations: int
-    prompt_tokens: int
-    new_tokens: int
-    micro_batch: int
-    dtype: str
-    remat: bool
-
-
-SCALES = {
-    "small": Scale(None, 32, 8, 8, 48, 0, "float32", False),
-    "qwen2.5-0.5b": Scale(
-        {"hidden": 896, "mlp": 4864, "layers": 24, "heads": 14, "kv_heads": 2}, 16, 8, 128, 512, 16, "bfloat16", True
-    ),
-    "qwen2.5-1.5b": Scale(
-        {"hidden": 1536, "mlp": 8960, "layers": 28, "heads": 12, "kv_heads": 2}, 16, 8, 128, 512, 16, "bfloat16", True
-    ),
-}
-
-
-def benchmarks(scale: str, *, repeats: int) -> dict[str, dict[str, Any]]:
-    """By name of the work: tokens a second, the seconds of every counted turn, the peer and its times over ours.
+def benchmarks(name: str, *, repeats: int, works: tuple[str, ...] = WORKS) -> dict[str, Any]:
+    """Rates of the machine, bytes a parameter, and by work: our turns, the least seconds, and every peer's turns.
 
     Args:
-        scale: a key of `SCALES`.
+        name: a key of `SCALES`.
         repeats: counted turns of each.
     """
-    sizes = SCALES[scale]
-    model = _model(sizes)
-    sampled = sizes.prompts * sizes.generations * sizes.new_tokens
-    pairs = {
-        "sampling": (_sampling(model, sizes), _peer_sampling(sizes), sampled),
-        "update": (_update(model, sizes), None, sampled),
-        "loss": (_loss(), _peer_loss(), 64 * 512),
+    scale = SCALES[name]
+    model = build(scale)
+    rates = limits.measure_rates(scale.dtype)
+    step = Step(model, scale)
+    turns: dict[str, Turn] = {
+        "equal": sampling_turn(model, scale.equal, ragged=False),
+        "ragged": sampling_turn(model, scale.ragged, ragged=True),
+        "step": step.turn,
+    }
+    sequences = np.random.default_rng(2).integers(2, 100, (4, 12))
+    own = _log_probabilities(model, sequences).tolist()
+    results: dict[str, Any] = {}
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+        peers = {}
+        # On an accelerator, or in bfloat16, the peers installed here would not do the same work.
+        if jax.default_backend() == "cpu" and scale.dtype == "float32":
+            save(model, folder)
+            order = _order(scale, model.config, folder, sequences)
+            wanted = {key: kind for key, kind in PEERS.items() if set(kind.works) & set(works)}
+            peers = {key: held.enter_context(Peer(kind, order)) for key, kind in wanted.items()}
+        rounds = [(work, turn) for work in works for turn in range(-1, repeats)]
+        for work, turn in track(rounds, description="turns"):
+            result = results.setdefault(work, {"ours": [], "peers": {key: [] for key in _of(peers, work)}})
+            _round(result, turns[work], _of(peers, work), work, counted=turn >= 0)
+    for work, result in results.items():
+        batch: Batch = getattr(scale, work)
+        result["limit"] = _limit(model.config, batch, work, rates, itemsize=model.dtype.itemsize)
+        result |= _summary(result["ours"], result["limit"]["seconds"])
+        result["peers"] = {
+            key: _peer_summary(peer, result["peers"][key], result["ours"], own)
+            for key, peer in _of(peers, work).items()
+        }
+    return {
+        "rates": rates._asdict(),
+        "bytes_per_parameter": step.bytes_per_parameter() if "step" in works else {},
+        "works": results,
+    }
+
+
+def _of(peers: Mapping[str, Peer], work: str) -> dict[str, Peer]:
+    return {key: peer for key, peer in peers.items() if work in peer.kind.works}
+
+
+def _round(result: dict[str, Any], ours: Turn, peers: Mapping[str, Peer], work: str, *, counted: bool) -> None:
+    """One turn of each; in the uncounted one, only of those who compile."""
+    said = ours()
+    if counted:
+        result["ours"].append(said)
+    for key, peer in peers.items():
+        answer = peer.turn(work) if counted or peer.kind.warm else None
+        if counted and answer is not None:
+            result["peers"][key].append(answer)
+
+
+def _summary(turns: list[dict[str, float]], least: float) -> dict[str, Any]:
+    seconds = [turn["seconds"] for turn in turns]
+    parts = {
+        name: float(np.median([turn[name] for turn in turns])) for name in ("sampling", "update") if name in turns[0]
     }
     return {
-        name: _time(ours, peer, tokens=tokens, repeats=repeats)
-        for name, (ours, peer, tokens) in track(pairs.items(), description="benchmarks")
+        "tokens": int(turns[0]["tokens"]),
+        "tokens_per_s": turns[0]["tokens"] / float(np.median(seconds)),
+        "share_of_limit": least / float(np.median(seconds)),
+        "parts": parts,
     }
 
 
-def device() -> tuple[str, int | None]:
-    """What the work ran on, and the most memory that it took there, in bytes, where the device tells."""
-    found = jax.devices()[0]
-    return found.device_kind, (found.memory_stats() or {}).get("peak_bytes_in_use")
-
-
-def _time(ours: Task, peer: tuple[str, Task] | None, *, tokens: int, repeats: int) -> dict[str, Any]:
-    """Seconds of each turn, ours and the peer's alternating."""
-    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-    for turn in range(repeats + 1):
-        for side, task in (("ours", ours), ("peer", peer[1] if peer else None)):
-            if task is not None:
-                start = time.perf_counter()
-                jax.block_until_ready(task())
-                if turn:
-                    seconds[side].append(time.perf_counter() - start)
-    result: dict[str, Any] = {
-        "tokens": tokens,
-        "seconds": seconds["ours"],
-        "tokens_per_s": tokens / float(np.median(seconds["ours"])),
-        "peer": peer[0] if peer else None,
+def _peer_summary(
+    peer: Peer, turns: list[dict[str, float]], ours: list[dict[str, float]], own: list[list[float]]
+) -> dict[str, Any]:
+    """The peer's times over ours; or why there are none."""
+    if peer.problem:
+        return {"problem": peer.problem}
+    gap = model_gap(peer, own)
+    found = {"version": peer.said["version"], "log_probability_gap": gap, "turns": turns}
+    if not gap <= BOUND:
+        return found | {"problem": f"its model is another: log-probabilities differ by {gap:.2g}"}
+    amounts = {int(turn["tokens"]) for turn in (*turns, *ours)}
+    if len(amounts) > 1:
+        return found | {"problem": f"it did another amount of work: {sorted(amounts)} tokens"}
+    ratios = [theirs["seconds"] / own_turn["seconds"] for theirs, own_turn in zip(turns, ours, strict=True)]
+    return found | {
+        "tokens_per_s": turns[0]["tokens"] / float(np.median([turn["seconds"] for turn in turns])),
+        "ratio_median": float(np.median(ratios)),
+        "ratio_range": [min(ratios), max(ratios)],
     }
-    if peer:
-        ratios = np.divide(seconds["peer"], seconds["ours"])
-        result |= {
-            "peer_seconds": seconds["peer"],
-            "ratio_median": float(np.median(ratios)),
-            "ratio_range": f"{ratios.min():.2f} … {ratios.max():.2f}",
-        }
-    return result
 
 
-def _model(sizes: Scale) -> Decoder:
-    if sizes.model is None:
-        return load(EMBEDDED_MODEL)[0]
-    shape = sizes.model
-    config = DecoderConfig.from_huggingface(
-        {
-            "model_type": "qwen2",
-            "vocab_size": 151_936,
-            "hidden_size": shape["hidden"],
-            "intermediate_size": shape["mlp"],
-            "num_hidden_layers": shape["layers"],
-            "num_attention_heads": shape["heads"],
-            "num_key_value_heads": shape["kv_heads"],
-            "rope_theta": 1e6,
-            "max_position_embeddings": 32_768,
-            "tie_word_embeddings": True,
-        }
-    )
-    return Decoder(config, dtype=jnp.dtype(sizes.dtype), remat=sizes.remat, rngs=nnx.Rngs(0))
+def _limit(config: DecoderConfig, batch: Batch, work: str, rates: limits.Rates, *, itemsize: int) -> dict[str, float]:
+    """Least seconds of a work, and of a step's parts."""
+    drawn = lengths(batch, ragged=work == "ragged")
+    sampling = limits.sampling_seconds(config, batch, drawn, rates, itemsize=itemsize)
+    if work != "step":
+        return sampling
+    flops = limits.update_flops(config, batch, drawn)
+    update = flops / rates.flops
+    seconds = sampling["seconds"] + update
+    return {"seconds": seconds, "sampling": sampling["seconds"], "update": update, "update_flops": flops}
 
 
-def _prompts(sizes: Scale) -> list[list[int]]:
-    return np.random.default_rng(0).integers(2, 100, (sizes.prompts, sizes.prompt_tokens)).tolist()
+def _log_probabilities(model: Decoder, sequences: np.ndarray) -> np.ndarray:
+    logp = jax.nn.log_softmax(model.logits(model(jnp.asarray(sequences))))
+    return np.asarray(jnp.take_along_axis(logp[:, :-1], jnp.asarray(sequences)[:, 1:, None], axis=2)[..., 0])
 
 
-def _sampling(model: Decoder, sizes: Scale) -> Task:
-    # No stop token: every turn draws the same number of tokens, and so does the peer.
-    sampling = Sampling(max_new_tokens=sizes.new_tokens, num_generations=sizes.generations)
-    keys = row_keys(jax.random.key(0), jnp.arange(sizes.prompts * sizes.generations))
-    return lambda: generate(model, _prompts(sizes), keys, sampling).tokens
-
-
-def _peer_sampling(sizes: Scale) -> tuple[str, Task] | None:
-    try:
-        import torch
-        import transformers
-    except ImportError:
-        return None
-    if sizes.model is not None:
-        return None
-    peer = transformers.AutoModelForCausalLM.from_pretrained(EMBEDDED_MODEL).eval()
-    prompts = torch.tensor(_prompts(sizes))
-
-    def run() -> Any:
-        with torch.no_grad():
-            return peer.generate(
-                prompts,
-                attention_mask=torch.ones_like(prompts),
-                do_sample=True,
-                num_return_sequences=sizes.generations,
-                min_new_tokens=sizes.new_tokens,
-                max_new_tokens=sizes.new_tokens,
-                pad_token_id=0,
-            ).numpy()
-
-    return f"transformers {transformers.__version__}", run
-
-
-def _update(model: Decoder, sizes: Scale) -> Task:
-    graph, params = nnx.split(model)
-    objective = customise(get("grpo"), ObjectiveOptions(), sizes.new_tokens).objective
-    options = OptimiserOptions(learning_rate=1e-6, micro_batch_size=sizes.micro_batch)
-    learner = Learner(graph=graph, objective=objective, options=options, temperature=1.0, chunk=1024)
-    rows, length = sizes.prompts * sizes.generations, sizes.prompt_tokens + sizes.new_tokens
-    rng = np.random.default_rng(0)
-    rollout = Rollout(
-        tokens=rng.integers(2, 100, (rows, length)).astype(np.int32),
-        valid=np.ones((rows, length), bool),
-        mask=np.ones((rows, sizes.new_tokens), np.float32),
-        sampler_logp=np.zeros((rows, sizes.new_tokens), np.float32),
-        reward=rng.integers(0, 2, rows).astype(np.float32),
-        group=np.repeat(np.arange(sizes.prompts, dtype=np.int32), sizes.generations),
-    )
-    # The update donates its state; the model is timed by others too.
-    state = [learner.init(jax.tree.map(jnp.copy, params))]
-
-    def run() -> Any:
-        state[0], _ = learner.update(state[0], rollout, Evidence(None, None), probe=False)
-        return state[0].params
-
-    return run
-
-
-def _arrays() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    logp = -rng.exponential(size=(64, 512)).astype(np.float32)
+def _order(scale: Scale, config: DecoderConfig, folder: Path, sequences: np.ndarray) -> dict[str, Any]:
     return {
-        "logp": logp,
-        "old_logp": logp + 0.1 * rng.normal(size=logp.shape).astype(np.float32),
-        "advantage": rng.normal(size=64).astype(np.float32),
+        "model": str(folder),
+        "vocabulary": config.vocabulary_size,
+        "learning_rate": LEARNING_RATE,
+        "sequences": sequences.tolist(),
+        "works": dict(_works(scale)),
     }
 
 
-def _loss() -> Task:
-    arrays = _arrays()
-    objective = get("grpo").objective
-    batch = Batch(
-        logp=jnp.asarray(arrays["logp"]),
-        old_logp=jnp.asarray(arrays["old_logp"]),
-        ref_logp=jnp.asarray(arrays["old_logp"]),
-        mask=jnp.ones((64, 512)),
-        reward=jnp.asarray(arrays["advantage"]),
-        group=jnp.arange(64) // 8,
-    )
-    run = jax.jit(jax.value_and_grad(lambda logp: loss(objective, batch._replace(logp=logp))))
-    return lambda: run(batch.logp)
-
-
-def _peer_loss() -> tuple[str, Task] | None:
-    try:
-        import polgrad
-        import torch
-    except ImportError:
-        return None
-    arrays = {name: torch.tensor(value) for name, value in _arrays().items()}
-    config = polgrad.PolicyLossConfig(
-        ratio=polgrad.RatioKind.TOKEN,
-        surrogate=polgrad.SurrogateKind.PG_CLIP,
-        clip=polgrad.ClipConfig(eps_low=0.2, eps_high=0.2),
-        aggregation=polgrad.Aggregation.SEQ_MEAN_TOKEN_MEAN,
-    )
-    group, normalise = torch.arange(64) // 8, polgrad.GroupNormConfig(center=True, scale="std")
-
-    def run() -> Any:
-        logp = arrays["logp"].clone().requires_grad_()
-        advantages = polgrad.grpo_advantages(arrays["advantage"], group, normalise)
-        result = polgrad.policy_loss(
-            config,
-            logprobs=logp,
-            old_logprobs=arrays["old_logp"],
-            advantages=advantages,
-            response_mask=torch.ones(64, 512, dtype=torch.bool),
+def _works(scale: Scale) -> Iterator[tuple[str, dict[str, Any]]]:
+    for work in WORKS:
+        batch: Batch = getattr(scale, work)
+        yield (
+            work,
+            {
+                "prompts": prompts(batch),
+                "generations": batch.generations,
+                "limits": lengths(batch, ragged=work == "ragged").tolist(),
+            },
         )
-        result.loss.backward()
-        return logp.grad.numpy()  # type: ignore[union-attr]
-
-    return f"polgrad {polgrad.__version__}", run

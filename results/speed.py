@@ -1,0 +1,165 @@
+"""The tables of docs/performance.md, from results/speed.json and, where there is one, results/speed-gpu-*.json; no jax.
+
+bash results/speed.sh               # measure: eight minutes on two quiet cores; on a GPU, Qwen2.5's published sizes
+python results/speed.py             # print the tables
+python results/speed.py --write     # put them into the page, between its markers
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+CPU = HERE / "speed.json"
+WORKS = {"equal": "sampling, equal lengths", "ragged": "sampling, ragged lengths", "step": "GRPO step"}
+PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
+MISSING = "not measured"
+
+
+def measured() -> str:
+    """Every work on the CPU: ours and the peers', medians, spreads, share of the limit."""
+    found = _read(CPU)
+    if not found:
+        return MISSING
+    rates = {name: f"{rate / 1e9:.0f}" for name, rate in found["rates"].items()}
+    rate = f"matrix rate {rates['flops']} GFLOP/s, reading {rates['bytes']} GB/s"
+    lines = [
+        f"{_machine(found)}; {found['scale']}, {found['repeats']} turns, {rate}.",
+        "",
+        "| work | by | tokens/s | of the limit | its time / ours, median | min … max |",
+        "|---|---|---|---|---|---|",
+    ]
+    for work, result in found["works"].items():
+        lines.append(f"| {WORKS[work]} | rino | {result['tokens_per_s']:.0f} | {result['share_of_limit']:.0%} | | |")
+        for name, peer in result["peers"].items():
+            lines.append(f"| | {_peer_cells(name, peer, result)} |")
+    return "\n".join(lines)
+
+
+def goals() -> str:
+    """Every goal, what was measured, and whether it is reached."""
+    cpu = _read(CPU)
+    rows = [*_cpu_goals(cpu)] if cpu else [("goals on a CPU", "", MISSING, "")]
+    rows += _gpu_goals()
+    lines = ["| work | goal | measured | |", "|---|---|---|---|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+
+
+TABLES = {"measured": measured, "goals": goals}
+
+
+def page(text: str) -> str:
+    """The page with its tables made anew."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- speed: {name} -->", f"<!-- /speed: {name} -->"
+        text = re.sub(
+            f"{re.escape(begin)}.*?{re.escape(end)}",
+            lambda _, begin=begin, end=end, table=table: f"{begin}\n{table()}\n{end}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def _cpu_goals(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    works = found["works"]
+    rows = [
+        _ratio_goal(works, "equal", "transformers", 3.0),
+        _ratio_goal(works, "equal", "tunix", 2.0),
+        _share_goal("sampling, equal lengths", works["equal"]["share_of_limit"], 0.7, "of the limit"),
+        _ratio_goal(works, "ragged", "transformers", 6.0),
+        _ratio_goal(works, "step", "TRL", 2.6),
+        _ratio_goal(works, "step", "tunix", 2.6),
+    ]
+    if starts := found.get("start_seconds"):
+        told = f"{starts['second']:.1f} s; the first, which compiles, {starts['first']:.1f} s"
+        rows.append(("start to first step, second start", "< 5 s", told, _verdict(starts["second"] < 5)))
+    memory = found["bytes_per_parameter"]
+    held = max(memory["gradient_held"], memory["optimiser_held"])
+    told = (
+        f"{held:.1f} for weights, gradient and moments; with scratch of the optimiser's step "
+        f"{memory['optimiser_with_scratch']:.1f}; between steps {memory['between_steps']:.1f}"
+    )
+    rows.append(("memory of an update, bytes a parameter", "16", told, _verdict(held < 16.1)))
+    return rows
+
+
+def _gpu_goals() -> list[tuple[str, str, str, str]]:
+    rows = []
+    for size in ("0.5b", "1.5b"):
+        found = _read(HERE / f"speed-gpu-qwen2.5-{size}.json")
+        works = found.get("works", {})
+        title = f"Qwen2.5-{size.upper()} shape, bfloat16"
+        if size == "0.5b":
+            share = works["equal"]["share_of_limit"] if works else None
+            work = f"decode, {title}, batch 256, context 512"
+            rows.append(_share_goal(work, share, 0.75, "of the bandwidth roofline", found))
+        step, peak = works.get("step"), _peak(found)
+        share = step["limit"]["update_flops"] / step["parts"]["update"] / peak if step and peak else None
+        rows.append(_share_goal(f"update, {title}, 1,024 tokens", share, 0.5, "MFU", found))
+    return rows
+
+
+def _peak(found: dict[str, Any]) -> float | None:
+    """Published operations a second in bfloat16, against which utilisation is commonly stated."""
+    device = found.get("hardware", {}).get("device", "")
+    return next((peak for card, peak in PEAKS.items() if card in device), None)
+
+
+def _ratio_goal(works: dict[str, Any], work: str, name: str, goal: float) -> tuple[str, str, str, str]:
+    peer = works[work]["peers"].get(name, {"problem": MISSING})
+    wanted = f"≥ {goal:g} × {name}"
+    if "problem" in peer:
+        return WORKS[work], wanted, _plain(peer["problem"]), ""
+    low, high = peer["ratio_range"]
+    told = f"{peer['ratio_median']:.2f} ({low:.2f} … {high:.2f})"
+    return WORKS[work], wanted, told, _verdict(peer["ratio_median"] >= goal)
+
+
+def _share_goal(
+    work: str, share: float | None, goal: float, of: str, found: dict[str, Any] | None = None
+) -> tuple[str, str, str, str]:
+    wanted = f"≥ {goal:.0%} {of}"
+    if share is None:
+        return work, wanted, "no device; `bash results/speed.sh` measures it where there is one", ""
+    told = f"{share:.0%}" + (f" ({_machine(found)})" if found else "")
+    return work, wanted, told, _verdict(share >= goal)
+
+
+def _verdict(reached: bool) -> str:
+    return "reached" if reached else "not reached"
+
+
+def _peer_cells(name: str, peer: dict[str, Any], result: dict[str, Any]) -> str:
+    if "problem" in peer:
+        return f"{name}: {_plain(peer['problem'])} | | | | "
+    low, high = peer["ratio_range"]
+    share = result["share_of_limit"] * peer["tokens_per_s"] / result["tokens_per_s"]
+    told = [peer["version"], f"{peer['tokens_per_s']:.0f}", f"{share:.0%}", f"{peer['ratio_median']:.2f}"]
+    return " | ".join([*told, f"{low:.2f} … {high:.2f}"])
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _machine(found: dict[str, Any]) -> str:
+    hardware, load = found["hardware"], found.get("load_before")
+    cores = f", {hardware['cores']} cores" if "cores" in hardware else ""
+    busy = "" if load is None else f", load before {load:.1f}"
+    return f"{hardware['device']}{cores}{busy}, jax {found['versions']['jax']}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print("\n\n".join(f"{name}\n\n{table()}" for name, table in TABLES.items()))

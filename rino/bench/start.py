@@ -1,0 +1,56 @@
+"""What a start costs: from the start of a process to the end of its first GRPO step, less the time of a second step.
+
+Twice, with one folder for compiled programs: empty at the first start, filled at the second.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rino.bench.scales import SCALES, Batch, build
+from rino.bench.work import Step
+from rino.compilation_cache import SETTINGS
+
+_HOME = Path(__file__).resolve().parents[2]
+# Small, since a start is no faster for it.
+_BATCH = Batch(prompts=1, generations=8, prompt_tokens=16, new_tokens=8)
+
+
+def starts(scale: str) -> dict[str, Any]:
+    """Seconds of the first and of the second start."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | SETTINGS | {"JAX_COMPILATION_CACHE_DIR": folder, "PYTHONPATH": str(_HOME)}
+        return {"first": _start(scale, environment), "second": _start(scale, environment)}
+
+
+def _start(scale: str, environment: dict[str, str]) -> float:
+    begin = time.time()
+    told = subprocess.run(
+        [sys.executable, "-m", "rino.bench.start", scale],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    said = json.loads(told.stdout)
+    return float(said["first_step_done"] - begin - said["second_step"])
+
+
+def main() -> None:
+    """Two steps, and when the first was done."""
+    import dataclasses
+
+    scale = dataclasses.replace(SCALES[sys.argv[1]], step=_BATCH, micro_batch=0)
+    step = Step(build(scale), scale)
+    step.turn()
+    done = time.time()
+    print(json.dumps({"first_step_done": done, "second_step": step.turn()["seconds"]}))
+
+
+if __name__ == "__main__":
+    main()
