@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
 from llm_exps.models.config import DecoderConfig
 from rino.bench.scales import Batch
@@ -27,13 +27,21 @@ class Rates(NamedTuple):
 
 def measure_rates(dtype: str, *, repeats: int = 5) -> Rates:
     """The best of some repeats, since disturbances only slow down."""
-    accelerated = jax.default_backend() != "cpu"
-    size, count = (8192, 2**30) if accelerated else (2048, 2**27)
-    left = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+    # On an accelerator a pass takes about a millisecond: many in one program, or else its launch counts as well.
+    size, count, passes = (2048, 2**27, 1) if jax.default_backend() == "cpu" else (8192, 2**30, 20)
+    square = (jax.random.normal(jax.random.key(0), (size, size)) / size**0.5).astype(dtype)
     long = jnp.ones(count, jnp.float32)
-    # Many reductions in one program, or else the launch counts: on an accelerator a pass takes a millisecond.
-    product = _best(jax.jit(lambda x: x @ x), left, repeats=repeats)
-    reading = _best(jax.jit(jnp.sum), long, repeats=repeats)
+
+    @jax.jit
+    def multiply(square: Array) -> Array:
+        return jax.lax.fori_loop(0, passes, lambda _, product: product @ square, square)
+
+    @jax.jit
+    def read(long: Array) -> Array:
+        # Each pass depends on the one before, so that none is left out.
+        return jax.lax.fori_loop(0, passes, lambda _, total: jnp.sum(long + 1e-30 * total), jnp.float32(0))
+
+    product, reading = (_best(*work, repeats=repeats) / passes for work in ((multiply, square), (read, long)))
     return Rates(2 * size**3 / product, 4 * count / reading)
 
 

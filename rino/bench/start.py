@@ -1,8 +1,10 @@
 """What a start costs: from the start of a process to the end of its first GRPO step, less the time of a second step.
 
-Twice, with one folder for compiled programs: empty at the first start, filled at the second.
+Twice, with one folder for compiled programs: empty at the first start, filled at the second. Read from a model
+directory, without task and tokenizer.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,8 +12,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+import jax.numpy as jnp
+
+from llm_exps.models.huggingface import load, save
 from rino.bench.scales import SCALES, Batch, build
 from rino.bench.work import Step
 from rino.compilation_cache import SETTINGS
@@ -21,32 +25,29 @@ _HOME = Path(__file__).resolve().parents[2]
 _BATCH = Batch(prompts=1, generations=8, prompt_tokens=16, new_tokens=8)
 
 
-def starts(scale: str) -> dict[str, Any]:
+def starts(scale: str) -> dict[str, float]:
     """Seconds of the first and of the second start."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | SETTINGS | {"JAX_COMPILATION_CACHE_DIR": folder, "PYTHONPATH": str(_HOME)}
-        return {"first": _start(scale, environment), "second": _start(scale, environment)}
+        model, compiled = Path(folder) / "model", Path(folder) / "compiled"
+        model.mkdir()
+        save(build(SCALES[scale]), model)
+        environment = os.environ | SETTINGS | {"JAX_COMPILATION_CACHE_DIR": str(compiled), "PYTHONPATH": str(_HOME)}
+        return {number: _start(scale, model, environment) for number in ("first", "second")}
 
 
-def _start(scale: str, environment: dict[str, str]) -> float:
+def _start(scale: str, model: Path, environment: dict[str, str]) -> float:
     begin = time.time()
-    told = subprocess.run(
-        [sys.executable, "-m", "rino.bench.start", scale],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-m", "rino.bench.start", scale, str(model)]
+    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     said = json.loads(told.stdout)
     return float(said["first_step_done"] - begin - said["second_step"])
 
 
 def main() -> None:
     """Two steps, and when the first was done."""
-    import dataclasses
-
     scale = dataclasses.replace(SCALES[sys.argv[1]], step=_BATCH, micro_batch=0)
-    step = Step(build(scale), scale)
+    model, _ = load(sys.argv[2], dtype=jnp.dtype(scale.dtype), remat=scale.remat)
+    step = Step(model, scale)
     step.turn()
     done = time.time()
     print(json.dumps({"first_step_done": done, "second_step": step.turn()["seconds"]}))
