@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,11 +21,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
+from figures.formats import FONT, Format
 from figures.looks import BEFORE, DASHED, GREY, Look, method_look
 from rino_base.files import atomic_path
 from rino_base.messages import InputError
-
-Format = Literal["png", "pdf", "svg"]
 
 COLUMN, TEXT, PAGE = 3.3, 5.5, 6.8
 """Inches: one column of a two-column paper, the text of a one-column paper, both columns."""
@@ -33,8 +32,6 @@ SMALLEST = 7.0
 """Points: no text in a figure is smaller, so that it can be read at the width it is made for."""
 SIGNS = 14
 """Of type of 7 to 8 points on an inch, for where lines are broken."""
-FONT = "DejaVu Sans"
-"""Ships with matplotlib and has every sign used here, so figures look alike anywhere."""
 
 _DATED = {"png": "Software", "pdf": "CreationDate", "svg": "Date"}
 

@@ -138,16 +138,14 @@ def compare(
     )
     setup, resolved = prepare_run(model, task, as_run(options))
     if list_commands:
-        if learning_rates:
-            runs = list(comparisons.sweep_runs(plan, model, task, resolved))
-        else:
-            runs = list(comparisons.main_runs(plan, model, task, resolved, {}))
-        for run in runs:
-            print(comparisons.command_line(run, out))
+        sweep, main = comparisons.sweep_runs, comparisons.main_runs
+        runs = sweep(plan, model, task, resolved) if learning_rates else main(plan, model, task, resolved, {})
+        print(*(comparisons.command_line(run, out) for run in runs), sep="\n")
         return 0
-    print_head(RunConfig(model=model, task=task, method=methods[0], options=resolved), setup)
-    for name in methods[1:]:
-        print(describe(RunConfig(model=model, task=task, method=name, options=resolved).resolved))
+    first, *others = (RunConfig(model=model, task=task, method=name, options=resolved) for name in methods)
+    print_head(first, setup)
+    for other in others:
+        print(describe(other.resolved))
     where = None
     if launcher is not None:
         where = Launcher(engine=launcher, jobs=jobs, gpus=gpus_per_job, slurm=_pairs(slurm))

@@ -28,6 +28,7 @@ from llm_exps.prediction import (
 )
 from llm_exps.prepare import prepare_run
 from llm_exps.rollout import Actor, collect, step_key
+from llm_exps.setup import Setup
 from mdp_theory.methods.catalogue import get
 from rino_base.files import write_json
 from rino_base.progress import track
@@ -75,26 +76,17 @@ def main(
         keys = [step_key(seed, number, stream) for number in range(max(copies // AT_ONCE, 1))]
         return Prompts.joined([Prompts.of(collect(actor, params, problems, setup.rewards, key)[0]) for key in keys])
 
-    def learner_of(name: str) -> Learner:
-        objective = get(name).objective
-        if objective.aggregation == "sequence-mean-token-sum-norm":
-            objective = dataclasses.replace(objective, max_completion_length=options.sampling.max_completion_length)
-        return Learner(
-            graph=setup.graph,
-            objective=objective,
-            options=options.optimiser,
-            temperature=options.sampling.temperature,
-            chunk=options.logprob_chunk,
-        )
-
     start = setup.params
     samples = [draw(start, 10 + number, responses) for number in track(range(4), description="responses")]
     first, second, third, fourth = samples
     success = np.mean([sample.success for sample in (first, second)], axis=0)
-    gradients = {name: prompt_gradients(learner_of("grpo"), start, first, of(first)) for name, of in QUANTITIES.items()}
+    gradients = {
+        name: prompt_gradients(_learner(setup, options, "grpo"), start, first, of(first))
+        for name, of in QUANTITIES.items()
+    }
     rows = []
     for name in track(methods, description="methods"):
-        learner = learner_of(name)
+        learner = _learner(setup, options, name)
         weight = response_weights(learner.objective, second, success, num_generations=GROUP)
         update = prompt_gradients(learner, start, second, weight)
         step = mean_update(learner, start, [draw(start, 100 + number, GROUP).rollout for number in range(batches)])
@@ -115,21 +107,33 @@ def main(
                     measured = measured_change(learner, start, after, third, of(third))
                 else:
                     measured = of(fresh).mean(axis=1) - of(fourth).mean(axis=1)
-                rows.append(
-                    {
-                        "method": name,
-                        "title": get(name).title,
-                        "horizon": horizon,
-                        "quantity": quantity,
-                        "learning_rate": rate if horizon == ONE else rate / 10,
-                        "predicted": predicted.tolist(),
-                        "measured": measured.tolist(),
-                        "correlation": float(np.corrcoef(predicted, measured)[0, 1]),
-                        "slope": float(np.polyfit(predicted, measured, 1)[0]),
-                    }
-                )
+                where = {"method": name, "title": get(name).title, "horizon": horizon, "quantity": quantity}
+                rows.append(where | _compared(rate if horizon == ONE else rate / 10, predicted, measured))
     head = {"model": Path(model).name, "task": task, "num_generations": GROUP, "responses": responses, "seed": seed}
     write_json(out, head | {"batches": batches, "prompts": problems.prompts, "success": success.tolist(), "rows": rows})
+
+
+def _learner(setup: Setup, options: RunOptions, name: str) -> Learner:
+    objective = get(name).objective
+    if objective.aggregation == "sequence-mean-token-sum-norm":
+        objective = dataclasses.replace(objective, max_completion_length=options.sampling.max_completion_length)
+    return Learner(
+        graph=setup.graph,
+        objective=objective,
+        options=options.optimiser,
+        temperature=options.sampling.temperature,
+        chunk=options.logprob_chunk,
+    )
+
+
+def _compared(rate: float, predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    return {
+        "learning_rate": rate,
+        "predicted": predicted.tolist(),
+        "measured": measured.tolist(),
+        "correlation": float(np.corrcoef(predicted, measured)[0, 1]),
+        "slope": float(np.polyfit(predicted, measured, 1)[0]),
+    }
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from rino.results import (
     ProofResult,
     RunResult,
 )
-from rino.theory import audit, audited, check, coefficient, gradient, method, problem, prove, samples_needed
+from rino.theory import check, coefficient, gradient, method, problem, samples_needed
+from rino.verdicts import audit, audited, prove
 from rino_base.messages import InputError
 
 __version__ = "0.1.0"

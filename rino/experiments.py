@@ -109,13 +109,7 @@ def compare(
     from llm_exps.prepare import prepare_run
     from mdp_theory.methods.catalogue import get
 
-    if (
-        isinstance(methods, str)
-        or not isinstance(methods, Iterable)
-        or not all(isinstance(name, str) for name in methods)
-    ):
-        mend = 'give names, such as ["grpo", "f-isft-pm"]; dials are options of compare and hold for every method'
-        raise InputError(f"methods is {methods!r}", mend=mend)
+    _check_names(methods)
     own = ("model", "task", "seeds", "learning_rates", "sweep_seeds", "sweep_steps", "launcher", "jobs", "out")
     chosen = build(CompareOptions, options, what="rino.compare", others=own)
     lists = {"seeds": seeds, "learning_rates": learning_rates, "sweep_seeds": sweep_seeds}
@@ -126,16 +120,19 @@ def compare(
         raise InputError(f"launcher is {launcher!r}", mend=f"one of: {', '.join(ENGINES)}; or None for this process")
     names = {"model": as_path(model, "model"), "task": as_path(task, "task")}
     try_outputs({"out": as_path(out, "out")})
-    plan = Comparison(
-        methods=tuple(get(name).key for name in methods),
-        **chosen_lists,
-        sweep_steps=sweep_steps,
-    )
+    plan = Comparison(methods=tuple(get(name).key for name in methods), **chosen_lists, sweep_steps=sweep_steps)
     setup, resolved = prepare_run(names["model"], names["task"], as_run(chosen))
     place = Path(out)
     engine = None if launcher is None else Launcher(engine=launcher, jobs=jobs, gpus=gpus_per_job)
     result = compare_runs(plan, **names, options=resolved, setup=setup, out=place, launcher=engine)
     return ComparisonResult(result, place)
+
+
+def _check_names(methods: object) -> None:
+    names = methods if isinstance(methods, Iterable) and not isinstance(methods, str) else [None]
+    if not all(isinstance(name, str) for name in names):
+        mend = 'give names, such as ["grpo", "f-isft-pm"]; dials are options of compare and hold for every method'
+        raise InputError(f"methods is {methods!r}", mend=mend)
 
 
 def figures(
@@ -165,9 +162,9 @@ def figures(
         InputError: nothing to draw there, or an unknown format, font or id.
     """
     claim("figures")
-    from figures.command import draw
+    from figures.drawing import draw
+    from figures.formats import Format
     from figures.render import Page
-    from figures.style import Format
 
     try_outputs({"out": None if out is None else as_path(out, "out")})
     if width is not None:

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
+
+if TYPE_CHECKING:
+    from llm_exps.paper import Plan
 
 PAPER_GROUP = Group("Paper", sort_key=2)
 PAPER = Parameter(group=PAPER_GROUP)
@@ -107,20 +110,12 @@ def reproduce(
         json: write the summary, or the plan, here.
     """
     if paper:
-        from figures.command import figures
-        from llm_exps.paper import Plan, carry_out, print_plan
+        from llm_exps.paper import Plan
 
         if quick:
             raise InputError("--quick and --paper exclude each other", mend="leave one of them out")
         plan = Plan(paper=paper, size=size, settings=settings, seeds=seeds, model=model, data=data, ppo=ppo)
-        place = out or Path(f"paper-{paper}-{size}")
-        if not print_only:
-            carry_out(plan, place, json=json)
-            return figures(place, out=place)
-        planned = print_plan(plan, place)
-        if json:
-            write_json(json, planned)
-        return 0
+        return _paper(plan, out or Path(f"paper-{paper}-{size}"), print_only=print_only, json=json)
     asked = {
         "size": size != "0.5B",
         "settings": settings != "code",
@@ -132,8 +127,25 @@ def reproduce(
     }
     if given := [name for name, value in asked.items() if value]:
         raise InputError(f"--{given[0]} is for --paper alone", mend="add --paper countdown or --paper gsm8k")
-    out = out or Path("reproduction")
-    scale = QUICK if quick else Scale()
+    return _main_job(QUICK if quick else Scale(), out or Path("reproduction"), json)
+
+
+def _paper(plan: "Plan", place: Path, *, print_only: bool, json: Path | None) -> int:
+    """The paper's runs and their figures; or what they would be."""
+    from figures.command import figures
+    from llm_exps.paper import carry_out, print_plan
+
+    if not print_only:
+        carry_out(plan, place, json=json)
+        return figures(place, out=place)
+    planned = print_plan(plan, place)
+    if json:
+        write_json(json, planned)
+    return 0
+
+
+def _main_job(scale: Scale, out: Path, json: Path | None) -> int:
+    """All stages, one after the other, and the summary."""
     _begin(scale, out)
     seconds: dict[str, float] = {}
     codes: list[int] = []

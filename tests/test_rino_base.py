@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 
@@ -18,6 +19,7 @@ from rino_base.messages import (
 )
 from rino_base.outputs import try_outputs
 from rino_base.progress import facts, progress_bar, track
+from rino_base.user_code import load_file
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
@@ -168,3 +170,19 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, option):
     for path in (file / "x", tmp_path / ("n" * 300), "a\0b", "/proc/none/x"):
         with pytest.raises(InputError, match=f"--{option} .* cannot be written"):
             try_outputs({option: path}, write=lambda name: f"--{name}")
+
+
+def test_a_users_file_finds_its_neighbours_and_its_own_classes(tmp_path):
+    (tmp_path / "neighbour.py").write_text("VALUE = 3\n")
+    (tmp_path / "json.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from neighbour import VALUE\n"
+        "@dataclass\n"
+        "class Kept:\n"
+        "    value: int = VALUE\n"
+    )
+    path = list(sys.path)
+    assert load_file(tmp_path / "json.py").Kept().value == 3
+    assert sys.modules["json"] is json, "a file of the user's never hides a module"
+    assert sys.path == path

@@ -12,8 +12,8 @@ from llm_exps.tasks import addition, answers, countdown, gsm8k, math500
 from llm_exps.tasks.data import read_rows
 from llm_exps.tasks.task import CORRECT, NO_ANSWER, WRONG, Scheme, Task, lift
 from llm_exps.tasks.templates import read_template
-from llm_exps.tasks.user_code import call, load_file
 from rino_base.messages import InputError
+from rino_base.user_code import call, load_file
 
 TASKS: Mapping[str, Callable[..., Task]] = MappingProxyType(
     {
@@ -84,7 +84,7 @@ def _from_file(path: Path) -> Callable[..., Task]:
             f"no such task file: {path}",
             mend="give a .py file with a function task() that returns a Task (docs/tasks.md)",
         )
-    module = load_file(path, "task file")
+    module = call(lambda: load_file(path), path, "task file")
     maker = getattr(module, "task", None)
     if not callable(maker):
         raise InputError(

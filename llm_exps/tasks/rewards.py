@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_exps.tasks.task import RewardFunction, Task
-from llm_exps.tasks.user_code import load_file
 from rino_base.messages import InputError
+from rino_base.user_code import call, load_file
 
 OWN = "task"
 
@@ -85,7 +85,7 @@ def _from_file(name: str) -> RewardFunction:
         raise InputError(
             f"no reward function {name}", mend=f"give {OWN} or FILE.py:FUNCTION, a function of a Python file"
         )
-    module = load_file(path, "file")
+    module = call(lambda: load_file(path), path, "file")
     function = getattr(module, wanted, None)
     if not callable(function):
         raise InputError(f"{path} has no function {wanted}", mend="define it: f(prompts, completions, **columns)")

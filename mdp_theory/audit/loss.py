@@ -6,7 +6,6 @@ Importing the file runs it, and so does calling the function: the loss is its ow
 import ast
 import dataclasses
 import importlib
-import importlib.util
 import inspect
 import sys
 import traceback
@@ -28,6 +27,7 @@ from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.loss import loss
 from mdp_theory.precision import QUICK_COMPILATION
 from rino_base.messages import InputError
+from rino_base.user_code import beside, load_file
 
 ARGUMENTS = ("logp", "old_logp", "ref_logp", "rewards", "mask", "group")
 SIGNATURE = f"loss({', '.join(ARGUMENTS)}) -> scalar"
@@ -99,11 +99,11 @@ def load_loss(target: str, probe: Batch, *, signature: Path | None = None) -> Lo
     except AttributeError:
         raise InputError(f"{file} has no function {name!r}", mend=choices) from None
     call = _caller(function, name, None if signature is None else read(signature))
-    return _settle(target, call, vars(module), path, probe, neighbours=_beside)
+    return _settle(target, call, vars(module), path, probe, neighbours=beside)
 
 
 def _import_by_name(name: str) -> ModuleType:
-    with _beside(Path.cwd() / name):
+    with beside(Path.cwd() / name):
         try:
             return importlib.import_module(name)
         except (Exception, SystemExit) as error:
@@ -208,32 +208,15 @@ def _choices(path: Path) -> str:
 
 
 def _import(path: Path) -> ModuleType:
-    name = f"audited_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise InputError(f"{path} is not a Python file", mend=f"give FILE.py:FUNCTION, a function {SIGNATURE}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look a class's module up by name
     try:
-        with _beside(path):
-            spec.loader.exec_module(module)
+        return load_file(path)
     except (Exception, SystemExit) as error:
         mend = "it has to import without an error first"
         if isinstance(error, ModuleNotFoundError):
             mend = f"install {error.name} into this environment"
         raise InputError(f"{path} cannot be imported: {_say(error, path)}", mend=mend) from error
-    return module
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[None]:
-    """Imports find the file's neighbours, as they do when Python runs the file."""
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 @contextmanager

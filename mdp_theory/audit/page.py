@@ -1,4 +1,4 @@
-"""`rino audit`: one page on what a loss really does, and the same as JSON."""
+"""The page of `rino audit`: one on what a loss really does, or a line for each loss of a framework."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,6 @@ from mdp_theory.audit.precision import ROUNDING
 from mdp_theory.audit.probes import lay
 from mdp_theory.audit.recover import Audit, audit_loss
 from mdp_theory.audit.target import open_loss, opened
-from mdp_theory.methods import catalogue
 from mdp_theory.methods.formula import describe
 from rino_base.files import write_json
 from rino_base.messages import InputError, print_table
@@ -21,45 +20,8 @@ from rino_base.progress import track
 _EXACT = 1e-6
 
 
-def audit(
-    target: str,
-    /,
-    *,
-    all: bool = False,
-    signature: Path | None = None,
-    expect: str | None = None,
-    json: Path | None = None,
-) -> int:
-    """Say whether a loss is outcome-driven SFT, where it departs from it, and which method it is.
-
-    The loss is a function of jax or torch arrays, `loss(logp, old_logp, ref_logp, rewards, mask, group) -> scalar`: the
-    streams and the mask are [batch, time], rewards and group ids [batch], and the mask is 1 on completion tokens. It is
-    differentiated in float64 on about sixty small batches. A function with arguments of its own says what they are with
-    `@rino.audited` or --signature. Auditing runs the code: a file is imported, a trainer is made and its loss called.
-
-    Losses of released frameworks are audited as installed, in this environment or in one that `rino conformance NAME
-    --install` makes. A class after TRL's GRPOTrainer or RLOOTrainer is audited with its generation and model replaced.
-
-    Parameters
-    ----------
-    target
-        FILE.py:FUNCTION, module:function, FILE.py:TRAINER, the key of a catalogued method, or FRAMEWORK:NAME of trl,
-        verl, openrlhf, tunix, polgrad. Settings of a framework follow after commas: trl:dapo,beta=0.04.
-    all
-        Audit every loss of the framework that TARGET names, one line each.
-    signature
-        A TOML file that declares a function's own arguments (docs/audit.md).
-    expect
-        Fail with exit code 1 unless the loss is `outcome-driven` on-policy, or the method of this key (its dials may
-        differ); a sign error fails either.
-    json
-        Write every answer to this file.
-    """
-    wanted = expect if expect in (None, "outcome-driven") else catalogue.get(str(expect)).key
-    if json is not None and json.is_dir():
-        raise InputError(f"--json {json} is a directory", mend="give the file to write")
-    if all:
-        return _audit_all(target, json)
+def audit_one(target: str, json: Path | None, *, signature: Path | None, wanted: str | None) -> int:
+    """Audit a loss and print its page; 1 where it is not the method `wanted`, or not `outcome-driven`."""
     with opened(target, lay(), signature=signature) as loss:
         report = audit_loss(loss, track=lambda names: track(list(names), description="probing"))
     _print(report)
@@ -74,7 +36,8 @@ def audit(
     return 0 if met and not report.sign_errors else 1
 
 
-def _audit_all(framework: str, json: Path | None) -> int:
+def audit_all(framework: str, json: Path | None) -> int:
+    """Audit every loss of a framework, and print a line of each."""
     if framework not in FRAMEWORKS:
         mend = f"one of: {', '.join(FRAMEWORKS)}"
         raise InputError(f"--all goes with a framework, not with {framework!r}", mend=mend)

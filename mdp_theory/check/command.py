@@ -3,13 +3,21 @@
 What computes is imported when the command runs, so that `--help` is there at once.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rino_base.files import write_json
 from rino_base.messages import format_numbers, print_table
 from rino_base.progress import track
+
+if TYPE_CHECKING:
+    from mdp_theory.exact.optimisers import Kind, Optimiser
+    from mdp_theory.problems.controls import Control
+    from mdp_theory.problems.mdp import TokenMDP
 
 
 def check(
@@ -55,16 +63,10 @@ def check(
         InputError: no such problem, or a file that is wrong.
     """
     from mdp_theory.check.report import report
-    from mdp_theory.exact.optimisers import Optimiser
-    from mdp_theory.problems import zoo
 
-    names = [name for given in (problem, *others) for name in (zoo.ZOO if given == "all" else [given])]
-    problems = [zoo.load(name) for name in names]
-    trained = None
-    if optimiser is not None:
-        trained = Optimiser(kind=optimiser, weight_decay=weight_decay, max_grad_norm=max_grad_norm or None)
-    reports = []
-    for loaded in problems:
+    trained = _optimiser(optimiser, weight_decay, max_grad_norm)
+    reports: list[dict[str, Any]] = []
+    for loaded in _problems((problem, *others)):
         reports.append(
             report(
                 loaded,
@@ -84,6 +86,20 @@ def check(
     if json is not None:
         write_json(json, reports[0] if len(reports) == 1 else reports)
     return 0 if all(found["verified"] for found in reports) else 1
+
+
+def _problems(names: Sequence[str]) -> list[TokenMDP | Control]:
+    from mdp_theory.problems import zoo
+
+    return [zoo.load(name) for given in names for name in (zoo.ZOO if given == "all" else [given])]
+
+
+def _optimiser(kind: Kind | None, weight_decay: float, max_grad_norm: float) -> Optimiser | None:
+    if kind is None:
+        return None
+    from mdp_theory.exact.optimisers import Optimiser
+
+    return Optimiser(kind=kind, weight_decay=weight_decay, max_grad_norm=max_grad_norm or None)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from mdp_theory.check.claims import fitted, identities, method_report, shared_pa
 from mdp_theory.check.critics import critic_map, learned_critic
 from mdp_theory.check.curves import coefficient_curves, drawing, level_curves, staleness_curves, training_curves
 from mdp_theory.check.problem import assumptions, bandit_reduction
-from mdp_theory.check.sampled import Estimator, draw_probe, drift_curve, inner_step_curve, penalty_curve
+from mdp_theory.check.sampled import Estimator, Probe, draw_probe, drift_curve, inner_step_curve, penalty_curve
 from mdp_theory.exact import population
 from mdp_theory.exact.critics import critic_curve
 from mdp_theory.exact.optimisers import Optimiser
@@ -79,29 +79,11 @@ def report(
     # A batch holds [responses, responses] masks; what it shows does not depend on the size of groups.
     drawn_size = min(size, LARGEST_PROBE)
     probes = [replace(draw_probe(mdp, logits, num_generations=drawn_size, seed=draw), value=value) for draw in seeds]
-    probe = probes[0]
-
-    def inner_steps_of(key: str) -> dict[str, Any]:
-        curve = partial(inner_step_curve, _objective(key, mdp), logits=logits, steps=inner_steps)
-        return _with_draws(curve(probe=drawn, learning_rate=learning_rate) for drawn in probes)
-
-    def drift_of(key: str) -> dict[str, Any]:
-        curve = partial(drift_curve, _objective(key, mdp), logits=logits, distances=DRIFTS)
-        return _with_draws(curve(probe=drawn, seed=draw) for drawn, draw in zip(probes, seeds, strict=True))
-
-    def penalty_of(estimator: Estimator) -> dict[str, Any]:
-        curve = partial(penalty_curve, _objective("grpo", mdp), logits=logits, estimator=estimator, betas=BETAS)
-        return _with_draws(curve(probe=drawn) for drawn in probes)
-
-    estimators: tuple[Estimator, ...] = ("k1", "k2", "k3")
     sections: dict[str, Callable[[], Any]] = {
         "variance": lambda: {name: total.tolist() for name, total in variances(mdp, logits).totals().items()},
-        "inner_steps": lambda: {
-            "learning_rate": learning_rate,
-            "methods": {key: inner_steps_of(key) for key in CURVE_METHODS},
-        },
-        "drift": lambda: {key: drift_of(key) for key in CURVE_METHODS},
-        "kl": lambda: {estimator: penalty_of(estimator) for estimator in estimators},
+        "inner_steps": lambda: _inner_steps(mdp, logits, probes, steps=inner_steps, learning_rate=learning_rate),
+        "drift": lambda: _drifts(mdp, logits, probes, seeds),
+        "kl": lambda: _penalties(mdp, logits, probes),
         "shared_parameters": lambda: _shared(mdp, num_generations=drawn_size, seed=seed),
         "training": lambda: training_curves(mdp, logits, num_generations=size),
         "staleness": lambda: staleness_curves(mdp, logits, num_generations=size),
@@ -118,7 +100,7 @@ def report(
     found: dict[str, Any] = {"methods": {}}
     for name in progress((*EXACT_METHODS, *sections)):
         if name in EXACT_METHODS:
-            record = method_report(METHODS[name].objective, mdp, logits, probe, num_generations=size)
+            record = method_report(METHODS[name].objective, mdp, logits, probes[0], num_generations=size)
             found["methods"][name] = {"title": METHODS[name].title, **record}
         else:
             found[name] = sections[name]()
@@ -136,6 +118,32 @@ def report(
         "claims": two_claims(bandit, found["methods"], found["variance"]),
         **found,
         **_verdict(checks),
+    }
+
+
+def _inner_steps(
+    mdp: TokenMDP, logits: EdgeLevels, probes: Sequence[Probe], *, steps: int, learning_rate: float
+) -> dict[str, Any]:
+    def of(key: str) -> dict[str, Any]:
+        curve = partial(inner_step_curve, _objective(key, mdp), logits=logits, steps=steps)
+        return _with_draws(curve(probe=drawn, learning_rate=learning_rate) for drawn in probes)
+
+    return {"learning_rate": learning_rate, "methods": {key: of(key) for key in CURVE_METHODS}}
+
+
+def _drifts(mdp: TokenMDP, logits: EdgeLevels, probes: Sequence[Probe], seeds: Sequence[int]) -> dict[str, Any]:
+    def of(key: str) -> dict[str, Any]:
+        curve = partial(drift_curve, _objective(key, mdp), logits=logits, distances=DRIFTS)
+        return _with_draws(curve(probe=drawn, seed=draw) for drawn, draw in zip(probes, seeds, strict=True))
+
+    return {key: of(key) for key in CURVE_METHODS}
+
+
+def _penalties(mdp: TokenMDP, logits: EdgeLevels, probes: Sequence[Probe]) -> dict[str, Any]:
+    estimators: tuple[Estimator, ...] = ("k1", "k2", "k3")
+    curve = partial(penalty_curve, _objective("grpo", mdp), logits=logits, betas=BETAS)
+    return {
+        estimator: _with_draws(curve(probe=drawn, estimator=estimator) for drawn in probes) for estimator in estimators
     }
 
 

@@ -211,15 +211,7 @@ def sampled_runs(
     transformation = run.optimiser.transformation(run.learning_rate)
 
     def draw(key: Array, now: Any) -> tuple[Sample, Array, Array]:
-        # One call for all randomness of a step: XLA takes longer to compile a generator than all the rest.
-        uniform = jax.random.uniform(key, (groups, 1 + num_generations * mdp.horizon), dtype=jnp.float64)
-        prompt = (uniform[:, :1] >= np.cumsum(mdp.prompt_probability)[:-1]).sum(axis=1)
-        logits = speak(mdp, policy.logits(now, mdp))
-        tokens = uniform[:, 1:].reshape(groups * num_generations, mdp.horizon)
-        drawn = tree.sample(tokens, tree.policy(logits), jnp.repeat(prompt, num_generations))
-        # The last token of a transcript may be the environment's: the reward is read before its tokens are masked.
-        reward, drawn = tree.along(rewards, drawn).sum(axis=1), own_tokens(mdp, drawn)
-        return drawn, tree.along(tree.log_policy(logits), drawn), reward
+        return _draw(key, mdp, speak(mdp, policy.logits(now, mdp)), rewards, groups, num_generations)
 
     @jax.vmap
     def train(key: Array) -> Metrics:
@@ -253,6 +245,20 @@ def sampled_runs(
         return Metrics(*(jnp.append(a, b) for a, b in zip(found, end, strict=True)))
 
     return jax.jit(train)(jnp.stack([jax.random.key(seed) for seed in seeds]))
+
+
+def _draw(
+    key: Array, mdp: TokenMDP, logits: Any, rewards: Any, groups: int, num_generations: int
+) -> tuple[Sample, Array, Array]:
+    """Groups of responses to random prompts, the log-probabilities of their tokens, and their rewards."""
+    # One call for all randomness of a step: XLA takes longer to compile a generator than all the rest.
+    uniform = jax.random.uniform(key, (groups, 1 + num_generations * mdp.horizon), dtype=jnp.float64)
+    prompt = (uniform[:, :1] >= np.cumsum(mdp.prompt_probability)[:-1]).sum(axis=1)
+    tokens = uniform[:, 1:].reshape(groups * num_generations, mdp.horizon)
+    drawn = tree.sample(tokens, tree.policy(logits), jnp.repeat(prompt, num_generations))
+    # The last token of a transcript may be the environment's: the reward is read before its tokens are masked.
+    reward, drawn = tree.along(rewards, drawn).sum(axis=1), own_tokens(mdp, drawn)
+    return drawn, tree.along(tree.log_policy(logits), drawn), reward
 
 
 def _check(runs: Sequence[Run], mdp: TokenMDP) -> None:

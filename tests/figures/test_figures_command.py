@@ -135,7 +135,7 @@ def test_the_documentation_lists_every_field_of_the_result(drawn: tuple[Path, di
 
 
 def test_no_jax_is_imported() -> None:
-    code = "import sys, figures.command; print('jax' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    code = "import sys, figures.drawing; print('jax' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == ["False", "False"]
 
