@@ -1,12 +1,11 @@
-"""Recover the advantage rule of a loss from its weights on responses of equal length: baseline, scale, ddof, ε.
+"""Candidates for a loss's advantage rule, and which of them its weights on responses of equal length leave.
 
-Candidates are the rules of `objectives.Advantage`; the loss is recognised as the one that leaves no residual. Several
-reward patterns and two group sizes tell apart what a single one could not: ddof 0 and 1 differ by a factor that depends
-on the group size, and ε shows on rewards shrunk towards 0.
+A candidate says what stands over the last division and under it: which responses have weight, of which sign, and what
+they are divided by. To which power, and beside what else, is for the fit to say (`form`).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -14,236 +13,266 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mdp_theory.audit.departures import Evidence
-from mdp_theory.audit.probes import EQUAL, GRADED, REWARDS, ROWS, SHRINKAGE, lay
-from mdp_theory.audit.rules import EPS_FORMS, EpsForm, Keep, advantages, divides, fraction, kept_responses
+from mdp_theory.audit.fit import RECOGNISED, Column, digits, least
+from mdp_theory.audit.probes import REWARDS, ROWS, SHRINKAGE, probes
+from mdp_theory.audit.rules import EPS_FORMS, EpsForm, Keep, fraction, kept_responses
 from mdp_theory.methods.batch import Batch
+from mdp_theory.methods.credit import divides
 from mdp_theory.methods.objectives import Advantage
 
-RECOGNISED = 1e-6
+PLAIN = tuple(f"reward: {name}" for name in REWARDS)
+SHRUNK = tuple(f"shrunk: {factor:g}" for factor in SHRINKAGE)
+_SIZE, NEGATIVE = "G/(G - 1)", "negative"
+
+
+class Credit(NamedTuple):
+    """A rule on a probe: its numerator, 0 where a response has no weight; its divisor without ε; 1 for responses that
+    take part; logarithms of what else may multiply the weight; all [rows]."""
+
+    numerator: Column
+    divisor: Column
+    kept: Column
+    features: Mapping[str, Column]
 
 
 @dataclass(frozen=True)
 class AdvantageFit:
-    """The advantage rule found.
+    """An advantage rule, found or still a candidate.
 
     Attributes:
         rule: the rule; its threshold is the least reward seen to count as correct.
-        above: the greatest reward seen not to: the threshold lies between the two.
         keep: which responses take part.
         grouping: `ids`, or what the loss takes for groups instead: the whole `batch`, or so many consecutive rows.
-        coefficient: weights at equal lengths are `coefficient · A / (responses kept)`; negative where the reward is
-            minimised.
         eps_form: how ε enters the divisor.
-        residual: relative distance left over.
     """
 
     rule: Advantage
-    above: float
-    keep: Keep
-    grouping: str
-    coefficient: float
-    eps_form: EpsForm
-    residual: float
+    keep: Keep = "all"
+    grouping: str = "ids"
+    eps_form: EpsForm = "added"
+
+    @property
+    def above(self) -> float:
+        """The greatest reward seen not to count as correct: the threshold lies between this and the rule's."""
+        return float(max(levels()[levels() < self.rule.threshold - 1e-9], default=0.0))
+
+    @property
+    def divisor(self) -> str:
+        """What is divided by, in words."""
+        return f"std of {self.rule.whiten}" if self.rule.whiten != "none" else self.rule.scale.replace("-", " ")
+
+    @property
+    def numerator(self) -> str:
+        """What stands over the divisor, in words."""
+        rule, pool = self.rule, {"ids": "group", "batch": "batch"}.get(self.grouping, self.grouping)
+        negative = f"{-rule.negative:g}" if rule.negative else "0"
+        outcome = {
+            "reward": "the reward",
+            "above-mean": f"{rule.positive:g} above the {pool} mean, {negative} below it",
+            "correct": f"{rule.positive:g} where correct, {negative} elsewhere (correct: from a reward in "
+            f"({self.above:g}, {rule.threshold:g}] on)",
+        }[rule.outcome]
+        baseline = {
+            "none": "no baseline",
+            "group-mean": f"less the {pool} mean",
+            "leave-one-out": "less the others' mean",
+            "length-weighted": f"less the {pool} mean weighted by length",
+        }[rule.baseline]
+        white = "" if rule.whiten == "none" else f", centred over the batch's {rule.whiten}"
+        return f"{outcome}, {baseline}{white}"
+
+    def credit(self, probe: str) -> Credit:
+        """The rule on a probe."""
+        return _credit(dataclasses.replace(self.rule, eps=0.0), self.keep, self.grouping, probe)
+
+    def named(self, exponents: Mapping[str, float]) -> tuple["AdvantageFit", float] | None:
+        """The rule that exponents make of this one, and what the scale is to be multiplied by; None: no rule."""
+        left, rule, unit = dict(exponents), self.rule, 1.0
+        if divides(rule) and left.pop(self.divisor, 0.0) != -1:
+            return None
+        if left.get(_SIZE) == 1 and rule.baseline == "group-mean":
+            rule = dataclasses.replace(rule, baseline="leave-one-out")
+            del left[_SIZE]
+        if NEGATIVE in left:
+            other = float(np.exp(left.pop(NEGATIVE)))
+            unit = max(other, 1.0)  # the larger of the two weights becomes 1
+            positive, negative = (digits(x / unit, 9) for x in (1.0, other * rule.negative))
+            rule = dataclasses.replace(rule, positive=positive, negative=negative)
+        return None if left else (dataclasses.replace(self, rule=rule), unit)
 
 
-class _Candidate(NamedTuple):
-    """One rule, or two whose weighted sum is meant: that of positives and that of negatives."""
-
-    rules: tuple[Advantage, ...]
-    keep: Keep
-    grouping: str
+@cache
+def _batches() -> dict[str, Batch]:
+    return probes()
 
 
-def recover_advantage(evidence: Evidence, *, offset: np.ndarray, ids_ignored: bool) -> AdvantageFit | None:
-    """The rule that explains the weights at equal lengths.
+@cache
+def _credit(rule: Advantage, keep: Keep, grouping: str, name: str) -> Credit:
+    batch = _batches()[name]
+    reward, group = np.asarray(batch.reward), np.asarray(batch.group)
+    if grouping != "ids":
+        group = np.arange(ROWS) // (ROWS if grouping == "batch" else int(grouping.split()[0]))
+    length, kept = np.asarray(batch.mask).sum(axis=1), kept_responses(keep, rule.threshold, batch)
+    numerator, divisor = fraction(rule, reward, group, length=length)
+    numerator = kept * np.where(np.abs(numerator) > 1e-9 * np.abs(numerator).max(), numerator, 0.0)
+    same = group[:, None] == group
+    size, mean = same.sum(axis=1), (same * reward).sum(axis=1) / same.sum(axis=1)
+    features = {_SIZE: size / np.maximum(size - 1, 1), "group mean": mean, "1 - group mean": 1 - mean}
+    features["rewards not 0"] = np.count_nonzero(reward) / len(reward) + 0 * mean
+    features = {key: _log(column) for key, column in features.items()}
+    if rule.positive and rule.negative:
+        other, _ = fraction(dataclasses.replace(rule, positive=0.0), reward, group, length=length)
+        features[NEGATIVE] = 1.0 * (other != 0)
+    return Credit(numerator, divisor, kept, features)
+
+
+def _log(x: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.log(np.maximum(np.abs(x), 1e-300))
+    return found
+
+
+Weights = Mapping[str, np.ndarray]
+Layout = Callable[[Batch, Column], dict[str, np.ndarray]]
+
+
+def nothing(batch: Batch, kept: Column) -> dict[str, np.ndarray]:
+    """The layout of equal lengths: nothing of them can be seen."""
+    return {}
+
+
+class Table(NamedTuple):
+    """A row for each weight that is not 0: logarithms by name, without the divisor; the divisor without ε; logarithm of
+    weight times responses kept, over the numerator; size of the weight, in the unit of its probe; all [n]. The sign is
+    -1 where weights are of the sign opposite to their numerators'."""
+
+    features: dict[str, Column]
+    divisor: Column
+    wanted: Column
+    share: Column
+    sign: float
+
+    def complete(self, rule: AdvantageFit) -> dict[str, Column]:
+        """All features, where ε is known."""
+        value = EPS_FORMS[rule.eps_form](self.divisor, rule.rule.eps)
+        return {**self.features, **({rule.divisor: _log(value)} if divides(rule.rule) else {})}
+
+
+def table(credit_of: Callable[[str], Credit], weights: Weights, layout: Layout, *, tolerance: float) -> Table | None:
+    """The rows to be fitted; None where weights are of other signs than the numerators.
+
+    Args:
+        weights: by probe, [rows, columns].
+        layout: what of lengths and positions may enter, [rows, columns] or what broadcasts to it.
+    """
+    parts: list[dict[str, np.ndarray]] = []
+    for name, weight in weights.items():
+        credit, size = credit_of(name), np.abs(weight).max()
+        numerator = (credit.numerator * np.sign(credit.divisor))[:, None] + 0 * weight
+        large, seen = np.abs(weight) > tolerance * size, (numerator != 0) & (weight != 0)
+        if large[numerator == 0].any():
+            return None
+        columns = {key: column[:, None] for key, column in credit.features.items()}
+        columns |= layout(_batches()[name], credit.kept)
+        columns["/"], columns["+"] = credit.divisor[:, None], large * np.sign(weight * numerator)
+        columns["="] = _log(np.where(seen, weight, 1.0) / np.where(seen, numerator, 1.0) * credit.kept.sum())
+        columns["#"] = np.abs(weight) / max(np.linalg.norm(weight), 1e-300)
+        parts.append({key: (column + 0 * weight)[seen] for key, column in columns.items()})
+    found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else {"+": np.zeros(0)}
+    signs = np.unique(found.pop("+"))
+    signs = signs[signs != 0]
+    if len(signs) != 1:
+        return None
+    return Table(divisor=found.pop("/"), wanted=found.pop("="), share=found.pop("#"), features=found, sign=signs[0])
+
+
+def at_equal_lengths(evidence: Evidence, *, offset: Column, ids_ignored: bool) -> dict[AdvantageFit, tuple[str, ...]]:
+    """The candidates that explain the weights at equal lengths, with their ε, and the probes on which they do.
 
     Args:
         offset: weights that do not come from the rewards (those of a k1 in the loss), [rows].
         ids_ignored: the loss does not look at group ids, so other groupings are tried.
-
-    Returns:
-        None where no candidate leaves a relative residual below `RECOGNISED`.
     """
-    measured, room = [evidence[name] for name in _names()], evidence.fits(RECOGNISED)
-    target = np.stack([each.response - offset for each in measured])
-    usable = np.isfinite(target).all(axis=1)
-    size = np.sqrt((target**2).sum(axis=1))
-    if not usable.any() or not size[usable].max() > 0:
-        return None
-    # Each pattern counts alike; one without any weight counts by the largest of the others.
-    row_weight = np.where(usable, 1 / np.where(size > 1e-9 * size[usable].max(), size, size[usable].max()), 0.0)
-    target = np.where(usable[:, None], target, 0.0)
-    plain = np.arange(len(target)) < len(REWARDS)
-
-    def residual(columns: list[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, float]:
-        scale = (row_weight * rows)[:, None]
-        design = np.stack([(column * scale).ravel() for column in columns], axis=1)
-        wanted = (target * scale).ravel()
-        solution = np.linalg.lstsq(design, wanted, rcond=None)[0]
-        return solution, float(np.linalg.norm(wanted - design @ solution) / np.linalg.norm(wanted))
-
-    fits = []
+    weights = {name: (evidence[name].response - offset)[:, None] for name in (*PLAIN, *SHRUNK)}
+    weights = {name: row for name, row in weights.items() if np.isfinite(row).all()}
+    plain = tuple(name for name in weights if name in PLAIN)
+    none = {name: np.abs(weights[name][:, 0]) <= 1e-9 * np.abs(weights[name]).max() for name in plain}
+    found = {}
     for candidate in _candidates(ids_ignored):
-        shares = _shares(candidate.keep, candidate.rules[0].threshold)
-        columns = [_advantages(rule, candidate.grouping) * shares for rule in candidate.rules]
-        solution, error = residual(columns, plain)
-        fits.append((error, candidate, solution))
-    # A constant ε is a small disturbance at rewards of order 1: the right rule is among the nearest few. Rules that fit
-    # exactly are the same rule on these probes; the sort is stable, and the simplest comes first.
-    fits.sort(key=lambda fit: max(fit[0], room))
-    best = next((fit for fit in fits if fit[0] < room), None)
-    everywhere = np.ones(len(target), bool)
-    if best is not None and not divides(best[1].rules[0]):
-        error, candidate, solution = best
-        return _fit(candidate, solution, "added", error)
-    for _, candidate, _ in fits[:12]:
-        if not divides(candidate.rules[0]):
+        if any(none[name][candidate.credit(name).numerator != 0].any() for name in plain):
             continue
-        rule, form = _with_eps(candidate, lambda column: residual([column], everywhere)[1])
-        divided = _divided(candidate, rule.eps, form)
-        solution, error = residual([divided], everywhere)
-        if error < room:
-            return _fit(candidate._replace(rules=(rule,)), solution, form, error)
-    if best is None:
-        return None
-    error, candidate, solution = best
-    return _fit(candidate, solution, "added", error)
+        # Rounding may leave nothing of small rewards, and no ε to be seen.
+        for names in (tuple(weights), plain) if divides(candidate.rule) else (plain,):
+            seen = {name: weights[name] for name in names}
+            rows = table(candidate.credit, seen, nothing, tolerance=evidence.tolerance)
+            if rows is None:
+                continue
+            settled = candidate if names == plain else _with_eps(candidate, rows)
+            if least(list(rows.complete(settled).values()), rows.wanted, rows.share) < evidence.fits(RECOGNISED):
+                found[settled] = names
+                break
+    return found
 
 
 def reward_power(evidence: Evidence) -> float | None:
     """The power of a common factor of all rewards that the weights go with, roughly: 0 for a standardised advantage."""
-    whole, shrunk = (evidence[name].response for name in ("reward: graded", f"shrunk: {SHRINKAGE[0]:g}"))
+    whole, shrunk = (evidence[name].response for name in ("reward: graded", SHRUNK[0]))
     factor = float(np.linalg.norm(shrunk)) / max(float(np.linalg.norm(whole)), 1e-300)
     return float(np.log(factor) / np.log(SHRINKAGE[0])) if np.isfinite(factor) and factor > 0 else None
 
 
-def _names() -> list[str]:
-    return [f"reward: {name}" for name in REWARDS] + [f"shrunk: {factor:g}" for factor in SHRINKAGE]
-
-
 @cache
-def _patterns() -> tuple[Batch, ...]:
-    laid = [lay(reward=reward, group=group, length=EQUAL) for reward, group in REWARDS.values()]
-    return (*laid, *(lay(reward=factor * GRADED, length=EQUAL) for factor in SHRINKAGE))
-
-
 def levels() -> np.ndarray:
     """Every positive reward of the probes, in order: what a threshold can be told apart by."""
-    rewards = np.concatenate([batch.reward for batch in _patterns()[: len(REWARDS)]])
+    rewards = np.concatenate([_batches()[name].reward for name in PLAIN])
     return np.unique(np.round(rewards[rewards > 0], 9))
 
 
-def _candidates(ids_ignored: bool) -> Iterator[_Candidate]:
+def _candidates(ids_ignored: bool) -> Iterator[AdvantageFit]:
     keeps: tuple[Keep, ...] = ("all", "mixed-groups", "correct")
-    divisors = [Advantage(), Advantage(scale="group-mean")]
-    divisors += [Advantage(scale="group-std"), Advantage(scale="group-std", ddof=1)]
-    divisors += [Advantage(scale="batch-std"), Advantage(scale="batch-std", ddof=1)]
-    plain = [dataclasses.replace(rule, baseline="none") for rule in divisors]
-    centred = [
-        dataclasses.replace(rule, baseline=name) for name in ("group-mean", "leave-one-out") for rule in divisors
-    ]
-    whitened = [
-        Advantage(baseline=baseline, whiten="responses", ddof=ddof)
-        for baseline in ("none", "group-mean", "leave-one-out")
-        for ddof in (0, 1)
-    ]
     groupings = ["ids"] + (["batch", *(f"{n} rows" for n in (2, 3, 4, 6, 8, 12))] if ids_ignored else [])
     for grouping in groupings:
         for keep in keeps:
-            yield from (_Candidate((rule,), keep, grouping) for rule in plain + centred)
-            if grouping == "ids":
-                yield from (_Candidate((rule,), keep, grouping) for rule in whitened)
-            yield _Candidate(_pair("above-mean", 1.0), keep, grouping)
+            for baseline in ("none", "group-mean"):
+                yield from (AdvantageFit(rule, keep, grouping) for rule in _divided(Advantage(baseline=baseline)))
+                for ddof in (0, 1) if grouping == "ids" else ():
+                    for over in ("responses", "tokens"):
+                        yield AdvantageFit(Advantage(baseline=baseline, whiten=over, ddof=ddof), keep)
+            yield AdvantageFit(Advantage(baseline="length-weighted"), keep, grouping)
+            yield from (AdvantageFit(rule, keep, grouping) for rule in _weighted("above-mean", 1.0))
     for threshold in map(float, levels()[::-1]):
-        yield from (_Candidate(_pair("correct", threshold), keep, "ids") for keep in keeps)
-        for rule in centred:
-            yield _Candidate((dataclasses.replace(rule, outcome="correct", threshold=threshold),), "all", "ids")
+        yield from (AdvantageFit(rule, keep) for keep in keeps for rule in _weighted("correct", threshold))
+        rule = Advantage(outcome="correct", threshold=threshold, baseline="group-mean")
+        yield from map(AdvantageFit, _divided(rule))
 
 
-def _pair(outcome: Literal["correct", "above-mean"], threshold: float) -> tuple[Advantage, Advantage]:
-    return (
-        Advantage(outcome=outcome, positive=1.0, negative=0.0, threshold=threshold),
-        Advantage(outcome=outcome, positive=0.0, negative=1.0, threshold=threshold),
-    )
+def _divided(rule: Advantage) -> Iterator[Advantage]:
+    yield rule
+    for scale in ("group-std", "batch-std"):
+        for ddof in (0, 1):
+            yield dataclasses.replace(rule, scale=scale, ddof=ddof)
+    yield dataclasses.replace(rule, scale="group-mean")
 
 
-@cache
-def _advantages(rule: Advantage, grouping: str) -> np.ndarray:
-    """Advantages of every response of every pattern, [patterns, rows]."""
-    return np.stack([advantages(rule, *_seen(batch, grouping), length=EQUAL) for batch in _patterns()])
+def _weighted(outcome: Literal["correct", "above-mean"], threshold: float) -> Iterator[Advantage]:
+    """One side alone, the two against each other, and the two with one another."""
+    for positive, negative in ((1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, -1.0)):
+        yield Advantage(outcome=outcome, positive=positive, negative=negative, threshold=threshold)
 
 
-@cache
-def _fractions(rule: Advantage, grouping: str) -> tuple[np.ndarray, np.ndarray]:
-    found = [fraction(rule, *_seen(batch, grouping), length=EQUAL) for batch in _patterns()]
-    return np.stack([numerator for numerator, _ in found]), np.stack([divisor for _, divisor in found])
+def _with_eps(candidate: AdvantageFit, rows: Table) -> AdvantageFit:
+    """The ε that explains the shrunk rewards best, whatever the powers are: a search on ever finer grids."""
+    others = list(rows.features.values())
 
+    def at(exponent: float, form: EpsForm) -> tuple[float, float, EpsForm]:
+        value = EPS_FORMS[form](rows.divisor, 10.0**exponent)
+        return least([_log(value), *others], rows.wanted, rows.share), exponent, form
 
-def _seen(batch: Batch, grouping: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards and groups of a pattern, as the loss sees them."""
-    group = np.asarray(batch.group)
-    if grouping != "ids":
-        group = np.arange(ROWS) // (ROWS if grouping == "batch" else int(grouping.split()[0]))
-    return np.asarray(batch.reward), group
-
-
-@cache
-def _shares(keep: Keep, threshold: float) -> np.ndarray:
-    """1 / (responses kept), 0 on those dropped, [patterns, rows]."""
-    kept = np.stack([kept_responses(batch, keep, threshold) for batch in _patterns()])
-    return kept / np.maximum(kept.sum(axis=1, keepdims=True), 1)
-
-
-def _divided(candidate: _Candidate, eps: float, form: EpsForm) -> np.ndarray:
-    """The rule's advantages over the responses kept, with ε in its divisor."""
-    (rule,) = candidate.rules
-    numerator, divisor = _fractions(dataclasses.replace(rule, eps=0.0), candidate.grouping)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where(numerator != 0, numerator / EPS_FORMS[form](divisor, eps), 0.0)
-    return np.where(np.isfinite(found), found, 0.0) * _shares(candidate.keep, rule.threshold)
-
-
-def _with_eps(candidate: _Candidate, error: Callable[[np.ndarray], float]) -> tuple[Advantage, EpsForm]:
-    """The ε that explains the shrunk rewards best."""
-
-    def at(exponent: float, form: EpsForm) -> float:
-        return error(_divided(candidate, 10.0**exponent, form))
-
-    (rule,) = candidate.rules
-    without = error(_divided(candidate, 0.0, "added"))
-    coarse = min((at(exponent, form), exponent, form) for form in EPS_FORMS for exponent in np.arange(-16.0, 0.51, 0.5))
-    if without < max(1e-9, 0.1 * coarse[0]):
-        return dataclasses.replace(rule, eps=0.0), "added"
-    _, centre, form = coarse
-    eps = 10.0 ** _minimum(lambda exponent: at(exponent, form), centre - 0.5, centre + 0.5)
+    best = min(at(exponent, form) for form in EPS_FORMS for exponent in np.arange(-16.0, 0.51, 0.5))
+    if at(-np.inf, "added")[0] < max(1e-9, 0.1 * best[0]):
+        return candidate
+    for digit in range(1, 11):
+        best = min(at(best[1] + step, best[2]) for step in np.linspace(-1, 1, 17) * 0.5 * 4.0 ** (1 - digit))
+    eps = 10.0 ** best[1]
     short = float(f"{eps:.3g}")
-    return dataclasses.replace(rule, eps=short if abs(short / eps - 1) < 1e-4 else eps), form
-
-
-def _minimum(function: Callable[[float], float], low: float, high: float) -> float:
-    """Golden-section search."""
-    golden = (5**0.5 - 1) / 2
-    for _ in range(60):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if function(left) < function(right):
-            high = right
-        else:
-            low = left
-    return (low + high) / 2
-
-
-def _fit(candidate: _Candidate, solution: np.ndarray, form: EpsForm, error: float) -> AdvantageFit:
-    rule, coefficient = candidate.rules[0], float(solution[0])
-    if len(solution) == 2:
-        # The larger of the two weights becomes 1; both are negative where the reward is minimised.
-        coefficient = float(np.copysign(np.abs(solution).max(), solution.sum()))
-        positive, negative = (_short(weight / coefficient) for weight in solution)
-        rule = dataclasses.replace(rule, positive=positive, negative=negative)
-    below = levels()[levels() < rule.threshold - 1e-9]
-    above = float(below[-1]) if len(below) else 0.0
-    return AdvantageFit(rule, above, candidate.keep, candidate.grouping, coefficient, form, error)
-
-
-def _short(number: float) -> float:
-    """The number without its rounding."""
-    return float(f"{number:.9g}") if abs(number) > 1e-12 else 0.0
+    eps = short if abs(short / eps - 1) < 1e-4 else eps
+    return dataclasses.replace(candidate, rule=dataclasses.replace(candidate.rule, eps=eps), eps_form=best[2])

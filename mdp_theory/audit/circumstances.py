@@ -7,6 +7,7 @@ import numpy as np
 from mdp_theory.audit.advantage import AdvantageFit
 from mdp_theory.audit.departures import Evidence
 from mdp_theory.audit.loss import Loss, LossFailure
+from mdp_theory.audit.probes import HALF
 
 PARTS = 3
 """Micro-batches that the batch is split into: of two whole groups each."""
@@ -91,12 +92,9 @@ def credit_pool(evidence: Evidence, advantage: AdvantageFit | None, *, fault: bo
 
 
 def _seen(evidence: Evidence) -> str:
-    mine = slice(0, len(evidence["flat"].tokens) // 2)
-    flat = evidence["flat"].tokens[mine]
-
-    def moves(name: str) -> bool:
-        return evidence.common_factor(flat, evidence[name].tokens[mine]) is None
-
-    if moves("other-lengths"):
-        return "all"
-    return "batch" if moves("other-outcomes") or moves("other-rewards") else "group"
+    mine = slice(0, HALF)
+    moves = {
+        name: evidence.common_factor(evidence["flat"].tokens[mine], evidence[name].tokens[mine]) is None
+        for name in ("other-lengths", "other-outcomes", "other-rewards")
+    }
+    return "all" if moves["other-lengths"] else "batch" if any(moves.values()) else "group"

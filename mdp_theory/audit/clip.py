@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mdp_theory.audit.departures import TOLERANCE, measure
+from mdp_theory.audit.fit import digits
 from mdp_theory.audit.form import RatioFit
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.probes import ROWS, SCAN_LENGTH, scan
@@ -137,14 +138,14 @@ def recover_clip(
                 return found
     fit = _name_clip(bounds) if bounds.at else None
     if fit is not None and fit.kind == "pessimistic" and ratio.level == "sequence" and _token_by_token(first, bounds):
-        low, high = (None if x is None else _short(abs(np.log(x))) for x in map(bounds.at.get, ((-1, -1), (1, 1))))
+        low, high = (None if x is None else digits(abs(np.log(x))) for x in map(bounds.at.get, ((-1, -1), (1, 1))))
         return ClipFit("pessimistic", low, high, None, "tokens")
     return fit
 
 
 def _coarse(bound: float, room: float) -> float:
     """The bound whose distance from 1 has the fewest digits, among those that rounding does not tell apart."""
-    near = (1 + float(f"{bound - 1:.{digits}g}") for digits in (1, 2, 3))
+    near = (1 + float(f"{bound - 1:.{count}g}") for count in (1, 2, 3))
     return next((short for short in near if abs(short - bound) < room / 2 * bound), bound)
 
 
@@ -155,10 +156,13 @@ def _close_in(looking: _Scan, reach: float) -> _Bounds | None:
         (s, d): d * np.logspace(-5, np.log10(reach if d > 0 else _REACH), len(rows)) for (s, d), rows in sides.items()
     }
     seen = looking.look(points)
-    kinds = {side: _kind(words) for side, (words, _) in seen.items()}
+    # A bound within rounding of a point may look like either: what happens past it decides.
+    kinds = {side: next((w for w in reversed(words) if w != "passes"), "passes") for side, (words, _) in seen.items()}
     if set(kinds.values()) == {"passes"}:
         return _Bounds(kinds, {})
-    if any(word != "passes" for side, (words, _) in seen.items() for word in words[: _near(points[side])]):
+    if any(
+        word != "passes" for side, (words, _) in seen.items() for word in words[: (np.abs(points[side]) < 1e-4).sum()]
+    ):
         return None  # no method clips as tightly as that
     inside, bounds = dict.fromkeys(sides, 0.0), {}
     for _ in range(11):
@@ -171,15 +175,6 @@ def _close_in(looking: _Scan, reach: float) -> _Bounds | None:
             points[side] = np.linspace(inside[side], outside, len(words) + 1)[1:]
         seen = looking.look(points)
     return _Bounds(kinds, {side: bound for side, bound in bounds.items() if kinds[side] != "passes"})
-
-
-def _kind(words: list[str]) -> str:
-    """What happens past the bound; a bound within rounding of a point may look like either."""
-    return next((word for word in reversed(words) if word != "passes"), "passes")
-
-
-def _near(points: np.ndarray) -> int:
-    return int((np.abs(points) < 1e-4).sum())
 
 
 def _as_predicted(looking: _Scan, bounds: _Bounds, reach: float) -> bool:
@@ -210,7 +205,7 @@ def _of_probabilities(bounds: list[_Bounds]) -> ClipFit | None:
         for side in sides:
             here = [_apart(measured, old, each.at[side]) for each, (old, _) in zip(bounds, _PROBABLE, strict=True)]
             if abs(here[0] - here[1]) < 1e-5 * max(here):
-                found[side] = _short(float(f"{here[0]:.5g}"))
+                found[side] = digits(float(f"{here[0]:.5g}"))
         if set(found) == sides:
             of: Bounded = "total-variation" if measured == "total-variation" else "kl"
             return ClipFit("pessimistic", found.get((-1, -1)), found.get((1, 1)), None, of)
@@ -240,11 +235,11 @@ def _name_clip(bounds: _Bounds) -> ClipFit:
 
     def bound(*sides: Side) -> float | None:
         found = [at[side] for side in sides if side in at]
-        return _short(abs(found[0] - 1)) if found else None
+        return digits(abs(found[0] - 1)) if found else None
 
     up, down = {s: kinds.get((s, 1), "passes") for s in (1, -1)}, {s: kinds.get((s, -1), "passes") for s in (1, -1)}
     words = set(kinds.values()) - {"passes"}
-    dual = _short(at[-1, 1]) if (-1, 1) in at else None
+    dual = digits(at[-1, 1]) if (-1, 1) in at else None
     if words == {"held"}:
         return ClipFit("truncated", bound((1, -1), (-1, -1)), bound((1, 1), (-1, 1)), None)
     if words != {"stops"}:
@@ -253,7 +248,3 @@ def _name_clip(bounds: _Bounds) -> ClipFit:
         return ClipFit("pessimistic", bound((-1, -1)), bound((1, 1)), dual)
     kind: Literal["two-sided", "wrong-side"] = "two-sided" if up[1] == "stops" or down[-1] == "stops" else "wrong-side"
     return ClipFit(kind, bound((1, -1)), bound((1, 1), (-1, 1)), None)
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")

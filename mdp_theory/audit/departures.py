@@ -7,9 +7,11 @@ part of the learning rate. What the probes cannot see, such as a rule that waits
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from mdp_theory.audit.fit import RECOGNISED, Fit, powers
 from mdp_theory.audit.loss import Loss, LossFailure
 from mdp_theory.audit.precision import ROUNDING, Precision, precision_of
 from mdp_theory.audit.probes import EXTRA, FLAT, FOURS, HALF, ORDER, RAGGED, SHRINKAGE, VARIED, WIDTH
@@ -118,6 +120,19 @@ def measure(loss: Loss, batch: Batch) -> Measured:
     return Measured(batch, value, weights)
 
 
+def against(
+    evidence: Evidence, probe: str, base: str, features: Mapping[Any, np.ndarray], *, offset: np.ndarray | float = 0.0
+) -> Fit | None:
+    """The powers by which weights on one probe differ from those on another, of features [rows, tokens]."""
+    one, other = evidence[probe].tokens - offset, evidence[base].tokens - offset
+    seen = np.abs(other) > evidence.tolerance * np.abs(other).max()
+    quotient = one[seen] / other[seen]
+    if not len(quotient) or not (quotient > 0).all():
+        return None
+    columns = {name: column[seen] for name, column in features.items()}
+    return powers(columns, np.log(quotient), np.abs(other[seen]), room=evidence.fits(RECOGNISED))
+
+
 def departures(evidence: Evidence) -> list[Finding]:
     """Everything the fixed probes show; the clip range needs probes of its own."""
     checks = (
@@ -137,57 +152,31 @@ def departures(evidence: Evidence) -> list[Finding]:
 
 
 def _time(evidence: Evidence) -> Iterator[Finding]:
-    weights = evidence["flat"].tokens
-    if evidence.apart(weights, _level(weights)):
-        yield Finding("time", "on-policy", time_profile(weights))
+    flat = evidence["flat"]
+    mask = np.asarray(flat.batch.mask)
+    if evidence.apart(flat.tokens, mask * flat.response[:, None]):
+        yield Finding("time", "on-policy", _profile(flat.tokens))
 
 
-def _level(weights: np.ndarray) -> np.ndarray:
-    """Each response's mean weight at each of its tokens."""
-    mask = np.arange(WIDTH) < RAGGED[0][:, None]
-    return mask * (weights.sum(axis=1) / mask.sum(axis=1))[:, None]
-
-
-def time_profile(weights: np.ndarray) -> str:
-    """How the weights of a response move with the position t of the token, in words."""
-    rows = [
-        (row[:n] / row[np.abs(row[:n]).argmax()])
-        for row, n in zip(weights, RAGGED[0], strict=True)
-        if n > 2 and row.any()
-    ]
-    if not rows:
-        return "the weight depends on the token's position"
-    long = max(rows, key=len)
-    shown = " ".join(f"{x:.3g}" for x in long)
-    if all(row[0] == 0 for row in rows):
-        return f"the first token gets no weight: {shown}"
-    if all(row[-1] == 0 for row in rows):
-        return f"the last token (EOS) gets no weight: {shown}"
-    togo = [np.arange(len(row), 0, -1) / len(row) for row in rows]
-    if all(np.allclose(row, wanted, atol=1e-6) for row, wanted in zip(rows, togo, strict=True)):
-        return f"weight (L − t + 1)/L at token t: a reward-to-go of uniform shares: {shown}"
-    if not any((row == 0).any() for row in rows):
-        steps = np.concatenate([row[1:] / row[:-1] for row in rows])
-        if np.allclose(steps, steps[0], atol=1e-6):
-            factor = steps[0] if steps[0] < 1 else 1 / steps[0]
-            where = "after the start" if steps[0] < 1 else "before the end"
-            return f"the weight decays by {factor:.4g} a token {where}: {shown}"
-    return f"the weight depends on the token's position: {shown}"
+def _profile(weights: np.ndarray) -> str:
+    """How the weights of the longest response move with the position t of the token, in words."""
+    rows = [row[:n] for row, n in zip(weights, RAGGED[0], strict=True) if n > 2 and row.any()]
+    ends = {"the first token gets no weight": 0, "the last token (EOS) gets no weight": -1}
+    none = (end for end, at in ends.items() if rows and all(row[at] == 0 for row in rows))
+    longest = max(rows, key=len, default=np.zeros(0))
+    shown = " ".join(f"{x:.3g}" for x in longest / np.abs(longest).max(initial=1e-300))
+    return f"{next(none, 'the weight depends on the position of the token')}: {shown}"
 
 
 def _probability(evidence: Evidence) -> Iterator[Finding]:
     flat, varied = evidence["flat"].tokens, evidence["varied"].tokens
     if not evidence.apart(flat, varied):
         return
-    seen = np.abs(flat) > evidence.tolerance * np.abs(flat).max()
-    ratio = varied[seen] / flat[seen]
-    logp, base = VARIED[seen], FLAT[seen]
     detail = "the weights move with the tokens' own log-probabilities, although π = π_old"
-    if (ratio > 0).all():
-        slope = np.log(ratio) @ (logp - base) / ((logp - base) @ (logp - base))
-        if np.abs(np.log(ratio) - slope * (logp - base)).max() < 1e-5 and slope > -1:
-            detail += f": as π^{slope:.4g}, the ratio of a policy at temperature {1 / (1 + slope):.4g} to π_old at 1"
-    if np.allclose(ratio, (1 + logp) / (1 + base), rtol=1e-5):
+    fit = against(evidence, "varied", "flat", {"log π": VARIED})
+    if fit is not None and (slope := fit.exponents.get("log π", -1.0)) > -1:
+        detail += f": as π^{slope:.4g}, the ratio of a policy at temperature {1 / (1 + slope):.4g} to π_old at 1"
+    if np.allclose(varied * (1 + FLAT), flat * (1 + VARIED), rtol=1e-5, atol=1e-9 * np.abs(flat).max()):
         detail += ": as 1 + log π, a weight that should be detached and is differentiated; below 1/e the sign turns"
     yield Finding("probability", "on-policy", detail)
 
@@ -301,11 +290,9 @@ def _ratio(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _order_of_time(evidence: Evidence) -> Iterator[Finding]:
-    drifted, turned = evidence["drift"].tokens, evidence["drift-reversed"].tokens
-    back = np.zeros_like(turned)
-    for row, n in enumerate(RAGGED[0]):
-        back[row, :n] = turned[row, :n][::-1]
-    if evidence.apart(drifted, back) and not any(_time(evidence)):
+    turned = evidence["drift-reversed"].tokens
+    back = np.stack([np.append(row[:n][::-1], row[n:]) for row, n in zip(turned, RAGGED[0], strict=True)])
+    if evidence.apart(evidence["drift"].tokens, back) and not any(_time(evidence)):
         yield Finding("time", "off-policy", "turning a response's tokens around changes their weights")
 
 

@@ -1,75 +1,84 @@
-"""Recover how a loss adds up its tokens, and how the ratio π/π_old enters.
+"""The fit of a loss's weights: which powers of lengths, positions, deviations and ratios they are made of.
 
-Each answer comes from weights on two probes whose quotient or difference leaves nothing but the part in question.
+All are features of one regression (`fit`). Its exponents are the answer, and they name a rule or an aggregation where
+there is one: an aggregation divides by one mean or length, an advantage by one deviation.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
-from mdp_theory.audit.advantage import RECOGNISED, AdvantageFit
-from mdp_theory.audit.departures import Evidence
-from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS
-from mdp_theory.audit.rules import EpsForm, advantages, kept_responses
+from mdp_theory.audit.advantage import (
+    NEGATIVE,
+    PLAIN,
+    SHRUNK,
+    AdvantageFit,
+    Credit,
+    Layout,
+    at_equal_lengths,
+    nothing,
+    table,
+)
+from mdp_theory.audit.departures import Evidence, against
+from mdp_theory.audit.fit import RECOGNISED, Column, Fit, powers
+from mdp_theory.audit.probes import EQUAL, RAGGED, ROWS, WIDTH
 from mdp_theory.methods.batch import Batch
-from mdp_theory.methods.objectives import Advantage
+from mdp_theory.methods.credit import divides
 
-Shares = Callable[[Batch, np.ndarray], np.ndarray]
+_CHUNKS = (2, 3, 4, 6, 8, 12)
 
-
-def _of_batch(batch: Batch, kept: np.ndarray) -> tuple[np.ndarray, float]:
-    return np.asarray(batch.mask).sum(axis=1), max(kept.sum(), 1.0)
-
-
-def _sequence_mean_token_mean(batch: Batch, kept: np.ndarray) -> np.ndarray:
-    length, responses = _of_batch(batch, kept)
-    return kept / (responses * length)
-
-
-def _token_mean(batch: Batch, kept: np.ndarray) -> np.ndarray:
-    length, _ = _of_batch(batch, kept)
-    return kept / max((kept * length).sum(), 1.0)
-
-
-def _token_sum(batch: Batch, kept: np.ndarray) -> np.ndarray:
-    _, responses = _of_batch(batch, kept)
-    return kept / responses
-
-
-def _token_sum_by_longest(batch: Batch, kept: np.ndarray) -> np.ndarray:
-    length, responses = _of_batch(batch, kept)
-    return kept / (responses * length.max())
-
-
-def _token_mean_of_groups(batch: Batch, kept: np.ndarray) -> np.ndarray:
-    length, _ = _of_batch(batch, kept)
-    group = np.asarray(batch.group)
-    tokens = np.array([(kept * length)[group == label].sum() for label in group])
-    return kept / (len(np.unique(group)) * np.maximum(tokens, 1.0))
-
-
-def _token_mean_of_rows(size: int) -> Shares:
-    def shares(batch: Batch, kept: np.ndarray) -> np.ndarray:
-        length, _ = _of_batch(batch, kept)
-        chunk = np.arange(len(length)) // size
-        tokens = np.array([(kept * length)[chunk == label].sum() for label in chunk])
-        return kept / (len(np.unique(chunk)) * np.maximum(tokens, 1.0))
-
-    return shares
-
-
-# The share of one token in the loss. The first three are the field's; the rest are met as mistakes.
-AGGREGATIONS: dict[str, Shares] = {
-    "sequence-mean-token-mean": _sequence_mean_token_mean,
-    "token-mean": _token_mean,
-    "sequence-mean-token-sum": _token_sum,
-    "sequence-mean-token-sum over the longest": _token_sum_by_longest,
-    "token-mean of each group": _token_mean_of_groups,
-    **{f"token-mean of every {size} rows": _token_mean_of_rows(size) for size in (2, 3, 4, 6, 8, 12)},
+# What the tokens of a response are divided by, beside the number of responses. The first three are the field's.
+AGGREGATIONS: dict[str, str | None] = {
+    "sequence-mean-token-mean": "length",
+    "token-mean": "mean length",
+    "sequence-mean-token-sum": None,
+    "sequence-mean-token-sum over the longest": "longest",
+    "token-mean of each group": "mean length of the group",
+    **{f"token-mean of every {size} rows": f"mean length of {size} rows" for size in _CHUNKS},
 }
+
+# Powers of these are told as the number itself, by which the weight changes from one token to the next.
+DISCOUNTS = ("discount", "discount from the end")
+POSITIONS = ("position", "tokens to go", *DISCOUNTS)
+
+
+def lengths(batch: Batch, kept: Column) -> dict[str, Column]:
+    """What an aggregation may divide by, [rows]."""
+    length, rows = np.asarray(batch.mask).sum(axis=1), np.arange(len(batch.reward))
+
+    def mean(label: np.ndarray) -> Column:
+        pool = (label[:, None] == label) * kept
+        found: Column = np.maximum(pool @ length, 1.0) / np.maximum(pool.sum(axis=1), 1.0)
+        return found
+
+    return {
+        "length": length,
+        "mean length": mean(0 * rows),
+        "longest": 0 * length + length.max(),
+        "mean length of the group": mean(np.asarray(batch.group)),
+        **{f"mean length of {size} rows": mean(rows // size) for size in _CHUNKS},
+    }
+
+
+def shares(name: str, batch: Batch, kept: Column) -> Column:
+    """The share of one token in the loss, by an aggregation's name, [rows]."""
+    divisor, share = AGGREGATIONS[name], kept / max(kept.sum(), 1.0)
+    return share if divisor is None else share / lengths(batch, kept)[divisor]
+
+
+def _layout(*, in_order: bool, timed: bool) -> Layout:
+    def layout(batch: Batch, kept: Column) -> dict[str, np.ndarray]:
+        found = lengths(batch, kept)
+        columns = {name: np.log(x)[:, None] for name, x in found.items() if not (in_order and "rows" in name)}
+        if timed:
+            t = np.arange(1, WIDTH + 1) + np.zeros((ROWS, 1))
+            to_go = np.maximum(found["length"][:, None] - t + 1, 1.0)
+            columns |= dict(zip(POSITIONS, (np.log(t), np.log(to_go), t - 1, to_go - 1), strict=True))
+        return columns
+
+    return layout
 
 
 @dataclass(frozen=True)
@@ -79,18 +88,130 @@ class AggregationFit:
     Attributes:
         name: one of AGGREGATIONS.
         coefficient: weights are `coefficient · A · share`; negative where the reward is minimised.
-        summed: the coefficient is the number of responses: the loss is a sum over them where a mean is usual.
-        rule: the advantage rule, where lengths are in it and only they could show that.
     """
 
     name: str
     coefficient: float
-    summed: bool
-    rule: Advantage | None = None
+
+    @property
+    def summed(self) -> bool:
+        """Whether the coefficient is the number of responses: the loss is a sum over them where a mean is usual."""
+        return abs(abs(self.coefficient) / ROWS - 1) < 1e-6
+
+
+_LAYOUTS = (*POSITIONS, *(name for name in AGGREGATIONS.values() if name))
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the fit says.
+
+    Attributes:
+        advantage, aggregation: those that the exponents name, where they name one.
+        exponents: of everything that multiplies the numerator, or, where none is found, of what the weights change with
+            when lengths do; a `discount` is the factor itself. None where no powers fit.
+        over: the rule whose numerator it is; None where none is found.
+    """
+
+    advantage: AdvantageFit | None
+    aggregation: AggregationFit | None
+    exponents: Mapping[str, float] | None
+    over: AdvantageFit | None
+
+    def words_of(self, names: Collection[str]) -> str:
+        """What of these multiplies the numerator, in words."""
+        said = {
+            "discount": "it {} {:.4g} a token after the start",
+            "discount from the end": "it {} {:.4g} a token before the end",
+            "tokens to go": "a reward-to-go: the number of tokens to go to the power {1:.4g}",
+        }
+        found = {name: x for name, x in (self.exponents or {}).items() if name in names}
+        plain = "its {2} to the power {1:.4g}"
+        return ", ".join(
+            said.get(name, plain).format("decays by" if x < 1 else "grows by", x, name) for name, x in found.items()
+        )
+
+
+class _Fitted(NamedTuple):
+    rank: tuple[float, ...]
+    rule: AdvantageFit
+    fit: Fit
+    sign: float
+
+
+def recover_form(
+    evidence: Evidence, *, offset: Mapping[str, np.ndarray], ids_ignored: bool, in_order: bool, timed: bool
+) -> Form:
+    """Advantage and aggregation from one fit of the weights on every reward pattern and every layout of lengths.
+
+    Args:
+        offset: weights that do not come from the rewards, by the probe they were seen on, [rows, tokens].
+        ids_ignored: the loss does not look at group ids, so other groupings are tried.
+        in_order: permuting the rows permutes the weights, so no micro-batches are at work.
+        timed: a token's weight depends on its position.
+    """
+    layout, equal = _layout(in_order=in_order, timed=timed), offset["no-reward-equal-lengths"]
+    options, room = {"tolerance": evidence.tolerance}, evidence.fits(RECOGNISED)
+    ragged = {
+        name: evidence[name].tokens - offset[f"no-reward-{name}"]
+        for name in (f"lengths: {index}" for index in range(len(RAGGED)))
+    }
+    level = {name: evidence[name].tokens - equal for name in (*PLAIN, *SHRUNK)}
+    found: dict[bool, list[_Fitted]] = {True: [], False: []}
+    for rule, names in at_equal_lengths(evidence, offset=_mean(equal), ids_ignored=ids_ignored).items():
+        for joint in found:
+            seen = {name: x if joint else _mean(x)[:, None] for name, x in level.items() if name in names}
+            rows = table(rule.credit, seen | (ragged if joint else {}), layout if joint else nothing, **options)
+            fit = None if rows is None else powers(rows.complete(rule), rows.wanted, rows.share, room=room)
+            if rows is None or fit is None or (divides(rule.rule) and rule.divisor not in fit.exponents):
+                continue
+            # What explains small rewards too comes first, then fewer powers; then the loss without a factor of its own
+            # is meant: the batch's size decides what ddof does to a deviation over it.
+            rank = (divides(rule.rule) and SHRUNK[0] not in names, len(fit.exponents), round(abs(np.log(fit.scale)), 6))
+            found[joint].append(_Fitted(rank, rule, fit, rows.sign))
+    if found[True]:
+        _, rule, fit, sign = min(found[True], key=lambda each: each.rank)
+        mine = {name: x for name, x in fit.exponents.items() if name in _LAYOUTS}
+        advantage, unit = rule.named({k: x for k, x in fit.exponents.items() if k not in mine}) or (None, 1.0)
+        return Form(advantage, _named(mine, sign * fit.scale * unit), _told(fit.exponents), rule)
+    # Whatever the weights are made of, this is what becomes of them when lengths do.
+    base = Credit(_mean(level["reward: graded"]), np.ones(ROWS), np.ones(ROWS), {})
+    rows = table(lambda name: base, {"reward: graded": level["reward: graded"]} | ragged, layout, **options)
+    by_length = None if rows is None else powers(rows.features, rows.wanted, rows.share, room=room)
+    aggregation = None if by_length is None else _named(by_length.exponents, 1.0)
+    exponents = None if by_length is None else _told(by_length.exponents)
+    named = None
+    if found[False]:
+        _, rule, fit, sign = min(found[False], key=lambda each: each.rank)
+        named = rule.named(fit.exponents)
+        if named is not None and aggregation is not None:
+            divided = AGGREGATIONS[aggregation.name] is not None
+            unit = named[1] * (EQUAL[0] if divided else 1.0)
+            aggregation = AggregationFit(aggregation.name, sign * fit.scale * unit)
+    return Form(named and named[0], aggregation, exponents, None)
+
+
+def _mean(tokens: np.ndarray) -> Column:
+    """Of the tokens at equal lengths, [rows]."""
+    found: Column = tokens[:, : EQUAL[0]].mean(axis=1)
+    return found
+
+
+def _named(exponents: Mapping[str, float], coefficient: float) -> AggregationFit | None:
+    found = {name: power for name, power in exponents.items() if name not in POSITIONS}
+    for name, divisor in AGGREGATIONS.items():
+        if found == ({} if divisor is None else {divisor: -1}):
+            return AggregationFit(name, coefficient)
+    return None
+
+
+def _told(exponents: Mapping[str, float]) -> dict[str, float]:
+    return {
+        name: float(f"{np.exp(x):.6g}") if name in DISCOUNTS else x for name, x in exponents.items() if name != NEGATIVE
+    }
 
 
 Level = Literal["token", "sequence", "sequence-product"]
-_LEVELS: tuple[Level, ...] = ("token", "sequence", "sequence-product")
 
 
 @dataclass(frozen=True)
@@ -101,129 +222,22 @@ class RatioFit:
     exponent: float
 
 
-def recover_aggregation(
-    evidence: Evidence, advantage: AdvantageFit | None, *, offset: Mapping[str, np.ndarray], in_order: bool
-) -> AggregationFit | None:
-    """The aggregation that explains how weights move with lengths.
-
-    Args:
-        offset: weights that do not come from the rewards, by the probe of `evidence` that they were seen on, [rows].
-        in_order: permuting the rows permutes the weights, so no micro-batches are at work.
-    """
-    even = evidence["reward: graded"]
-    uneven = [evidence[f"lengths: {index}"] for index in range(len(RAGGED))]
-    base = even.response - offset["no-reward-equal-lengths"]
-    got = np.stack([each.response - offset[f"no-reward-lengths: {index}"] for index, each in enumerate(uneven)])
-    kept = _kept(even.batch, advantage)
-    names = [name for name in AGGREGATIONS if not (in_order and name.endswith("rows"))]
-    for name in names:
-        reference = np.where(kept > 0, AGGREGATIONS[name](even.batch, kept), 1.0)
-        wanted = np.stack([base * AGGREGATIONS[name](each.batch, kept) / reference for each in uneven])
-        if np.linalg.norm(got - wanted) < evidence.fits(RECOGNISED) * np.linalg.norm(got):
-            # At equal lengths the advantage's coefficient is in units of 1 / (responses kept).
-            unit = float(reference[kept.argmax()] * kept.sum())
-            return _aggregation_fit(name, (advantage.coefficient if advantage else 1.0) / unit)
-    fits, form = [], advantage.eps_form if advantage is not None else "added"
-    for rule in _with_lengths(advantage):
-        for name in names:
-            shares = AGGREGATIONS[name]
-            column = np.stack([_credited(rule, each.batch, form) * shares(each.batch, kept) for each in uneven])
-            scale = float((column * got).sum() / max((column * column).sum(), 1e-300))
-            if np.linalg.norm(got - scale * column) < evidence.fits(RECOGNISED) * np.linalg.norm(got):
-                fits.append((abs(np.log(abs(scale))), name, scale, rule))
-    if not fits:
-        return None
-    # The batch's size decides what ddof does to a whitening, so that the loss without a factor of its own is meant.
-    _, name, scale, rule = min(fits, key=lambda fit: fit[0])
-    return dataclasses.replace(_aggregation_fit(name, scale), rule=rule)
-
-
-def _credited(rule: Advantage, batch: Batch, form: EpsForm) -> np.ndarray:
-    reward, group, mask = (np.asarray(x) for x in (batch.reward, batch.group, batch.mask))
-    return advantages(rule, reward, group, length=mask.sum(axis=1), form=form)
-
-
-def _aggregation_fit(name: str, coefficient: float) -> AggregationFit:
-    # No one multiplies a mean by just the number of responses of a probe.
-    return AggregationFit(name, coefficient, abs(abs(coefficient) / ROWS - 1) < 1e-6)
-
-
-def _with_lengths(advantage: AdvantageFit | None) -> list[Advantage]:
-    """Rules that are the one found where lengths are equal, and another where they are not."""
-    if advantage is None or advantage.grouping != "ids":
-        return []
-    rule = advantage.rule
-    if rule.whiten == "responses":
-        return [dataclasses.replace(rule, whiten="tokens", ddof=ddof) for ddof in (0, 1)]
-    if rule.baseline == "group-mean" and rule.scale == "none":
-        return [dataclasses.replace(rule, baseline="length-weighted")]
-    return []
-
-
-def _kept(batch: Batch, advantage: AdvantageFit | None) -> np.ndarray:
-    return kept_responses(batch, advantage.keep if advantage else "all", advantage.rule.threshold if advantage else 1.0)
-
-
-def length_exponent(evidence: Evidence) -> float | None:
-    """The power of its own length that a response's weight goes with, where that describes it at all."""
-    base = evidence["reward: graded"].response
-    logs = []
-    for index, length in enumerate(RAGGED):
-        weight = evidence[f"lengths: {index}"].response
-        seen = np.abs(base) > evidence.tolerance * np.abs(base).max()
-        quotient = weight[seen] / base[seen]
-        if not (quotient > 0).all():
-            return None
-        logs.append(np.stack([np.log(length[seen] / EQUAL[seen]), np.log(quotient)]))
-    x, y = np.concatenate(logs, axis=1)
-    slope = float(np.polyfit(x, y, 1)[0])
-    return slope if np.isfinite(slope) else None
-
-
 def recover_ratio(evidence: Evidence, *, offset: np.ndarray) -> RatioFit | None:
     """How the weights move with a small drift from the old policy; None where they follow no power of a ratio."""
-    flat = evidence["flat"].tokens - offset
-    seen = np.abs(flat) > evidence.tolerance * np.abs(flat).max()
-    rows, _ = np.nonzero(seen)
-    length = RAGGED[0]
+    mask = np.asarray(evidence["flat"].batch.mask)
     for name in ("drift", "drift-from-reference"):
-        quotient = (evidence[name].tokens - offset)[seen] / flat[seen]
-        if not (quotient > 0).all():
-            continue
         drifted = evidence[name].batch
-        delta = (np.asarray(drifted.logp) - np.asarray(drifted.old_logp)) * np.asarray(drifted.mask)
-        if evidence.precision != "float64":
-            coarse = _coarse_ratio(np.log(quotient), delta[seen], room=evidence.fits(0.0))
-            if coarse is not None:
-                return coarse
-            continue
-        total = delta.sum(axis=1)
-        design = np.stack([delta[seen], (total / length)[rows], total[rows]], axis=1)
-        wanted = np.log(quotient)
-        solution = np.linalg.lstsq(design, wanted, rcond=None)[0]
-        # Room for a loss in float32, where the ratio of a sequence moves by 1e-4.
-        room = evidence.fits(max(1e-7, min(3e-6, 0.01 * np.abs(wanted).max())))
-        if np.abs(wanted - design @ solution).max() > room:
-            continue
-        powers = [_power(x, room=evidence.fits(5e-3)) for x in solution]
-        if not any(powers):
+        delta = (np.asarray(drifted.logp) - np.asarray(drifted.old_logp)) * mask
+        total = delta.sum(axis=1, keepdims=True) + 0 * delta
+        ratios: dict[Level, np.ndarray] = {
+            "token": delta,
+            "sequence": total / mask.sum(axis=1, keepdims=True),
+            "sequence-product": total,
+        }
+        fit = against(evidence, name, "flat", ratios, offset=offset)
+        if fit is not None and not fit.exponents:
             return RatioFit(None, 0.0)
-        if np.count_nonzero(powers) == 1:
-            index = int(np.flatnonzero(powers)[0])
-            return RatioFit(_LEVELS[index], powers[index])
+        if fit is not None and len(fit.exponents) == 1:
+            ((level, power),) = fit.exponents.items()
+            return RatioFit(cast(Level, level), power)
     return None
-
-
-def _coarse_ratio(wanted: np.ndarray, delta: np.ndarray, *, room: float) -> RatioFit | None:
-    """What rounding leaves to be seen: a token's ratio moves by more than it, that of a response by less."""
-    power = float(wanted @ delta / (delta @ delta))
-    if np.abs(wanted - power * delta).max() > 2 * room:
-        return None
-    # Errors of single weights average out over them.
-    whole = round(power)
-    return RatioFit("token", float(whole)) if whole and abs(power - whole) < 0.1 else None
-
-
-def _power(number: float, *, room: float) -> float:
-    whole = round(number)
-    return float(whole) if abs(number - whole) < room else round(float(number), 4)

@@ -2,16 +2,17 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from mdp_theory.audit.advantage import AdvantageFit
-from mdp_theory.audit.departures import Evidence
-from mdp_theory.audit.form import AGGREGATIONS, AggregationFit
-from mdp_theory.audit.probes import FAR
+from mdp_theory.audit.departures import Evidence, against
+from mdp_theory.audit.fit import digits
+from mdp_theory.audit.form import AGGREGATIONS, AggregationFit, shares
+from mdp_theory.audit.probes import FAR, ROWS
 from mdp_theory.audit.rules import EPS_FORMS, Keep, advantages, kept_responses
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.kl import kl_estimate
@@ -45,37 +46,39 @@ class KLFit:
     aggregation: str | None = None
 
 
+def uniform_term(evidence: Evidence) -> tuple[str, float] | None:
+    """Aggregation and size of a weight that every token carries whatever its group earned, beside its advantage."""
+    bare, equal = evidence["no-reward-lengths: 0"], evidence["equal-rewards"]
+    moved = _changed(evidence, bare.tokens, equal.tokens)
+    if bare.failure or moved or not _changed(evidence, bare.tokens, 0 * bare.tokens):
+        return None
+    return next(((name, digits(size)) for name, size in _spread(evidence)), None)
+
+
 def k1_term(evidence: Evidence, *, own: str | None = None) -> tuple[str, float] | None:
     """Aggregation (`own` if it is among those that fit) and coefficient of a k1 in the loss.
 
     It is the term whose value follows the reference while its weights, -β on every token, do not: the loss moves with
     the reference, no weight does, and tokens that earn nothing have just the weight that goes with that move.
     """
-    flat, far, bare = (evidence[name] for name in ("flat", "reference", "no-reward-lengths: 0"))
-    if _changed(evidence, far.tokens, flat.tokens) or bare.failure:
+    flat, far = evidence["flat"], evidence["reference"]
+    if _changed(evidence, far.tokens, flat.tokens) or evidence["no-reward-lengths: 0"].failure:
         return None
-    for name in sorted(AGGREGATIONS, key=lambda name: name != own):
-        share = AGGREGATIONS[name](flat.batch, np.ones(len(bare.response)))
-        beta = (flat.value - far.value) / float((share[:, None] * np.asarray(flat.batch.mask) * FAR).sum())
-        if beta and np.abs(bare.response + beta * share).max() < evidence.fits(_FITS) * np.abs(beta * share).max():
+    for name, size in sorted(_spread(evidence), key=lambda each: each[0] != own):
+        tokens = shares(name, flat.batch, np.ones(ROWS))[:, None] * np.asarray(flat.batch.mask)
+        beta = (flat.value - far.value) / float((tokens * FAR).sum())
+        if beta and abs(size + beta) < evidence.fits(_FITS) * abs(beta):
             return name, beta
     return None
 
 
-def uniform_term(evidence: Evidence) -> tuple[str, float] | None:
-    """Aggregation and size of a weight that every token carries whatever its group earned, beside its advantage."""
-    bare, equal = evidence["no-reward-lengths: 0"], evidence["equal-rewards"]
-    if (
-        bare.failure
-        or not _changed(evidence, bare.tokens, 0 * bare.tokens)
-        or _changed(evidence, bare.tokens, equal.tokens)
-    ):
-        return None
-    for name, shares in AGGREGATIONS.items():
-        size, error = _project(shares(bare.batch, np.ones(len(bare.response))), bare.response)
+def _spread(evidence: Evidence) -> Iterator[tuple[str, float]]:
+    """Aggregations that explain the weights of tokens that earn nothing, and the size with which they do."""
+    bare = evidence["no-reward-lengths: 0"]
+    for name in AGGREGATIONS if bare.response.any() else ():
+        size, error = _project(shares(name, bare.batch, np.ones(ROWS)), bare.response)
         if error < evidence.fits(_FITS):
-            return name, _short(size)
-    return None
+            yield name, size
 
 
 def _changed(evidence: Evidence, one: np.ndarray, other: np.ndarray) -> bool:
@@ -98,23 +101,48 @@ def recover_kl(
     own = aggregation.name if aggregation else None
     k1 = None if k1 is None else k1_term(evidence, own=own)
     if k1 is not None:
-        return KLFit("k1", _short(k1[1] / scale), "loss", None if k1[0] == own else k1[0])
+        return KLFit("k1", digits(k1[1] / scale), "loss", None if k1[0] == own else k1[0])
     flat, far = evidence["flat"], evidence["reference"]
     if not _changed(evidence, far.tokens, flat.tokens):
         return None
-    change, mask = far.tokens - flat.tokens, np.asarray(flat.batch.mask)
-    keeps: tuple[Keep, ...] = ("all", advantage.keep) if advantage else ("all",)
-    for name in sorted(AGGREGATIONS, key=lambda name: name != own):
-        for keep in keeps:
-            share = AGGREGATIONS[name](flat.batch, kept_responses(flat.batch, keep, 1.0))
-            for estimator, slope in _SLOPES.items():
-                beta, error = _project(-mask * share[:, None] * slope(FAR), change)
-                if error < evidence.fits(_FITS):
-                    told = _by_value(evidence, estimator, beta * share[:, None] * mask)
-                    return KLFit(told, _short(beta / scale), "loss", None if name == own else name)
+    found = _in_loss(evidence, far.tokens - flat.tokens, FAR, advantage, aggregation)
+    if found is not None:
+        fit, column = found
+        return dataclasses.replace(fit, estimator=_by_value(evidence, fit.estimator, column))
     if advantage is None or aggregation is None or advantage.grouping != "ids":
         return None
     return _in_reward(evidence, advantage, aggregation)
+
+
+def recover_kl_to_old(
+    evidence: Evidence, advantage: AdvantageFit | None, aggregation: AggregationFit | None
+) -> KLFit | None:
+    """A KL term to the old policy that stands where a ratio would."""
+    change = evidence["drift"].tokens - evidence["flat"].tokens
+    log_q = np.asarray(evidence["drift"].batch.old_logp) - np.asarray(evidence["drift"].batch.logp)
+    found = _in_loss(evidence, change, log_q, advantage, aggregation) if np.isfinite(change).all() else None
+    return None if found is None else found[0]
+
+
+def _in_loss(
+    evidence: Evidence,
+    change: np.ndarray,
+    log_q: np.ndarray,
+    advantage: AdvantageFit | None,
+    aggregation: AggregationFit | None,
+) -> tuple[KLFit, np.ndarray] | None:
+    """The term whose weights `change` is, and what its tokens' estimates are multiplied with, [rows, tokens]."""
+    own, scale = (aggregation.name, abs(aggregation.coefficient)) if aggregation else (None, 1.0)
+    batch, keeps = evidence["flat"].batch, dict.fromkeys(("all", advantage.keep if advantage else "all"))
+    for name in sorted(AGGREGATIONS, key=lambda name: name != own):
+        for keep in cast(Collection[Keep], keeps):
+            share = np.asarray(batch.mask) * shares(name, batch, kept_responses(keep, 1.0, batch))[:, None]
+            for estimator, slope in _SLOPES.items():
+                beta, error = _project(-share * slope(log_q), change)
+                if error < evidence.fits(_FITS):
+                    over = None if name == own else name
+                    return KLFit(estimator, digits(beta / scale), "loss", over), beta * share
+    return None
 
 
 def _credited(advantage: AdvantageFit, batch: Batch, penalty: np.ndarray, *, to_go: bool) -> np.ndarray:
@@ -157,12 +185,11 @@ def _in_reward(evidence: Evidence, advantage: AdvantageFit, aggregation: Aggrega
     """Gauss-Newton on β for each estimator and place: with a scaled advantage the weights are not linear in it."""
     far = evidence["reference"]
     mask, places = np.asarray(far.batch.mask), (("reward", False), ("reward to go", True))
-    shares = AGGREGATIONS[aggregation.name](
-        far.batch, kept_responses(far.batch, advantage.keep, advantage.rule.threshold)
-    )
+    kept = kept_responses(advantage.keep, advantage.rule.threshold, far.batch)
+    share = shares(aggregation.name, far.batch, kept)[:, None]
 
     def predict(penalty: np.ndarray, *, to_go: bool) -> np.ndarray:
-        return aggregation.coefficient * shares[:, None] * _credited(advantage, far.batch, penalty, to_go=to_go)
+        return aggregation.coefficient * share * _credited(advantage, far.batch, penalty, to_go=to_go)
 
     old: Any = np.asarray(far.batch.old_logp)
     ref: Any = np.asarray(far.batch.ref_logp)
@@ -178,7 +205,7 @@ def _in_reward(evidence: Evidence, advantage: AdvantageFit, aggregation: Aggrega
             beta += float((slope * (far.tokens - at)).sum()) / square
         error = np.linalg.norm(predict(beta * tokens, to_go=to_go) - far.tokens) / np.linalg.norm(far.tokens)
         if error < evidence.fits(_FITS):
-            return KLFit(estimator, _short(beta), cast(Literal["reward", "reward to go"], place))
+            return KLFit(estimator, digits(beta), cast(Literal["reward", "reward to go"], place))
     return None
 
 
@@ -190,14 +217,8 @@ def reference_words(evidence: Evidence, kl: KLFit | None) -> str:
     if not _changed(evidence, far.tokens, flat.tokens):
         moved = abs(far.value - flat.value) > 1e-9 * max(abs(far.value), abs(flat.value))
         return "the reference changes the loss but no weight: a KL term without a gradient" if moved else ""
-    seen = np.abs(flat.tokens) > 1e-9 * np.abs(flat.tokens).max()
-    quotient = far.tokens[seen] / flat.tokens[seen]
-    if (quotient > 0).all():
-        slope, error = _project(FAR[seen], np.log(quotient))
-        if error < evidence.fits(_FITS):
-            return f"the ratio is taken to the reference: the weights go as π/π_ref to the power {-slope:.4g}"
+    fit = against(evidence, "reference", "flat", {"log π_ref": FAR})
+    if fit is not None and fit.exponents:
+        power = -fit.exponents["log π_ref"]
+        return f"the ratio is taken to the reference: the weights go as π/π_ref to the power {power:.4g}"
     return "by no KL term of a known form"
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")

@@ -9,8 +9,8 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -127,7 +127,8 @@ def live_loss(function: Callable[..., Any], probe: Batch) -> Loss:
     inner = inner if hasattr(inner, "__code__") else type(inner).__call__  # an object that can be called
     code = getattr(inner, "__code__", None)
     path = Path(code.co_filename if code is not None else "?")
-    return _settle(name, call, getattr(inner, "__globals__", {}), path, probe, neighbours=_nowhere)
+    # A function of the running program has found what it imports already.
+    return _settle(name, call, getattr(inner, "__globals__", {}), path, probe, neighbours=lambda _: nullcontext())
 
 
 def _settle(
@@ -153,7 +154,9 @@ def _settle(
         if framework == "torch":
             return dataclasses.replace(loss, mutated=_mutated(call, mask_type, probe))
         quick = _located(target, framework, _compiled(call, mask_type, plain), path, neighbours)
-        return quick if _agree(quick.differentiate(probe), loss.differentiate(probe)) else loss
+        one, other = quick.differentiate(probe)[1], loss.differentiate(probe)[1]
+        # Where they differ, something was decided once and for all while it was traced.
+        return quick if np.allclose(one, other, rtol=1e-5, atol=1e-6 * np.abs(other).max()) else loss
     raise InputError(f"{target} {failures[0]}", mend=failures[0].mend)
 
 
@@ -219,17 +222,15 @@ def _import(path: Path) -> ModuleType:
         raise InputError(f"{path} cannot be imported: {_say(error, path)}", mend=mend) from error
 
 
-@contextmanager
-def _nowhere(path: Path) -> Iterator[None]:
-    """A function of the running program has found what it imports already."""
-    yield
-
-
 def _caller(function: Any, name: str, declaration: Mapping[str, Any] | None) -> Callable[..., Any]:
     """Call as declared; otherwise by name where the names are ours, in whatever order, or by position."""
     mend = f"the signature is {SIGNATURE}; declare another with --signature FILE.toml or @rino.audited"
     if not callable(function):
         raise InputError(f"{name} is a {type(function).__name__}, not a function", mend=mend)
+    if inspect.isclass(function):
+        raise InputError(
+            f"{name} is a class, not a function", mend=f"name an instance of it that is called as {SIGNATURE}"
+        )
     declaration = declaration or getattr(function, MARK, None)
     if declaration is not None:
         return declared(function, declaration, name)
@@ -302,11 +303,6 @@ def _differentiated_by(value_and_gradient: Callable[..., Any], mask_type: type) 
     return differentiate
 
 
-def _agree(one: tuple[float, np.ndarray], other: tuple[float, np.ndarray]) -> bool:
-    """Compiled and uncompiled say the same: nothing was decided once and for all while it was traced."""
-    return bool(np.allclose(one[1], other[1], rtol=1e-5, atol=1e-6 * np.abs(other[1]).max()))
-
-
 def _mutated(call: Callable[..., Any], mask_type: type, probe: Batch) -> tuple[str, ...]:
     """The arguments that a loss in torch writes into."""
     import torch
@@ -342,6 +338,7 @@ def _rest(batch: Batch, mask_type: type) -> tuple[np.ndarray, ...]:
 
 def _check_scalar(result: Any, *, is_array: bool, is_complex: Callable[[Any], bool]) -> None:
     mend = "return one number, the loss to minimise, as the array that the framework computed"
+    is_array = is_array and not isinstance(result, bool)
     if is_array and is_complex(result):
         raise LossFailure("returns a complex number", mend)
     if not is_array:
@@ -364,6 +361,8 @@ def _with_location(
         except (Exception, SystemExit) as error:
             shape = "x".join(map(str, np.shape(batch.mask)))
             mend = f"it must take {shape} log-probabilities and masks, and {len(batch.reward)} rewards and groups"
+            if isinstance(error, jax.errors.TracerArrayConversionError):
+                mend = "numpy has no gradient: compute with jax.numpy (or torch) all the way from logp to the loss"
             raise LossFailure(f"raises {_say(error, path)}", mend) from error
         mend = "look for 0/0, log 0 or exp of a large number"
         if not np.isfinite(value):

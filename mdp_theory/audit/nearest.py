@@ -12,12 +12,13 @@ from mdp_theory.audit.advantage import AdvantageFit
 from mdp_theory.audit.clip import ClipFit
 from mdp_theory.audit.closed_form import token_weights
 from mdp_theory.audit.departures import Evidence
+from mdp_theory.audit.fit import digits
 from mdp_theory.audit.form import AggregationFit, RatioFit
 from mdp_theory.audit.kl import KLFit
 from mdp_theory.audit.loss import COMPLETION_LIMIT
 from mdp_theory.audit.probes import suite
-from mdp_theory.audit.rules import divides
 from mdp_theory.methods.catalogue import METHODS
+from mdp_theory.methods.credit import divides
 from mdp_theory.methods.objectives import KL, Aggregation, Clip, Objective, Surrogate, TrustRegion
 
 _SAME = 1e-9
@@ -41,6 +42,7 @@ class Parts:
     ratio: RatioFit | None
     clip: ClipFit | None
     kl: KLFit | None
+    kl_to_old: KLFit | None = None
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,8 @@ class Nearest:
 
     def to_json(self) -> dict[str, Any]:
         """The fields of docs/audit.md."""
-        return {
-            "method": self.method,
-            "residual": self.residual,
-            "scale": self.scale,
-            "dials": self.dials,
-            "residual_as_catalogued": self.residual_as_catalogued,
-            "ties": list(self.ties),
-        }
+        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: list(x) if name == "ties" else x for name, x in told.items() if name != "objective"}
 
 
 def distance(evidence: Evidence, objective: Objective) -> tuple[float, float]:
@@ -123,13 +119,15 @@ def assemble(parts: Parts) -> tuple[Objective, float] | None:
         name = "sequence-mean-token-mean"
     beta = kl.beta if kl is not None else 0.0
     if name == "sequence-mean-token-sum":
-        limit = _whole(1 / abs(scale))
-        if limit is not None and limit > 1:
+        limit = round(1 / abs(scale))
+        if limit > 1 and abs(limit * abs(scale) - 1) < 1e-6:
             name, scale = "sequence-mean-token-sum-norm", float(np.sign(scale))
     elif rule.outcome != "reward" and rule.baseline == "none" and rule.scale == "none":
         # The two weights of such a rule carry its scale.
         size = abs(scale)
-        rule = dataclasses.replace(rule, positive=_short(rule.positive * size), negative=_short(rule.negative * size))
+        rule = dataclasses.replace(
+            rule, positive=digits(rule.positive * size, 9), negative=digits(rule.negative * size, 9)
+        )
         beta, scale = beta * size, float(np.sign(scale))
     objective = Objective(
         advantage=rule,
@@ -172,15 +170,7 @@ def _kl(fit: KLFit, beta: float) -> KL:
         cast(Literal["k1", "k2", "k3"], fit.estimator),
         cast(Literal["loss", "reward"], fit.placement),
     )
-    return KL(beta=_short(abs(beta)), estimator=estimator, placement=placement, sign=1 if beta >= 0 else -1)
-
-
-def _whole(number: float) -> int | None:
-    return round(number) if abs(number - round(number)) < 1e-6 * number else None
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.9g}")
+    return KL(beta=digits(abs(beta), 9), estimator=estimator, placement=placement, sign=1 if beta >= 0 else -1)
 
 
 # A punishment of overlong responses waits for more tokens than a probe has: on probes it is no other method.

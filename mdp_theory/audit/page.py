@@ -7,10 +7,9 @@ from typing import Any
 from mdp_theory.audit.advantage import AdvantageFit
 from mdp_theory.audit.frameworks.batches import FRAMEWORKS
 from mdp_theory.audit.frameworks.environment import Worker, variants
-from mdp_theory.audit.kl import KLFit
 from mdp_theory.audit.precision import ROUNDING
 from mdp_theory.audit.probes import lay
-from mdp_theory.audit.recover import Audit, audit_loss
+from mdp_theory.audit.recover import Audit, audit_loss, clip_words, kl_words, ratio_words
 from mdp_theory.audit.target import open_loss, opened
 from mdp_theory.methods.formula import describe
 from rino_base.files import write_json
@@ -94,6 +93,8 @@ def _verdict(report: Audit) -> str:
     on = "is outcome-driven SFT" if report.outcome_driven else "is not outcome-driven SFT"
     off = "still is" if report.outcome_driven_off_policy else "is not"
     lines = [f"On-policy it {on}; away from the old policy it {off}."]
+    failed, asked = report.failures
+    lines += [f"It fails on {failed} of {asked} batches; what those ask is unanswered."] * bool(failed)
     lines += [
         {"reward": "SIGN: the reward is minimised.", "kl": "SIGN: the KL is maximised."}[error]
         for error in report.sign_errors
@@ -109,11 +110,12 @@ def _parts(report: Audit) -> Iterator[tuple[str, str]]:
     yield "advantage", _unknown_advantage(report) if parts.advantage is None else _advantage(parts.advantage)
     yield "standard deviation", _deviation(parts.advantage)
     yield "aggregation", report.aggregation or "not recovered"
+    yield "powers", report.form.words_of(report.form.exponents or ()) or "none that fit"
     yield "credit pool", report.credit_pool or "not recovered"
     yield "micro-batches", report.micro_batches.detail
     yield "ratio", _ratio(report)
     unknown = any(finding.name == "kl" for finding in report.findings)
-    yield "KL", _kl(parts.kl) if parts.kl is not None else "of no known form" if unknown else "none"
+    yield "KL", kl_words(parts.kl) if parts.kl is not None else "of no known form" if unknown else "none"
     on, off = ("–" if index is None else f"{index:.3g}" for index in report.index)
     if report.ignored:
         yield "ignored arguments", ", ".join(report.ignored)
@@ -139,29 +141,17 @@ def _nearest(report: Audit) -> str:
 
 
 def _advantage(fit: AdvantageFit) -> str:
-    rule = fit.rule
-    least = f"correct: from a reward in ({fit.above:g}, {rule.threshold:g}] on"
-    negative = f"{-rule.negative:g}" if rule.negative else "0"
-    outcome = {
-        "reward": "the reward",
-        "above-mean": f"{rule.positive:g} above the group mean, {negative} below it",
-        "correct": f"{rule.positive:g} where correct, {negative} elsewhere ({least})",
-    }[rule.outcome]
-    baseline = {
-        "none": "no baseline",
-        "group-mean": "less the group mean",
-        "leave-one-out": "less the others' mean",
-        "length-weighted": "less the group mean weighted by length",
-    }
-    scale = {"none": "not scaled", "group-mean": "over the group mean"}.get(rule.scale, f"over the {rule.scale}")
-    white = {"none": "", "responses": ", whitened over the batch", "tokens": ", whitened over the batch's tokens"}
+    scale = {"none": "not scaled", "group-mean": "over the group mean"}.get(fit.rule.scale, f"over the {fit.divisor}")
+    scale = scale if fit.rule.whiten == "none" else f"over the {fit.divisor}"
     keep = {"all": "", "mixed-groups": "; groups of equal reward dropped", "correct": "; only correct ones kept"}
-    return f"{outcome}, {baseline[rule.baseline]}, {scale}{white[rule.whiten]}{keep[fit.keep]}"
+    return f"{fit.numerator}, {scale}{keep[fit.keep]}"
 
 
 def _unknown_advantage(report: Audit) -> str:
     if report.shape is not None:
         return f"{report.shape.kind}: {report.shape.detail}"
+    if report.form.over is not None:
+        return f"{report.form.over.numerator}, times powers of its own (below)"
     power = "" if report.reward_power is None else f"; it goes as the rewards to the power {report.reward_power:.2g}"
     return f"no rule of the catalogue{power}"
 
@@ -178,19 +168,8 @@ def _deviation(fit: AdvantageFit | None) -> str:
 def _ratio(report: Audit) -> str:
     ratio, clip = report.parts.ratio, report.parts.clip
     if ratio is None:
-        return "not recovered"
+        old = report.parts.kl_to_old
+        return "not recovered" if old is None else f"none; a KL to the old policy, {kl_words(old)}"
     if ratio.level is None:
         return "none: log-likelihood"
-    power = "" if ratio.exponent == 1 else f" to the power {ratio.exponent:g}"
-    if clip is None:
-        return f"{ratio.level}{power}, not clipped"
-    bounds = [
-        f"{name} = {value:g}" for name, value in (("low", clip.low), ("high", clip.high), ("dual", clip.dual)) if value
-    ]
-    of = "" if clip.of == "ratio" else f", of {clip.of}"
-    return f"{ratio.level}{power}, clipped{of}: {clip.kind} {', '.join(bounds)}"
-
-
-def _kl(fit: KLFit) -> str:
-    sign = "penalised" if fit.beta >= 0 else "MAXIMISED"
-    return f"{fit.estimator} in the {fit.placement}, β = {abs(fit.beta):g}, {sign}"
+    return f"{ratio_words(ratio)}; {'not clipped' if clip is None else clip_words(clip)}"

@@ -38,6 +38,8 @@ RAGGED = np.array(
         [1, 8, 3, 5, 2, 4, 7, 6, 8, 1, 5, 3, 6, 2, 4, 7, 3, 3, 8, 1, 5, 6, 2, 7],
         [8, 2, 5, 1, 6, 3, 3, 7, 4, 4, 1, 8, 2, 5, 7, 6, 1, 8, 2, 4, 6, 3, 7, 5],
         [4, 6, 1, 8, 7, 2, 5, 3, 2, 8, 6, 1, 3, 7, 5, 4, 6, 1, 4, 8, 2, 7, 3, 5],
+        # Short ones: mean and longest length of the batch move apart.
+        [1, 3, 2, 1, 1, 2, 1, 3, 2, 1, 1, 3, 1, 2, 1, 1, 3, 2, 1, 1, 2, 1, 1, 3],
     ]
 )
 ORDER = np.argsort(_noise(6, ROWS))
@@ -158,7 +160,7 @@ def suite() -> dict[str, Batch]:
     def off(length: np.ndarray, spread: float, mean: float) -> np.ndarray:
         return VARIED + drift(length, spread=spread, mean=mean)
 
-    first, second, third = RAGGED
+    first, second, third, _ = RAGGED
     return {
         "on-policy, binary": lay(reward=BINARY, logp=VARIED, ref=near),
         "on-policy, three-level": lay(logp=VARIED, ref=near, length=second),

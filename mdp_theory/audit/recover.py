@@ -12,19 +12,30 @@ from typing import Any
 
 import numpy as np
 
-from mdp_theory.audit.advantage import AdvantageFit, recover_advantage, reward_power
+from mdp_theory.audit.advantage import AdvantageFit, reward_power
 from mdp_theory.audit.circumstances import MicroBatches, credit_pool, ignored, micro_batches
 from mdp_theory.audit.clip import ClipFit, recover_clip
-from mdp_theory.audit.departures import BREAKING, Evidence, Finding, Measured, Track, departures, gather, ids_ignored
-from mdp_theory.audit.form import RatioFit, length_exponent, recover_aggregation, recover_ratio
-from mdp_theory.audit.kl import KLFit, k1_term, recover_kl, reference_words, uniform_term
+from mdp_theory.audit.departures import (
+    BREAKING,
+    Evidence,
+    Finding,
+    Measured,
+    Track,
+    departures,
+    gather,
+    ids_ignored,
+    measure,
+)
+from mdp_theory.audit.form import POSITIONS, Form, RatioFit, recover_form, recover_ratio
+from mdp_theory.audit.kl import KLFit, k1_term, recover_kl, recover_kl_to_old, reference_words, uniform_term
 from mdp_theory.audit.loss import Loss
 from mdp_theory.audit.nearest import Nearest, Parts, assemble, distance, nearest
 from mdp_theory.audit.precision import Precision
 from mdp_theory.audit.probes import RAGGED, ROWS, WIDTH, probes
-from mdp_theory.audit.rules import divides
 from mdp_theory.audit.shapes import Shape, shape_of
+from mdp_theory.methods.credit import divides
 from mdp_theory.methods.objectives import Objective
+from mdp_theory.methods.weights import credit_structure_index
 from rino_base.messages import InputError
 
 # An objective put together from parts is the loss's own if it reproduces its weights to this.
@@ -64,7 +75,9 @@ class Audit:
         precision: `float64` (float32 is told apart from it nowhere), `bfloat16` or `float16`.
         credit_pool: whose outcomes decide a response's weight.
         micro_batches: what gradient accumulation does to the weights.
+        failures: on how many batches the loss fails, and of how many.
         ignored: arguments that change nothing.
+        form: what the fit of the weights says.
         sample: one group of the on-policy probe: rewards, lengths and token weights.
     """
 
@@ -81,7 +94,9 @@ class Audit:
     precision: Precision
     credit_pool: str | None
     micro_batches: MicroBatches
+    failures: tuple[int, int]
     ignored: tuple[str, ...]
+    form: Form
     sample: tuple[list[float], list[int], list[list[float]]]
 
     @property
@@ -99,7 +114,6 @@ class Audit:
         advantage, ratio, clip, kl = self.parts.advantage, self.parts.ratio, self.parts.clip, self.parts.kl
         divided = advantage if advantage is not None and divides(advantage.rule) else None
         by_std = divided if divided is not None and divided.rule.scale != "group-mean" else None
-        rewards, lengths, weights = self.sample
         return {
             "target": self.loss.name,
             "framework": self.loss.framework,
@@ -111,6 +125,8 @@ class Audit:
             "credit_structure_index": {"on_policy": self.index[0], "off_policy": self.index[1]},
             "nearest": self.nearest.to_json(),
             "advantage": None if advantage is None else _advantage_json(advantage),
+            "numerator": None if self.form.over is None else self.form.over.numerator,
+            "exponents": None if self.form.exponents is None else dict(self.form.exponents),
             "advantage_shape": None if self.shape is None else dataclasses.asdict(self.shape),
             "reward_power": self.reward_power,
             "ddof": by_std.rule.ddof if by_std else None,
@@ -126,9 +142,10 @@ class Audit:
             "ratio_exponent": None if ratio is None else ratio.exponent,
             "clip": None if clip is None else dataclasses.asdict(clip),
             "kl": None if kl is None else dataclasses.asdict(kl),
+            "kl_to_old": None if self.parts.kl_to_old is None else dataclasses.asdict(self.parts.kl_to_old),
             "scale": self.objective[1] if self.objective else None,
             "residual": self.objective[2] if self.objective else None,
-            "sample": {"rewards": rewards, "lengths": lengths, "weights": weights},
+            "sample": dict(zip(("rewards", "lengths", "weights"), self.sample, strict=True)),
         }
 
     @property
@@ -145,18 +162,13 @@ class Audit:
 
 def _advantage_json(fit: AdvantageFit) -> dict[str, Any]:
     rule = fit.rule
-    threshold = [fit.above, rule.threshold] if rule.outcome == "correct" else None
-    pair = rule.outcome != "reward" and rule.baseline == "none"
+    weighted = rule.outcome != "reward" and rule.baseline == "none"
     return {
-        "outcome": rule.outcome,
-        "baseline": rule.baseline,
-        "scale": rule.scale,
-        "whiten": rule.whiten,
+        **{name: getattr(rule, name) for name in ("outcome", "baseline", "scale", "whiten")},
         "groups": fit.grouping,
         "keep": fit.keep,
-        "threshold": threshold,
-        "positive": rule.positive if pair else None,
-        "negative": rule.negative if pair else None,
+        "threshold": [fit.above, rule.threshold] if rule.outcome == "correct" else None,
+        **{name: getattr(rule, name) if weighted else None for name in ("positive", "negative")},
     }
 
 
@@ -178,21 +190,31 @@ def audit_loss(loss: Loss, *, track: Track = iter, claimed: str | None = None) -
             f"{loss.name} does not depend on logp: its gradient is zero on every probe",
             mend="compute the loss from logp itself, without stop_gradient, detach or no_grad around it",
         )
+    again = measure(loss, batches["flat"])
+    if not (again.value == evidence["flat"].value and np.array_equal(again.weights, evidence["flat"].weights)):
+        raise InputError(
+            f"{loss.name} answers a batch differently after it was asked others",
+            mend="keep nothing from call to call: no counter, schedule, running mean or argument written into",
+        )
     k1, uniform = k1_term(evidence), uniform_term(evidence)
     # A weight that tokens carry without reward is taken off before the rest is explained.
     beside = k1 is not None or uniform is not None
-    bare = {name: each for name, each in evidence.items() if name.startswith("no-reward")}
-    offset = {name: each.response if beside else np.zeros(ROWS) for name, each in bare.items()}
-    tokens = evidence["no-reward-lengths: 0"].tokens if beside else np.zeros((ROWS, WIDTH))
+    bare = {name: each.tokens for name, each in evidence.items() if name.startswith("no-reward")}
+    offset = {name: tokens if beside else np.zeros((ROWS, WIDTH)) for name, tokens in bare.items()}
     findings = departures(evidence)
     minimised = _minimised(evidence) and not any(finding.name == "probability" for finding in findings)
     in_order = not any("micro-batches" in finding.detail for finding in findings)
-    advantage = recover_advantage(evidence, offset=offset["no-reward-equal-lengths"], ids_ignored=ids_ignored(evidence))
-    aggregation = recover_aggregation(evidence, advantage, offset=offset, in_order=in_order)
-    if advantage is not None and aggregation is not None and aggregation.rule is not None:
-        advantage = dataclasses.replace(advantage, rule=aggregation.rule)
-    ratio = recover_ratio(evidence, offset=tokens)
+    form = recover_form(
+        evidence,
+        offset=offset,
+        ids_ignored=ids_ignored(evidence),
+        in_order=in_order,
+        timed=any((finding.name, finding.when) == ("time", "on-policy") for finding in findings),
+    )
+    advantage, aggregation = form.advantage, form.aggregation
+    ratio = recover_ratio(evidence, offset=offset["no-reward-lengths: 0"])
     kl = recover_kl(evidence, advantage, aggregation, k1=k1)
+    kl_to_old = recover_kl_to_old(evidence, advantage, aggregation) if ratio is None else None
     clip = None
     if ratio is not None and ratio.level is not None:
         clip = recover_clip(
@@ -203,15 +225,17 @@ def audit_loss(loss: Loss, *, track: Track = iter, claimed: str | None = None) -
             kl_in_loss=kl is not None and kl.placement == "loss",
             room=evidence.fits(0.0),
         )
-    parts = Parts(advantage, aggregation, ratio, clip, kl)
+    parts = Parts(advantage, aggregation, ratio, clip, kl, kl_to_old)
     if uniform is not None and k1 is None and not any(finding.name == "probability" for finding in findings):
         detail = f"every token weighs {uniform[1]:+g} more, whatever its outcome: an entropy bonus by the tokens' log π"
         findings.append(Finding("entropy", "on-policy", detail))
     if loss.mutated:
-        findings.append(
-            Finding("mutates", "on-policy", f"the loss writes into its arguments: {', '.join(loss.mutated)}")
-        )
-    findings = [*(_told(finding, evidence, parts) for finding in findings), *_from_parts(evidence, parts, findings)]
+        written = ", ".join(loss.mutated)
+        findings.append(Finding("mutates", "on-policy", f"the loss writes into its arguments: {written}"))
+    findings = [
+        *(_told(finding, evidence, parts, form) for finding in findings),
+        *_from_parts(evidence, parts, form, findings),
+    ]
     built = assemble(parts)
     error = distance(evidence, built[0])[0] if built else 1.0
     return Audit(
@@ -224,11 +248,13 @@ def audit_loss(loss: Loss, *, track: Track = iter, claimed: str | None = None) -
         claimed=None if claimed is None else nearest(evidence, parts, among=(claimed,)),
         index=(_index(evidence["reference-varied"]), _index(evidence["suite: off, three-level"])),
         reward_power=reward_power(evidence),
-        shape=None if advantage is not None else shape_of(evidence, offset=offset["no-reward-equal-lengths"]),
+        shape=None if form.over or advantage else shape_of(evidence, offset=offset["no-reward-equal-lengths"][:, 0]),
         precision=evidence.precision,
         credit_pool=credit_pool(evidence, advantage, fault=any(f.name == "neighbours" for f in findings)),
         micro_batches=micro_batches(loss, evidence),
+        failures=(sum(bool(each.failure) for each in evidence.values()), len(evidence)),
         ignored=ignored(evidence),
+        form=form,
         sample=_sample(evidence),
     )
 
@@ -240,37 +266,41 @@ def _minimised(evidence: Evidence) -> bool:
     return bool(binary.response[reward == 1].mean() < binary.response[reward == 0].mean())
 
 
-def _from_parts(evidence: Evidence, parts: Parts, found: list[Finding]) -> Iterator[Finding]:
+def _from_parts(evidence: Evidence, parts: Parts, form: Form, found: list[Finding]) -> Iterator[Finding]:
     """Departures that only the recovered parts show."""
     named = {finding.name for finding in found}
     if parts.clip is not None:
-        yield Finding("clip", "off-policy", _clip_words(parts.clip))
+        yield Finding("clip", "off-policy", clip_words(parts.clip))
     if parts.kl is not None and "kl" not in named:
         detail = "k1 in the loss weighs every token alike, whatever the reference says"
-        yield Finding("kl", "on-policy", f"{detail}: {_kl_words(parts.kl)}")
+        yield Finding("kl", "on-policy", f"{detail}: {kl_words(parts.kl)}")
     if "kl" not in named and reference_words(evidence, parts.kl):
         yield Finding("reference", "on-policy", reference_words(evidence, parts.kl))
     if parts.aggregation is not None and parts.aggregation.summed:
         yield Finding("batch size", "on-policy", "a sum over responses, not a mean: the weights do not shrink with it")
     if parts.aggregation is None and not named & {"length", "neighbours", "time", "padding", "equal rewards"}:
-        power = length_exponent(evidence)
-        told = "" if power is None else f", roughly as its length to the power {power:.3g}"
+        told = form.words_of(("length",))
+        told = f", but as {told}" if told else ", and as no power of it"
         yield Finding("length", "on-policy", f"a response's weight moves with its length as no aggregation{told}")
 
 
-def _told(finding: Finding, evidence: Evidence, parts: Parts) -> Finding:
+def _told(finding: Finding, evidence: Evidence, parts: Parts, form: Form) -> Finding:
     """The finding with what recovery has to say about it."""
     more = ""
     if finding.name == "ratio":
-        more = _ratio_words(parts.ratio)
+        old = parts.kl_to_old
+        more = ratio_words(parts.ratio) if old is None else f"by no ratio, by a KL to the old policy: {kl_words(old)}"
     elif finding.name == "kl":
-        more = reference_words(evidence, parts.kl) if parts.kl is None else _kl_words(parts.kl)
+        more = reference_words(evidence, parts.kl) if parts.kl is None else kl_words(parts.kl)
     elif finding.name in ("neighbours", "credit pool"):
         more = _neighbour_words(parts, finding)
+    elif finding.name == "time" and finding.when == "on-policy":
+        more = form.words_of(POSITIONS)
     return dataclasses.replace(finding, detail=f"{finding.detail}: {more}") if more else finding
 
 
-def _ratio_words(ratio: RatioFit | None) -> str:
+def ratio_words(ratio: RatioFit | None) -> str:
+    """Whose ratio enters, and to which power."""
     if ratio is None or ratio.level is None:
         return "in no power of a token's or a sequence's ratio"
     level = {"token": "of the token", "sequence": "of the sequence, its geometric mean"}.get(
@@ -282,7 +312,8 @@ def _ratio_words(ratio: RatioFit | None) -> str:
     return f"{level}, to the power {ratio.exponent:g}{told}"
 
 
-def _clip_words(clip: ClipFit) -> str:
+def clip_words(clip: ClipFit) -> str:
+    """What bounds the ratio, and where."""
     if clip.of != "ratio":
         ends = [f"{name} {end:g}" for name, end in (("down", clip.low), ("up", clip.high)) if end is not None]
         return {
@@ -303,7 +334,8 @@ def _clip_words(clip: ClipFit) -> str:
     }[clip.kind]
 
 
-def _kl_words(kl: KLFit) -> str:
+def kl_words(kl: KLFit) -> str:
+    """Estimator, place, coefficient and sign."""
     sign = "penalised" if kl.beta >= 0 else "MAXIMISED"
     over = f", added up by {kl.aggregation}" if kl.aggregation else ""
     return f"{kl.estimator} in the {kl.placement}, β = {abs(kl.beta):g}, {sign}{over}"
@@ -314,9 +346,8 @@ def _neighbour_words(parts: Parts, finding: Finding) -> str:
     if "group ids" in finding.detail and advantage is not None and advantage.grouping != "ids":
         groups = "the whole batch counts" if advantage.grouping == "batch" else f"every {advantage.grouping} count"
         return f"{groups} as one group"
-    if advantage is not None and advantage.rule.whiten != "none" and "rewards" in finding.detail + "rewards":
-        over = {"responses": "the responses", "tokens": "the tokens"}[advantage.rule.whiten]
-        return f"advantages are whitened over {over} of the batch"
+    if advantage is not None and advantage.rule.whiten != "none":
+        return f"advantages are whitened over the {advantage.rule.whiten} of the batch"
     if "statistic" in finding.detail and advantage is not None and advantage.rule.scale == "batch-std":
         return "the standard deviation is over the batch"
     if "micro-batches" in finding.detail and aggregation is not None:
@@ -325,20 +356,15 @@ def _neighbour_words(parts: Parts, finding: Finding) -> str:
 
 
 def _index(measured: Measured) -> float | None:
-    """η = Σ (w_it - mean_t w_it)² / Σ w_it², as `methods.weights.credit_structure_index` has it."""
     if measured.failure:
         return None
-    mask = np.asarray(measured.batch.mask)
-    weights = measured.weights * mask
-    mean = weights.sum(axis=1, keepdims=True) / np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
-    total = (weights**2).sum()
-    value = float((((weights - mean) * mask) ** 2).sum() / total) if total > 0 else 0.0
+    streams: Any = (measured.weights, np.asarray(measured.batch.mask))
+    value = float(credit_structure_index(*streams))
     # Below this the index is rounding: the weights differ in their last digits.
     return 0.0 if value < 1e-20 else value
 
 
 def _sample(evidence: Evidence) -> tuple[list[float], list[int], list[list[float]]]:
-    flat = evidence["flat"]
-    rows = range(4)
-    weights = [[float(x) for x in flat.tokens[row][: RAGGED[0][row]]] for row in rows]
-    return [float(flat.batch.reward[row]) for row in rows], [int(RAGGED[0][row]) for row in rows], weights
+    flat, lengths = evidence["flat"], RAGGED[0][:4].tolist()
+    weights = [row[:n].tolist() for row, n in zip(flat.tokens, lengths, strict=False)]
+    return np.asarray(flat.batch.reward)[:4].tolist(), lengths, weights

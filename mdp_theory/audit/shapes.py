@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from mdp_theory.audit.advantage import RECOGNISED
 from mdp_theory.audit.departures import Evidence
+from mdp_theory.audit.fit import RECOGNISED
 from mdp_theory.audit.probes import REWARDS
 from mdp_theory.audit.rules import advantages
 from mdp_theory.methods.objectives import Advantage
@@ -17,7 +17,7 @@ from mdp_theory.methods.objectives import Advantage
 class Shape:
     """What an advantage looks like, and in words how."""
 
-    kind: Literal["clipped", "ranked", "best alone", "difficulty-weighted", "batch-scaled"]
+    kind: Literal["clipped", "ranked", "best alone", "difficulty-weighted"]
     detail: str
 
 
@@ -119,34 +119,21 @@ def _best_alone(patterns: Patterns, room: float) -> Shape | None:
 def _by_difficulty(patterns: Patterns, room: float) -> Shape | None:
     """The reward less its group's mean, times a number that the group's outcomes decide."""
     size = np.abs(_target(patterns)).max()
-    factors: dict[float, float] = {}
-    by_group: dict[tuple[float, ...], list[float]] = {}
-    by_batch: list[list[float]] = []
+    found: dict[tuple[float, ...], list[float]] = {}
     for reward, group, weight in patterns:
-        by_batch.append([])
-        centred = advantages(Advantage(baseline="group-mean"), reward, group, length=np.ones(len(reward)))
         for label in np.unique(group):
-            mine, base = weight[group == label], centred[group == label]
-            square = base @ base
-            if square == 0:
-                if np.abs(mine).max() > room * size:
-                    return None
-                continue
-            factor = float(mine @ base / square)
+            mine, outcomes = weight[group == label], reward[group == label]
+            base = outcomes - outcomes.mean() if np.ptp(outcomes) > 0 else 0 * outcomes
+            factor = float(mine @ base) / max(float(base @ base), 1e-300)
             if np.abs(mine - factor * base).max() > room * size:
                 return None
-            by_group.setdefault(tuple(np.sort(reward[group == label])), []).append(factor)
-            by_batch[-1].append(factor)
-            if set(np.unique(reward[group == label])) <= {0.0, 1.0}:
-                factors[round(float(reward[group == label].mean()), 6)] = factor
-    if not factors:
+            if base.any():
+                found.setdefault(tuple(np.sort(outcomes)), []).append(factor)
+    binary = {float(np.mean(key)): factors[0] for key, factors in found.items() if set(key) == {0.0, 1.0}}
+    largest = max(map(abs, binary.values()), default=0.0)
+    if not largest or max(np.ptp(factors) for factors in found.values()) > room * largest:
         return None
-    largest = max(map(abs, factors.values()))
-    if max(np.ptp(same) for same in by_group.values()) > room * largest:
-        if max(np.ptp(same) for same in by_batch if same) > room * largest:
-            return None
-        return Shape("batch-scaled", "the reward less its group's mean, times a number that the whole batch decides")
-    shown = ", ".join(f"{p:.3g}: {factors[p] / largest:.3g}" for p in sorted(factors))
+    shown = ", ".join(f"{p:.3g}: {binary[p] / largest:.3g}" for p in sorted(binary))
     return Shape(
         "difficulty-weighted", f"the reward less its group's mean, times a number by its success rate ({shown})"
     )

@@ -55,7 +55,7 @@ def deviation(record: Record) -> str | None:
     """The standard deviation's ddof and ε, or the shape of an advantage that has none."""
     if record["advantage"] is None:
         shape = record["advantage_shape"]
-        return shape["kind"] if shape else "not recovered"
+        return shape["kind"] if shape else "in the powers" if record.get("numerator") else "not recovered"
     if record["ddof"] is None:
         return None
     form = record["advantage_eps_form"]
@@ -66,6 +66,9 @@ def deviation(record: Record) -> str | None:
 def kl(record: Record) -> str | None:
     """The KL term: estimator, coefficient, place."""
     found = record["kl"]
+    if record.get("kl_to_old"):
+        old = record["kl_to_old"]
+        return f"{old['estimator']} to the old policy, β {abs(old['beta']):g}, in the loss"
     if found is None:
         return "of no known form" if "kl" in record["departures"] else None
     sign = "" if found["beta"] >= 0 else ", MAXIMISED"
@@ -83,7 +86,19 @@ def equation(record: Record) -> str:
         return f"{near['method']}{dials(near)}{bears}"
     found = claimed or near
     outside = f"; {record['method']} is outside" if record["method"] and claimed is None else ""
-    return f"none; {found['method']} is at {found['residual']:.2g}{outside}"
+    return f"none{powers(record)}; {found['method']} is at {found['residual']:.2g}{outside}"
+
+
+def powers(record: Record) -> str:
+    """What the fit says of a loss that is no method: its numerator, and what multiplies it to which power."""
+    if record.get("numerator") is None:
+        return ""
+    steps = {"discount": "t", "discount from the end": "(|o| - t)"}
+    factors = [
+        f"{format_cell(x)}^{steps[name]}" if name in steps else f"({name})^{format_cell(x)}"
+        for name, x in record["exponents"].items()
+    ]
+    return ": " + " × ".join([f"({record['numerator']})", *factors])
 
 
 def dials(near: Record) -> str:

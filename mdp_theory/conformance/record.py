@@ -84,8 +84,19 @@ def _ask(worker: Worker, framework: str, name: str, variant: Variant) -> dict[st
     answers = report.to_json()
     kept = (
         *("outcome_driven", "outcome_driven_off_policy", "departures", "sign_errors", "credit_pool", "micro_batches"),
-        *("ignored", "precision", "advantage", "advantage_shape", "ddof", "advantage_eps", "advantage_eps_form"),
-        *("aggregation", "max_completion_length", "importance_sampling_level", "clip", "kl", "credit_structure_index"),
+        *(
+            "ignored",
+            "precision",
+            "advantage",
+            "advantage_shape",
+            "numerator",
+            "exponents",
+            "ddof",
+            "advantage_eps",
+            "advantage_eps_form",
+        ),
+        *("aggregation", "max_completion_length", "importance_sampling_level", "clip", "kl", "kl_to_old"),
+        "credit_structure_index",
     )
     near = report.nearest if report.claimed is None else report.claimed
     return {

@@ -62,18 +62,22 @@ def ratio_of(objective: Objective) -> Ratio:
 
 
 def importance_ratio(objective: Objective, logp: TokenArray, old_logp: TokenArray, mask: TokenArray) -> TokenArray:
-    """ρ of every token at the objective's level, differentiable in `logp`; 1 on padding of a token level."""
-    log_ratio = jnp.where(mask > 0, logp - old_logp, 0.0)
+    """ρ of every token at the objective's level, differentiable in `logp`; 1 on padding of a token level.
+
+    numpy in, numpy out, but for `sequence-token`.
+    """
+    xp = logp.__array_namespace__()
+    log_ratio = xp.where(mask > 0, logp - old_logp, 0.0)
     level = objective.importance_sampling_level
     if level == "token":
-        return jnp.exp(log_ratio)
+        return xp.exp(log_ratio)
     total = log_ratio.sum(axis=1, keepdims=True)
     if level != "sequence-product":
-        total = total / jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
-    sequence = jnp.broadcast_to(jnp.exp(total), log_ratio.shape)
+        total = total / xp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+    sequence = xp.broadcast_to(xp.exp(total), log_ratio.shape)
     if level == "sequence-token":
         # One in value; its gradient is the token's own.
-        return jax.lax.stop_gradient(sequence) * jnp.exp(logp - jax.lax.stop_gradient(logp))
+        return jax.lax.stop_gradient(sequence) * xp.exp(logp - jax.lax.stop_gradient(logp))
     return sequence
 
 

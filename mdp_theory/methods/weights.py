@@ -23,30 +23,36 @@ from mdp_theory.methods.ratio import (
 
 def token_weights(objective: Objective, batch: Batch) -> TokenArray:
     """`-d loss / d logp` of every token: positive weights make a token more likely."""
-    advantage, scale = assign_credit(objective, batch)
+    return weigh(objective, batch, assign_credit(objective, batch))
+
+
+def weigh(objective: Objective, batch: Batch, credit: Credit) -> TokenArray:
+    """The same, given what the batch decides; numpy in, numpy out."""
+    advantage, scale = credit
+    xp = batch.mask.__array_namespace__()
     seen = batch.mask > 0
     weight = scale * advantage
-    logp, old_logp = (jnp.where(seen, x, 0.0) for x in (batch.logp, batch.old_logp))
+    logp, old_logp = (xp.where(seen, x, 0.0) for x in (batch.logp, batch.old_logp))
     if objective.surrogate == "clipped-geometric-mean":
         assert objective.clip is not None
         held = clipped_log_ratio(objective.clip, logp - old_logp, above=advantage > 0)
-        tokens = jnp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0)
-        mean = jnp.exp(jnp.where(seen, held, 0.0).sum(axis=1, keepdims=True) / tokens)
+        tokens = xp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0)
+        mean = xp.exp(xp.where(seen, held, 0.0).sum(axis=1, keepdims=True) / tokens)
         weight = (weight * mean).sum(axis=1, keepdims=True) / tokens * (seen & (held == logp - old_logp))
     elif objective.surrogate != "log-likelihood":
         form = ratio_of(objective)
         ratio = importance_ratio(objective, logp, old_logp, batch.mask)
-        weight = weight * jnp.where(
+        weight = weight * xp.where(
             advantage > 0, ratio_factor(form, ratio, above=True), ratio_factor(form, ratio, above=False)
         )
         level = objective.importance_sampling_level
         if not objective.weighs_log_likelihood and level in ("sequence", "sequence-product"):
             # Every token moves the ratio of the whole response, and with it every token's term; the mean by 1/L.
-            length = jnp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0) if level == "sequence" else 1.0
+            length = xp.maximum(batch.mask.sum(axis=1, keepdims=True), 1.0) if level == "sequence" else 1.0
             weight = seen * weight.sum(axis=1, keepdims=True) / length
     if objective.trust is not None:
         weight = weight * inside_trust(objective.trust, logp, old_logp, above=advantage > 0)
-    log_q = jnp.where(seen, batch.ref_logp - batch.logp, 0.0)
+    log_q = xp.where(seen, batch.ref_logp - batch.logp, 0.0)
     return weight - scale * penalty_slope(penalty_of(objective), log_q)
 
 
@@ -71,9 +77,13 @@ def passes_clip(
 
 
 def credit_structure_index(weights: TokenArray, mask: TokenArray) -> Float[Array, ""]:
-    """η = Σ (w_it - mean_t w_it)² / Σ w_it²: 0 when every response weights its tokens alike (or not at all)."""
-    weights = jnp.where(mask > 0, weights, 0.0)
-    mean = weights.sum(axis=1, keepdims=True) / jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
-    spread = (jnp.where(mask > 0, weights - mean, 0.0) ** 2).sum()
+    """η = Σ (w_it - mean_t w_it)² / Σ w_it²: 0 when every response weights its tokens alike (or not at all).
+
+    numpy in, numpy out.
+    """
+    xp = weights.__array_namespace__()
+    weights = xp.where(mask > 0, weights, 0.0)
+    mean = weights.sum(axis=1, keepdims=True) / xp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+    spread = (xp.where(mask > 0, weights - mean, 0.0) ** 2).sum()
     total = (weights**2).sum()
-    return jnp.where(total > 0, spread / jnp.where(total > 0, total, 1.0), 0.0)
+    return xp.where(total > 0, spread / xp.where(total > 0, total, 1.0), 0.0)

@@ -45,8 +45,7 @@ def bench(
     machine["hardware"]["cores"] = os.cpu_count()
     device = f"{machine['hardware']['device']}, {os.cpu_count()} CPU cores"
     columns = ["work", "by", "tokens/s", "of the limit", "its time / ours", "min … max"]
-    if chosen:
-        print_table(f"{scale} on {device}, medians of {repeats} turns", columns, _rows(results["works"]))
+    print_table(f"{scale} on {device}, medians of {repeats} turns", columns, _rows(results.get("works", {})))
     for name, found in results.get("bytes_per_parameter", {}).items():
         print(f"bytes a parameter, {name.replace('_', ' ')}: {found:.1f}")
     for name, found in results.get("start_seconds", {}).items():

@@ -75,11 +75,9 @@ class Peer:
                 env=os.environ | _QUIET | {"PYTHONPATH": path},
             )
             self.said = self._ask(self._order)
-        except InputError as error:
-            # The mend alone: the error names folders of this machine, which do not belong into a result.
-            self.problem = f"not installed; {error.mend}"
-        except PeerProblem as problem:
-            self.problem = str(problem)
+        except (InputError, PeerProblem) as error:
+            mend = getattr(error, "mend", None)
+            self.problem = f"{error}; {mend}" if mend else str(error)
         return self
 
     def __exit__(

@@ -205,7 +205,11 @@ FAULTY = {
         {"kl": {"estimator": "k1", "beta": 0.05, "placement": "reward", "aggregation": None}},
     ),
     "faulty_jax.py:reward_to_go": (["time"], "a reward-to-go", {"outcome_driven": False}),
-    "faulty_jax.py:length_bonus": (["length", *CLIPPED], "length enters the advantage", {}),
+    "faulty_jax.py:length_bonus": (
+        ["length", *CLIPPED],
+        "length enters the advantage",
+        {"ddof": 0, "advantage_shape": None},
+    ),
     "faulty_jax.py:time_decay": (["time"], "decays by 0.9 a token after the start", {}),
     "faulty_jax.py:temperature_mismatch": (["probability", *CLIPPED], "at temperature 0.8", {"ratio_exponent": 1.25}),
     "faulty_jax.py:eos_dropped": (["time", *CLIPPED], "the last token (EOS) gets no weight", {}),

@@ -1,5 +1,6 @@
 """What a loss does besides its formula: rounding, arguments it writes into or ignores, answers that are no loss."""
 
+import functools
 import importlib.util
 from functools import cache
 
@@ -115,3 +116,80 @@ def test_a_loss_that_fails_on_some_batches_only_is_told_where():
     report = audit_loss(live_loss(fragile, lay()))
     failed = next(finding for finding in report.findings if finding.name == "fails")
     assert "batches without reward" in failed.detail
+
+
+def reinforce(logp, old_logp, ref_logp, rewards, mask, group):
+    return -((logp * mask).sum(1) * rewards).mean()
+
+
+class Written:
+    """A loss that is a class, an instance, a bound method or a static one."""
+
+    def __call__(self, *six):
+        return reinforce(*six)
+
+    def bound(self, *six):
+        return reinforce(*six)
+
+    @staticmethod
+    def static(logp, old_logp, ref_logp, rewards, mask, group):
+        return reinforce(logp, old_logp, ref_logp, rewards, mask, group)
+
+
+def by_keyword_alone(*, mask, group, rewards, ref_logp, old_logp, logp):
+    return reinforce(logp, old_logp, ref_logp, rewards, mask, group)
+
+
+CALLABLE = {
+    "instance": Written(),
+    "bound method": Written().bound,
+    "static method": Written.static,
+    "lambda": lambda *six: reinforce(*six),
+    "partial": functools.partial(reinforce),
+    "jitted": jax.jit(reinforce),
+    "keywords alone": by_keyword_alone,
+    "real part of a complex number": lambda *six: jnp.real(reinforce(*six) * (1 + 1j)),
+}
+
+
+@pytest.mark.parametrize("kind", CALLABLE)
+def test_whatever_can_be_called_is_audited(kind):
+    assert audit_loss(live_loss(CALLABLE[kind], lay())).nearest.method == "reinforce"
+
+
+def leaves_jax(logp, old_logp, ref_logp, rewards, mask, group):
+    return np.float64((np.asarray(logp) * mask).sum())
+
+
+def is_a_verdict(logp, old_logp, ref_logp, rewards, mask, group):
+    return True
+
+
+@pytest.mark.parametrize(
+    ("loss_of", "problem", "mend"),
+    [(Written, "is a class", "an instance"), (leaves_jax, "raises", "jax.numpy"), (is_a_verdict, "bool", "one number")],
+)
+def test_what_is_no_loss_is_told_with_its_mend(loss_of, problem, mend):
+    with pytest.raises(InputError, match=problem) as caught:
+        live_loss(loss_of, lay())
+    assert mend in caught.value.mend
+
+
+@pytest.mark.skipif(not HAVE_TORCH, reason="torch is not installed")
+def test_a_loss_that_remembers_is_refused():
+    calls = []
+
+    def warms_up(logp, old_logp, ref_logp, rewards, mask, group):
+        calls.append(0)
+        return -((logp * mask).sum(1) * rewards).mean() * torch.tensor(1.0 if len(calls) < 9 else 1.1)
+
+    with pytest.raises(InputError, match="after it was asked others"):
+        audit_loss(live_loss(warms_up, lay()))
+
+
+def test_what_a_failing_loss_leaves_unanswered_is_counted():
+    def fragile(logp, old_logp, ref_logp, rewards, mask, group):
+        return reinforce(logp, old_logp, ref_logp, rewards, mask, group) + jnp.where(jnp.ptp(logp) > 2.5, jnp.nan, 0.0)
+
+    report = audit_loss(live_loss(fragile, lay()))
+    assert 0 < report.failures[0] < report.failures[1]

@@ -17,6 +17,7 @@ def weigh_with(prepare: Prepare) -> Weigh:
     def weigh(responses: Responses, count: int) -> tuple[float, np.ndarray]:
         import torch
 
+        torch.manual_seed(0)  # what a loss draws, it draws alike every time it is asked
         loss_of = prepare(responses, count)
         value, weights = 0.0, []
         for rows in micro_batches(responses, count):

@@ -80,8 +80,17 @@ def _variants() -> Mapping[str, Variant]:
             "probabilities of sampled tokens alone"
         ),
         "dro": Variant(settings=_GRPO | {"loss_mode": "dro", "dro_beta": 0.1}),
-        "clip_cov": Variant(settings=_GRPO | {"loss_mode": "clip_cov"}, note="draws at random which tokens to drop"),
-        "kl_cov": Variant(settings=_GRPO | {"loss_mode": "kl_cov"}),
+        "clip_cov": Variant(
+            settings=_GRPO | {"loss_mode": "clip_cov"},
+            note="one of 5000 tokens, at least one, of those whose (A - mean A)(log π - mean log π) over the batch's "
+            "tokens is between 1 and 5 has no gradient; it is drawn at random, so its place is no rule",
+        ),
+        "kl_cov": Variant(
+            settings=_GRPO | {"loss_mode": "kl_cov"},
+            note="not clipped; one of 5000 tokens, at least one, that with the greatest (A - mean A)(log π - mean "
+            "log π) over the batch's tokens, loses |log π/π_old| besides: other responses decide which, so no ratio "
+            "is recovered",
+        ),
     }
     modes = ("token-mean", "token-sum", "seq-mean-token-sum", "seq-mean-token-sum-norm")
     return variants | {f"grpo+{mode}": Variant(settings=_GRPO | {"loss_agg_mode": mode}) for mode in modes}
