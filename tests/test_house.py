@@ -100,6 +100,15 @@ def test_front_door_imports_no_room_until_it_is_needed():
     assert result.stdout.strip() == "[]"
 
 
+def test_what_needs_pytorch_is_marked_and_so_run_again_where_it_is():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path.name not in ("conftest.py", Path(__file__).name) and re.search(
+            r"(importorskip|find_spec|skipif)\(.*(torch|TORCH)", text
+        ):
+            assert "pytestmark = pytest.mark.torch" in text, path.relative_to(ROOT)
+
+
 def test_modules_have_a_docstring_and_one_subject():
     for room in PACKAGES:
         for path in sources(room):

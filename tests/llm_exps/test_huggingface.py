@@ -54,9 +54,9 @@ def test_logits_and_greedy_tokens_are_those_of_transformers(name: str, tmp_path:
     np.testing.assert_array_equal(greedy(model), tokens)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", make.CASES)
 def test_transformers_opens_what_is_written_with_identical_logits(name: str, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
     model, _ = load(make.write(name, tmp_path / "in"))
     save(model, tmp_path / "out")
     (logits, tokens), (expected, continuation) = make.answers(tmp_path / "out"), make.answers(tmp_path / "in")

@@ -16,9 +16,10 @@ from llm_exps.launch import Job, Launcher, launch, work
 from rino import cli
 from rino_base.messages import CheckFailed, InputError
 
+# The shapes of test_experiment.py, whose compiled programs these runs find.
 SMALL = (
-    *("--num-prompts", "2", "--num-generations", "4", "--max-completion-length", "24", "--save-every", "1"),
-    *("--eval-prompts", "4", "--eval-samples", "2", "--probe-every", "0", "--methods", "grpo", "f-isft-pm"),
+    *("--num-prompts", "4", "--num-generations", "4", "--max-completion-length", "16", "--save-every", "1"),
+    *("--eval-prompts", "8", "--eval-samples", "4", "--probe-every", "0", "--methods", "grpo", "f-isft-pm"),
 )
 LOGS = ("metrics.jsonl", "eval.jsonl", "samples.jsonl", "model/model.safetensors")
 

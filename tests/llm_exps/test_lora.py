@@ -16,9 +16,10 @@ from llm_exps.options import AdapterOptions, RunOptions, changed_flags
 from rino import cli
 
 TOKENS = jnp.array([[1, 5, 2, 7], [3, 3, 0, 6]])
+# The shapes of test_experiment.py, whose compiled programs these runs find.
 SMALL = (
-    *("--num-prompts", "4", "--num-generations", "4", "--max-completion-length", "24"),
-    *("--eval-prompts", "8", "--eval-samples", "2"),
+    *("--num-prompts", "4", "--num-generations", "4", "--max-completion-length", "16"),
+    *("--eval-prompts", "8", "--eval-samples", "4"),
 )
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from llm_exps import paper
+from llm_exps.options import EvaluationOptions
 from llm_exps.paper import Plan, Settings, carry_out
 from rino import cli
 
@@ -63,6 +64,8 @@ def test_a_plan_is_carried_out_and_goes_on_where_it_stopped(tmp_path, monkeypatc
     monkeypatch.setattr(paper, "SETTINGS", {"code": small})
     monkeypatch.setattr(paper, "TASKS", {"countdown-small": ("binary", 512)})
     monkeypatch.setattr(paper, "METHODS", ("grpo", "f-isft-pm"))
+    # All held-out problems are one evaluation; a few say as much here.
+    monkeypatch.setattr(paper, "EvaluationOptions", lambda **given: EvaluationOptions(**given | {"eval_prompts": 8}))
     plan = Plan(paper="countdown-small", model="default")
     carry_out(plan, tmp_path)
     runs = sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("finished.json"))

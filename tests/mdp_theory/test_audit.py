@@ -28,11 +28,12 @@ LOSSES = Path(__file__).parent / "losses"
 
 @cache
 def audited(target):
-    file, _, _ = target.partition(":")
-    if file.endswith("torch.py"):
-        pytest.importorskip("torch")
     loss = load_loss(f"{LOSSES / target}" if ":" in target else target, lay())
     return audit_loss(loss)
+
+
+def targets(names):
+    return [pytest.param(name, marks=[pytest.mark.torch] * ("torch.py" in name)) for name in names]
 
 
 def words(report):
@@ -143,7 +144,7 @@ FAITHFUL = {
 }
 
 
-@pytest.mark.parametrize("target", FAITHFUL)
+@pytest.mark.parametrize("target", targets(FAITHFUL))
 def test_faithful_losses_are_recovered_in_full(target):
     method, dials, fields = FAITHFUL[target]
     report = audited(target)
@@ -251,7 +252,7 @@ FAULTY = {
 }
 
 
-@pytest.mark.parametrize("target", FAULTY)
+@pytest.mark.parametrize("target", targets(FAULTY))
 def test_every_fault_is_named_and_nothing_else(target):
     departures, named, fields = FAULTY[target]
     report = audited(target)
@@ -273,10 +274,12 @@ def test_every_loss_beside_the_tests_is_tried():
     assert tried == written
 
 
-def test_answers_are_plain_json():
-    for target in ("grpo-kl", "faulty_jax.py:eos_dropped", "faulty_torch.py:equal_rewards_divide_by_zero"):
-        answers = audited(target).to_json()
-        assert json.loads(json.dumps(answers, allow_nan=False)) == answers
+@pytest.mark.parametrize(
+    "target", targets(["grpo-kl", "faulty_jax.py:eos_dropped", "faulty_torch.py:equal_rewards_divide_by_zero"])
+)
+def test_answers_are_plain_json(target):
+    answers = audited(target).to_json()
+    assert json.loads(json.dumps(answers, allow_nan=False)) == answers
 
 
 def test_the_sample_is_what_the_loss_gives():
@@ -367,10 +370,8 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("target", BROKEN)
+@pytest.mark.parametrize("target", targets(BROKEN))
 def test_what_cannot_be_audited_is_refused_in_two_lines(target):
-    if target.startswith("broken_torch"):
-        pytest.importorskip("torch")
     problem, mend = BROKEN[target]
     with pytest.raises(InputError) as caught:
         audit_loss(load_loss(str(LOSSES / target), lay()))

@@ -1,7 +1,7 @@
 """What a loss does besides its formula: rounding, arguments it writes into or ignores, answers that are no loss."""
 
 import functools
-import importlib.util
+from contextlib import suppress
 from functools import cache
 
 import jax
@@ -17,8 +17,7 @@ from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.loss import loss
 from rino_base.messages import InputError
 
-HAVE_TORCH = importlib.util.find_spec("torch") is not None
-if HAVE_TORCH:
+with suppress(ImportError):
     import torch
 
 
@@ -60,7 +59,7 @@ def test_a_rounded_loss_is_explained_with_its_ratio_and_clip(dtype):
     assert report.outcome_driven
 
 
-@pytest.mark.skipif(not HAVE_TORCH, reason="torch is not installed")
+@pytest.mark.torch
 def test_arguments_that_are_written_into_are_named():
     def writes(logp, old_logp, ref_logp, rewards, mask, group):
         rewards -= rewards.mean()
@@ -175,7 +174,7 @@ def test_what_is_no_loss_is_told_with_its_mend(loss_of, problem, mend):
     assert mend in caught.value.mend
 
 
-@pytest.mark.skipif(not HAVE_TORCH, reason="torch is not installed")
+@pytest.mark.torch
 def test_a_loss_that_remembers_is_refused():
     calls = []
 

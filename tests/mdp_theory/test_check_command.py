@@ -3,12 +3,13 @@
 import json
 import re
 import tomllib
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
 
 from mdp_theory.check import command as check_command
-from mdp_theory.check import report
 from mdp_theory.exact.policy import TabularPolicy
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import zoo
@@ -40,6 +41,15 @@ def checked(tmp_path_factory):
     code = cli.run([*arguments, "--inner-steps", "3", "--json", str(folder / "out.json")])
     text = (folder / "out.json").read_text()
     return code, json.loads(text), text
+
+
+@pytest.fixture(scope="module")
+def slippery(tmp_path_factory):
+    """The report of a control whose transitions are random, and what the command shows of it."""
+    file, shown = tmp_path_factory.mktemp("slippery") / "out.json", StringIO()
+    with redirect_stdout(shown):
+        assert check_command.check("slippery-sum", inner_steps=1, json=file) == 0
+    return json.loads(file.read_text()), shown.getvalue()
 
 
 def test_a_file_never_seen_before_is_checked(checked):
@@ -124,15 +134,14 @@ def test_shared_parameters_show_the_same(checked):
             assert record["direction_relative_error"] < 1e-12
 
 
-def test_a_stochastic_control_is_taken_on_its_graph(capsys):
-    assert check_command.check("slippery-sum", inner_steps=1) == 0
-    shown = capsys.readouterr().out
+def test_a_stochastic_control_is_taken_on_its_graph(slippery):
+    _, shown = slippery
     assert re.search(r"the problem is a bandit\s+│ no", shown)
     assert re.search(r"deterministic\s+│ no", shown)
 
 
-def test_a_failing_identity_gives_exit_code_1(monkeypatch, capsys):
-    found = report.report(zoo.load("slippery-sum"))
+def test_a_failing_identity_gives_exit_code_1(slippery, monkeypatch, capsys):
+    found, _ = slippery
     check = {"name": "the value equals the bandit's", "error": 0.3, "tolerance": 1e-12, "holds": False}
     monkeypatch.setattr(
         "mdp_theory.check.report.report", lambda *_, **__: found | {"checks": [check], "verified": False}
@@ -141,8 +150,8 @@ def test_a_failing_identity_gives_exit_code_1(monkeypatch, capsys):
     assert "FAIL" in capsys.readouterr().out
 
 
-def test_several_problems_make_a_list(tmp_path, monkeypatch):
-    plain = report.report(zoo.load("slippery-sum"))
+def test_several_problems_make_a_list(slippery, tmp_path, monkeypatch):
+    plain, _ = slippery
     monkeypatch.setattr("mdp_theory.check.report.report", lambda problem, **_: plain | {"problem": problem.name})
     assert check_command.check("all", "running-sum", json=tmp_path / "all.json") == 0
     names = [found["problem"] for found in json.loads((tmp_path / "all.json").read_text())]

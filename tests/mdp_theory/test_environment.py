@@ -212,7 +212,9 @@ def test_no_gradient_and_no_variance_where_the_environment_speaks():
     assert moved[1][0, 0] == pytest.approx([0, 0.6, 0.4, 0])
 
 
-@pytest.mark.parametrize("name", TURNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "noisy-tool")) for name in TURNS]
+)
 def test_the_zoo_of_turns_keeps_the_two_claims_apart(name):
     found = report(zoo.load(name), policy="random:1", num_generations=4, inner_steps=2)
     assert found["verified"]

@@ -1,7 +1,6 @@
 """Losses of frameworks: what is recorded, what is said where one is missing, and live where one is installed."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import sys
@@ -27,7 +26,6 @@ from rino.cli import run
 from rino_base.messages import InputError
 
 ROOT = Path(__file__).parents[2]
-HAVE_POLGRAD = all(importlib.util.find_spec(name) for name in ("torch", "polgrad"))
 
 
 def fields_of(batch):
@@ -191,7 +189,7 @@ def test_differences_are_shown_by_commands_that_exist():
                 assert words[2].partition(",")[0] in known
 
 
-@pytest.mark.skipif(not HAVE_POLGRAD, reason="polgrad is not installed here")
+@pytest.mark.torch
 def test_polgrad_is_audited_live_and_as_recorded(tmp_path):
     recorded = {record["name"]: record for record in golden("polgrad")["losses"]}
     with Worker("polgrad") as worker:
@@ -205,7 +203,7 @@ def test_polgrad_is_audited_live_and_as_recorded(tmp_path):
             open_loss(worker, "polgrad:none", {"algorithm": "none"}, lay(), framework="polgrad")
 
 
-@pytest.mark.skipif(not HAVE_POLGRAD, reason="polgrad is not installed here")
+@pytest.mark.torch
 def test_one_command_audits_a_framework(tmp_path, capsys):
     file = tmp_path / "answers.json"
     with opened("polgrad:dr_grpo", lay()) as loss:

@@ -21,6 +21,7 @@ from mdp_theory.methods.loss import loss, surrogate
 from mdp_theory.methods.objectives import KL, Clip, Objective
 from mdp_theory.precision import in_float64
 
+pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 polgrad = pytest.importorskip("polgrad")
 from polgrad.testing import random_batches  # noqa: E402
