@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from figures.entries import THEORY, TRAINING
 from figures.latex import WIDTH, latex
-from figures.registry import THEORY, TRAINING
 from figures.render import Drawn, Rendering
 from rino_base.files import write_text
 

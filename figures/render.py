@@ -8,10 +8,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from figures.curves import MissingData, Sheet
+from figures.entries import Plot, TableEntry
 from figures.formats import FONT, Format
 from figures.looks import known_looks
 from figures.numbers import COLUMNS, plotted_numbers, to_csv
-from figures.registry import PLOTS, TABLES, Plot, TableEntry
+from figures.registry import PLOTS, TABLES
 from figures.runs import Results
 from figures.style import Style, paper_style, save
 from figures.tables import Table

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from figures.answer import sentences
 from figures.claims import claims_table
+from figures.entries import THEORY, TRAINING
 from figures.facts import Facts
 from figures.page import TITLE, Html, Picture, page
-from figures.registry import THEORY, TRAINING
 from figures.render import Drawn, Rendering
 from figures.runs import Results, Row, panels
 from figures.samples import browser_data, browser_html

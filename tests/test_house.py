@@ -114,7 +114,7 @@ def test_modules_have_a_docstring_and_one_subject():
         for path in sources(room):
             text = path.read_text(encoding="utf-8")
             assert not text.strip() or ast.get_docstring(ast.parse(text)), f"{path} lacks a docstring"
-            assert len(text.splitlines()) <= 450, f"{path} has {len(text.splitlines())} lines: is it one subject?"
+            assert len(text.splitlines()) <= 400, f"{path} has {len(text.splitlines())} lines: is it one subject?"
 
 
 def test_nothing_evaluates_or_unpickles():

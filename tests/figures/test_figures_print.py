@@ -11,8 +11,9 @@ from matplotlib.text import Text
 from run_files import make_results
 
 from figures.command import figures
+from figures.entries import Plot
 from figures.looks import known_looks
-from figures.registry import PLOTS, Plot
+from figures.registry import PLOTS
 from figures.runs import Results
 from figures.style import SMALLEST, Style, paper_style, plain_powers
 from rino_base.messages import InputError
