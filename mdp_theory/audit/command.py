@@ -48,6 +48,8 @@ def audit(
     wanted = expect if expect in (None, "outcome-driven") else catalogue.get(str(expect)).key
     if json is not None and json.is_dir():
         raise InputError(f"--json {json} is a directory", mend="give the file to write")
+    if all and (expect is not None or signature is not None):
+        raise InputError("--all takes neither --expect nor --signature", mend="audit one loss with them")
     if all:
         return audit_all(target, json)
     return audit_one(target, json, signature=signature, wanted=wanted)

@@ -34,6 +34,8 @@ def opened(target: str, probe: Batch, *, signature: Path | None = None) -> Itera
         InputError: there is no such loss, it fails on `probe`, or its framework is nowhere installed.
     """
     framework, trainer = _framework_of(target)
+    if signature is not None and (framework is not None or not (":" in target or target.endswith(".py"))):
+        raise InputError(f"--signature goes with a function, not with {target}", mend="leave it out")
     if framework is None:
         yield load_loss(target, probe, signature=signature)
         return

@@ -42,6 +42,8 @@ def conformance(
     for name in names:
         if name not in FRAMEWORKS:
             raise InputError(f"unknown framework {name!r}", mend=f"one of: {', '.join(FRAMEWORKS)}")
+    if recorded and (install or record):
+        raise InputError("--recorded runs nothing to install or to record", mend="leave one of them out")
     if install and not names:
         raise InputError("--install without a name would download every framework", mend="name those that you want")
     found = [_one(name, install, recorded) for name in names or FRAMEWORKS]
