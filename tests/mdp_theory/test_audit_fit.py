@@ -95,6 +95,24 @@ def test_a_nameless_aggregation_is_told_with_its_power(name, said):
     assert any(said in finding.detail for finding in audited(name).findings if finding.name == "length")
 
 
+@pytest.mark.parametrize(
+    ("divide", "exponents"),
+    [
+        (lambda term, mask: term.sum() / mask.sum(), {"mean length": -1}),
+        (lambda term, mask: (term.sum(1) / mask.sum(1) ** jnp.bfloat16(0.5)).mean(), {"length": -0.5}),
+    ],
+)
+def test_rounding_hides_no_power_that_it_leaves_to_be_seen(divide, exponents):
+    def rounded(logp, old_logp, ref_logp, rewards, mask, group):
+        centred = rewards - by_mask(group)(rewards)
+        low = [x.astype(jnp.bfloat16) for x in (centred[:, None], logp, mask)]
+        return -divide(low[0] * low[1] * low[2], low[2]).astype(jnp.float32)
+
+    answers = audit_loss(live_loss(rounded, lay())).to_json()
+    assert answers["precision"] == "bfloat16"
+    assert answers["exponents"] == exponents
+
+
 def made(noise, **exponents):
     random = np.random.default_rng(0)
     features = {name: random.normal(size=200) for name in ("a", "b", "c")}
