@@ -11,6 +11,7 @@ import math
 import re
 import subprocess
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 
 from sympy import Symbol, diff, sympify
@@ -19,6 +20,10 @@ from proofs.kernel.check import find_coq
 from proofs.kernel.source import read_all
 
 _TOKEN = re.compile(r"=>|:=|[()@,:]|[^\s()@,:]+")
+RELATIONS = {"eq", "le", "lt", "is_derive"}
+JOINTS = {"and", "ex", "is_true"}
+"""What a statement may end with, and what may stand in front of that."""
+
 _ENDS = {")", ",", "=>", ":", "then", "else", "in", ":=", "return", "as", "with", "|", "end", None}
 
 
@@ -35,14 +40,18 @@ class Kernel:
         self._print(list(theorems), "Check @")
         self._print(list(definitions), "Print ")
 
-    def sides(self, theorem, **values):
-        """Both sides of the equation that a theorem states, for these values of its variables."""
+    def sides(self, theorem, part=0, **values):
+        """Both sides of the relation that a theorem states, for these values of its variables: an equation, an order,
+        or a function and its derivative. `part` is the place of the statement among several that are joined."""
         term, env = self.terms[theorem], {}
-        while term[0] == "forall":
-            env |= {name: values.get(name) for name in term[1]}
-            term = term[2]
-        assert term[1][1].endswith("eq"), f"{theorem} ends with {term[1]}, not with an equation"
-        return tuple(self.value(side, env) for side in term[2][1:])
+        while term[0] != "app" or (head := last(term[1][1])) not in RELATIONS:
+            if term[0] in ("forall", "fun"):
+                env |= {name: values.get(name) for name in term[1]}
+                term = term[2]
+            else:
+                assert head in JOINTS, f"{theorem} ends with {head}, not with a relation"
+                term = term[2][part if head == "and" else -1]
+        return tuple(self.value(side, env) for side in term[2][-2:])
 
     def constant(self, name, *values):
         """A definition, applied to these values."""
@@ -54,8 +63,8 @@ class Kernel:
             name = term[1]
             if name in env:
                 return env[name]() if isinstance(env[name], Thunk) else env[name]
-            last = name.rpartition(".")[2]
-            return PRIMITIVES[last] if last in PRIMITIVES else self.value(self.terms[name], {})
+            primitive = PRIMITIVES.get(last(name))
+            return self.value(self.terms[name], {}) if primitive is None else primitive
         if kind == "app":
             return apply(self.value(term[1], env), *(Thunk(self, part, env) for part in term[2]))
         if kind == "fun":
@@ -196,7 +205,7 @@ def mentioned(term, bound):
     kind = term[0]
     if kind == "name":
         name = term[1]
-        known = name in bound or name.rpartition(".")[2] in PRIMITIVES or not relevant(name)
+        known = name in bound or last(name) in PRIMITIVES or not relevant(name)
         return set() if known else {name}
     if kind == "app":
         parts = term[2][: RECORDS.get(term[1][1], len(term[2]))]
@@ -213,8 +222,13 @@ def mentioned(term, bound):
 
 def relevant(name):
     """Whether a constant may be one of this development: those of MathComp have a module in front."""
-    module, _, last = name.rpartition(".")
-    return (not module or module.rpartition(".")[2] in read_all()) and last not in TYPES
+    module = name.rpartition(".")[0]
+    return (not module or last(module) in read_all()) and last(name) not in TYPES
+
+
+def last(name):
+    """A constant's name without its module."""
+    return name.rpartition(".")[2]
 
 
 def destruct(value):
@@ -349,6 +363,9 @@ PRIMITIVES = {
     "mem": strict(lambda holds: holds, 3, 2),
     "finset": strict(lambda holds: holds, 2, 1),
     "pred_of_set": strict(lambda holds: holds, 2, 1),
+    "in_mem": strict(lambda x, holds: bool(apply(holds, x)), 3, 1),
+    "setTfor": native(lambda *_: native(lambda _: True, 1), 2),
+    "iter": strict(lambda n, f, x: reduce(lambda y, _: apply(f, y), range(n), x), 4, 1),
     "response_finType": strict(complete_responses, 3),
     "nil": native(lambda _: (), 1),
     "cons": strict(lambda a, y: (a, *y), 3, 1),
@@ -366,14 +383,15 @@ PRIMITIVES = {
     "token_prob": strict(lambda policy: policy, 3, 2),
     "dtoken_prob": strict(lambda rates: rates, 4, 3),
     "Variation": native(lambda *values: force(values[3]), 6),
+    "Policy": native(lambda *values: force(values[2]), 5),
 }
 """What Python carries out, with the number of arguments that Coq gives it; division by 0 is 0, as in Coq."""
 
-RECORDS = {"Variation": 4}
+RECORDS = {"Variation": 4, "Policy": 3}
 """How many arguments of a record's constructor are data; the others are proofs, and never evaluated."""
 
 TYPES = {
     "nat", "bool", "policy", "variation", "response", "token_weights", "outcome_rule", "rcfType",
-    "is_true", "eq", "Type", "Prop", "list", "_", "response_eqType", "sampled", "realType", "level_rule",
+    "is_true", "and", "ex", "eq", "Type", "Prop", "list", "_", "response_eqType", "sampled", "realType", "level_rule",
 }  # fmt: skip
 """Names of types, which are not unfolded."""
