@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from proofs.kernel import record
 from proofs.kernel.source import FOLDER, Claim, Source, needed, read_all
 from rino_base.messages import InputError
 
@@ -39,7 +40,7 @@ ALLOWED_AXIOMS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Coq says of one claim.
+    """What Coq says of one claim, and whether that is what is on record (`record.py`).
 
     Attributes:
         claim: the claim.
@@ -86,18 +87,20 @@ def check(
     *,
     folder: Path = FOLDER,
     build: Path | None = None,
+    on_record: bool = True,
     done: Callable[[str], None] = lambda module: None,
 ) -> list[KernelReport]:
     """Compile and check these theorems ("T5"; without them all) and everything that they stand on.
 
-    What Coq writes goes into the folder `build`, by default a temporary one. `done` is called with the name of each
-    compiled file.
+    What Coq writes goes into the folder `build`, by default a temporary one. Without `on_record` statements may be
+    others than those on record. `done` is called with the name of each compiled file.
 
     Raises:
-        InputError: Coq is not installed.
+        InputError: Coq is not installed, or files are missing.
     """
     coq = find_coq()
     sources = read_all(folder)
+    recorded = record.read(folder) if on_record else None
     claimed = [
         name for name in sources if sources[name].theorem and (not theorems or sources[name].theorem in theorems)
     ]
@@ -111,9 +114,21 @@ def check(
     for name in claimed:
         culprits = [need for need in needed([name], sources) if refused[need] and need != name]
         reason = f"stands on {culprits[0]}.v: {refused[culprits[0]]}" if culprits else refused[name]
-        verdicts = () if reason else outcomes[name].verdicts
-        reports.append(KernelReport(sources[name], verdicts, reason, outcomes[name].seconds))
+        reports.append(_report(sources[name], outcomes[name], reason, recorded))
     return reports
+
+
+def _report(source: Source, outcome: "_Outcome", reason: str, recorded: Mapping[str, str] | None) -> KernelReport:
+    """What came of a file, beside what is on record (without a record, no claim has to be there)."""
+    verdicts = () if reason else outcome.verdicts
+    if recorded is not None:
+        names = [claim.name for claim in source.claims]
+        reason = reason or record.missing(f"{source.theorem.lower()}_", names, recorded)
+        verdicts = tuple(
+            replace(one, refused=one.refused or record.differs(one.claim.name, one.statement, recorded))
+            for one in verdicts
+        )
+    return KernelReport(source, verdicts, reason, outcome.seconds)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rino_base.messages import InputError
+
 FOLDER = Path(__file__).parent
 
 _FORBIDDEN = re.compile(
-    r"\b(Admitted|admit|give_up|Abort|Axioms?|Parameters?|Conjectures?|Unset\s+\w+\s+Checking|bypass_check|"
-    r"Declare\s+(?:ML\s+Module|Module)|Load|Add\s+LoadPath|Redirect)\b"
+    r"\b(Admitted|[Aa]dmit|give_up|Abort|Axioms?|Parameters?|Conjectures?|Primitive|Unset\s+\w+\s+Checking|"
+    r"bypass_check|Definitional\s+UIP|Declare\s+ML\s+Module|Module|Load|Cd|Drop|Add\s+(?:Rec\s+)?(?:LoadPath|ML\s+Path)|"
+    r"Redirect|Extraction|Set\s+Printing|(?<!Local )(?<!Tactic )Notation|Infix)\b"
 )
-"""What would let a claim pass without a proof, or let a source reach beyond itself. `Print Assumptions` finds the
-axioms that a theorem uses; this finds those that it does not use yet."""
+"""What would let a claim pass without a proof, let a source reach beyond itself, or let a statement be printed as
+another. `Print Assumptions` finds the axioms that a theorem uses; this finds those that it does not use yet."""
+
+_OF_A_THEOREM = re.compile(r"\b(Coercion|Canonical)\b")
+"""What changes how a statement reads: `definitions.v` may, as a reader reads it; a theorem's file may not."""
+
+_ASSUMED = re.compile(r"\b(Section|End|Variables?|Hypothes[ie]s|Context)\b")
+"""Outside of a section, the last three are axioms."""
+
+_REQUIRED = re.compile(r"(?:\bFrom\s+(\w+)\s+)?\bRequire\b(?:\s+(?:Import|Export)\b)?([^.]*)")
+_LIBRARIES = ("mathcomp", "Coq", "Coquelicot")
 
 _PREAMBLE = re.compile(r"^(?:From\s+\w+\s+Require|Import|Local\s+Open\s+Scope)\b.*?\.(?=\s)", re.MULTILINE | re.DOTALL)
 
@@ -64,7 +76,7 @@ def read(path: Path) -> Source:
     code = without_comments(text)
     number = re.match(r"t(\d+)_", path.stem)
     theorem = f"T{int(number[1])}" if number else ""
-    needs = re.findall(r"From\s+Rino\s+Require\s+(?:Import|Export)?\s*([\w\s]+)\.", code)
+    needs = [names for library, names in _REQUIRED.findall(code) if library == "Rino"]
     missing = re.search(r"\(\*\*\s*Open:(.*?)\*\)", text, re.DOTALL)
     return Source(
         path=path,
@@ -72,7 +84,7 @@ def read(path: Path) -> Source:
         needs=tuple(name for names in needs for name in names.split()),
         claims=tuple(_claims(text, code, f"t{int(number[1])}_")) if number else (),
         open=_one_line(missing[1]) if missing else "",
-        forbidden=tuple(_forbidden(code)),
+        forbidden=tuple(_forbidden(code, of_a_theorem=bool(number))),
         preamble=tuple(_one_line(words) for words in _PREAMBLE.findall(code)),
     )
 
@@ -81,16 +93,22 @@ def read_all(folder: Path = FOLDER) -> dict[str, Source]:
     """Every file of the development by module name, each after the files that it needs.
 
     Raises:
-        ValueError: Files need each other in a circle, or one that is not there.
+        InputError: Files need each other in a circle, or one that is not there; or two claim one theorem.
     """
     sources = {path.stem: read(path) for path in sorted(folder.glob("*.v"))}
+    claimed = [source.theorem for source in sources.values() if source.theorem]
+    if twice := {theorem for theorem in claimed if claimed.count(theorem) > 1}:
+        raise InputError(
+            f"{folder}: more than one file claims {', '.join(sorted(twice))}",
+            mend="write one file for a theorem, tNN_subject.v",
+        )
     ordered: dict[str, Source] = {}
     while len(ordered) < len(sources):
         ready = [name for name in sources if name not in ordered and set(sources[name].needs) <= set(ordered)]
         if not ready:
-            raise ValueError(
-                f"{folder}: no order in which {', '.join(sorted(set(sources) - set(ordered)))} can be compiled"
-            )
+            left = {name: set(sources[name].needs) - set(ordered) for name in set(sources) - set(ordered)}
+            words = "; ".join(f"{name}.v needs {', '.join(sorted(needs))}" for name, needs in sorted(left.items()))
+            raise InputError(f"{folder}: {words}", mend="a file may need files of this folder, and not in a circle")
         ordered |= {name: sources[name] for name in ready}
     return ordered
 
@@ -127,9 +145,16 @@ def _claims(text: str, code: str, prefix: str) -> Iterator[Claim]:
         yield Claim(found[1], _one_line(words[1]) if words else "", statement)
 
 
-def _forbidden(code: str) -> Iterator[str]:
-    for found in _FORBIDDEN.finditer(code):
-        yield f"line {code.count(chr(10), 0, found.start()) + 1}: {_one_line(found[0])}"
+def _forbidden(code: str, *, of_a_theorem: bool) -> Iterator[str]:
+    depth = 0
+    found = [*_FORBIDDEN.finditer(code), *(_OF_A_THEOREM.finditer(code) if of_a_theorem else ())]
+    for word in _ASSUMED.finditer(code):
+        depth += {"Section": 1, "End": -1}.get(word[1], 0)
+        if word[1] not in ("Section", "End") and depth < 1:
+            found.append(word)
+    found += [asked for asked in _REQUIRED.finditer(code) if asked[1] not in ("Rino", *_LIBRARIES)]
+    for word in sorted(found, key=re.Match.start):
+        yield f"line {code.count(chr(10), 0, word.start()) + 1}: {_one_line(word[0])}"
 
 
 def _one_line(words: str) -> str:

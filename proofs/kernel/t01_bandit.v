@@ -368,3 +368,22 @@ have two s : pi s true + pi s false = 1 by rewrite -[RHS](token_prob_sum pi s) b
 by rewrite two mulr1 -mulrDl two mul1r.
 Qed.
 End Counterexamples.
+
+(** T1. The mean of the score over responses is 0. *)
+Theorem t1_mean_score (F : rcfType) (V : finType) (eos : V) (H : nat) (pi : policy F V) (dpi : variation pi) :
+  mean_response pi (fun y : response eos H => score eos dpi y) = 0.
+Proof. exact: sum_dprob. Qed.
+
+From mathcomp Require Import boolp classical_sets functions reals topology normedtype derive exp realfun.
+From Rino Require Import derivatives.
+Import numFieldNormedType.Exports.
+
+(** T1. The score of a response, the sum of its tokens' scores, is the derivative of its log-probability, in every
+    direction of the parameters. *)
+Theorem t1_score (R : realType) (T : normedModType R) (V : finType) (eos : V) (pi : T -> policy R V) (theta v : T)
+    (dpi : variation (pi theta)) (y : seq V) : derivative_along v dpi -> 0 < prob eos (pi theta) y ->
+  is_derive theta v (fun th => ln (prob eos (pi th) y)) (score eos dpi y).
+Proof.
+move=> dpiP pos; apply: (is_derive_eq (is_derive_comp (is_derive1_ln pos) (derivative_prob eos y dpiP))).
+by rewrite /dprob mulKf // gt_eqF.
+Qed.

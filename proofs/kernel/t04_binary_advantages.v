@@ -115,6 +115,53 @@ Qed.
 
 End Advantages.
 
+Section Conventions.
+Variables (F : rcfType) (G : nat).
+Implicit Types (x : 'I_G -> F) (i : 'I_G).
+
+Lemma sum_differences x : (0 < G)%N -> \sum_i (x i - group_mean x) = 0.
+Proof.
+move=> G_gt0; rewrite sumrB sumr_const card_ord -[X in _ - X]mulr_natl /group_mean mulVKf ?subrr //.
+by rewrite pnatr_eq0 -lt0n.
+Qed.
+
+(** The advantage of the conventions in use: the deviation with the divisor G − ddof, and a floor added to it. *)
+Definition advantage_of (ddof : nat) (epsilon : F) x i : F :=
+  (x i - group_mean x) / (group_std ddof x + epsilon).
+
+(** T4. Whatever the rewards, the differences from the mean sum to 0, and so do the advantages with any divisor and any
+    floor. *)
+Theorem t4_differences x ddof epsilon : (0 < G)%N ->
+  \sum_i (x i - group_mean x) = 0 /\ \sum_i advantage_of ddof epsilon x i = 0.
+Proof. by move=> G_gt0; rewrite -mulr_suml sum_differences ?mul0r. Qed.
+
+(** T4. Without a floor and with rewards 0 and 1 this is GRPO's advantage. *)
+Theorem t4_no_floor ddof b i : advantage_of ddof 0 (reward F b) i = grpo F ddof b i.
+Proof. by rewrite /advantage_of addr0. Qed.
+
+(** T4. Two conventions differ by one positive factor for the whole group: the quotient of what they divide by. *)
+Theorem t4_conventions x i ddof ddof' epsilon epsilon' : 0 < epsilon -> 0 < epsilon' ->
+  let factor := (group_std ddof' x + epsilon') / (group_std ddof x + epsilon) in
+  0 < factor /\ advantage_of ddof epsilon x i = factor * advantage_of ddof' epsilon' x i.
+Proof.
+move=> e_gt0 e'_gt0 factor; have s_gt0 : 0 < group_std ddof x + epsilon by rewrite ltr_paddl ?sqrtr_ge0.
+have s'_gt0 : 0 < group_std ddof' x + epsilon' by rewrite ltr_paddl ?sqrtr_ge0.
+split; first by rewrite divr_gt0.
+by rewrite /factor /advantage_of [RHS]mulrCA mulrAC divff ?mul1r ?gt_eqF.
+Qed.
+
+(** T4. A floor makes every advantage smaller, and none of another sign. *)
+Theorem t4_floor x i ddof epsilon : 0 < epsilon -> 0 < group_std ddof x ->
+  `|advantage_of ddof epsilon x i| <= `|advantage_of ddof 0 x i| /\
+  (0 < advantage_of ddof epsilon x i) = (0 < advantage_of ddof 0 x i).
+Proof.
+move=> e_gt0 s_gt0; have se_gt0 : 0 < group_std ddof x + epsilon by rewrite addr_gt0.
+rewrite /advantage_of addr0 !normrM !normfV !(gtr0_norm s_gt0) !(gtr0_norm se_gt0).
+split; last by rewrite !pmulr_lgt0 ?invr_gt0.
+by rewrite ler_wpmul2l ?normr_ge0 // lef_pinv ?posrE // ler_addl ltW.
+Qed.
+End Conventions.
+
 Lemma one_minus_half (F : rcfType) : 1 - 2%:R^-1 = 2%:R^-1 :> F.
 Proof. by apply: (addIr 2%:R^-1); rewrite subrK -mulr2n -[RHS]mulr_natl divff // pnatr_eq0. Qed.
 

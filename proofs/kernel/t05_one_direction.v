@@ -238,6 +238,218 @@ by move: (mean_root p) G_neq0'; move: (G%:R : F) => g m g_neq0; field_of F.
 Qed.
 End Scalars.
 
+Section OffPolicy.
+Variables (F : rcfType) (V : finType) (eos : V) (H G : nat) (old pi : policy F V) (dpi : variation pi).
+Variables (r : response eos H -> bool) (A : outcome_rule F G).
+
+Lemma outcome_prob_success z : outcome_prob (fun y : response eos H => prob eos old y) r z =
+  if z then success old r else 1 - success old r.
+Proof.
+have right_prob : success old r = outcome_prob (fun y : response eos H => prob eos old y) r true.
+  rewrite /success /mean_response /outcome_prob [RHS]big_mkcond; apply: eq_bigr => y _.
+  by case: (r y); rewrite ?mulr1 ?mulr0.
+case: z => //; have := sum_prob eos H old; rewrite (bigID r) /= => <-; rewrite right_prob /outcome_prob.
+rewrite (eq_bigl _ _ (fun y => eqbF_neg (r y))) [X in _ - X](eq_bigl _ _ (fun y => eqb_id (r y))).
+by rewrite addrAC subrr add0r.
+Qed.
+
+Lemma dprob_of_outcome z :
+  \sum_(y : response eos H | r y == z) 1 * dprob eos dpi y = (if z then 1 else - 1) * dsuccess dpi r.
+Proof.
+have of_right : \sum_(y : response eos H | r y) dprob eos dpi y = dsuccess dpi r.
+  rewrite big_mkcond; apply: eq_bigr => y _; by case: (r y); rewrite ?mulr1 ?mulr0.
+under eq_bigr do rewrite mul1r.
+case: z; first by rewrite (eq_bigl _ _ (fun y => eqb_id (r y))) of_right mul1r.
+rewrite (eq_bigl _ _ (fun y => eqbF_neg (r y))) mulN1r; apply/eqP; rewrite -addr_eq0 addrC -of_right.
+by have := sum_dprob eos H dpi; rewrite (bigID r) /= => ->.
+Qed.
+
+(** T5. Off-policy, with samples of another policy that can give every response, and with ratios of whole responses that
+    nothing clips, the direction stays: the expected gradient is c ∇p, with c at the sampling policy's success
+    probability. *)
+Theorem t5_whole_response_ratios : (forall y : response eos H, prob eos old y = 0 -> prob eos pi y = 0) ->
+  \sum_(g : {ffun 'I_G -> response eos H}) (\prod_i prob eos old (g i)) *
+    group_gradient dpi (fun g i t => A (outcomes r g) i * (prob eos pi (g i) / prob eos old (g i))) g =
+  scalar A (success old r) * dsuccess dpi r.
+Proof.
+move=> covered; pose s (y : response eos H) := prob eos pi y / prob eos old y * score eos dpi y.
+have P_score (y : response eos H) : prob eos old y * s y = dprob eos dpi y.
+  rewrite /s /dprob; have [z|nz] := eqVneq (prob eos old y) 0; first by rewrite z (covered _ z) !mul0r.
+  by rewrite mulrA [_ * (_ / _)]mulrC mulfVK.
+rewrite [LHS](eq_bigr (fun g : {ffun 'I_G -> response eos H} => G%:R^-1 * \sum_i (\prod_j prob eos old (g j)) *
+    (A [ffun j => r (g j)] i * (1 * s (g i))))); last first.
+  move=> g _; rewrite /group_gradient mulrCA mulr_sumr; congr (_ * _); apply: eq_bigr => i _.
+  by rewrite -mulr_sumr mul1r /s !mulrA.
+rewrite -mulr_sumr exchange_big /=.
+transitivity (G%:R^-1 * \sum_i \sum_(b : {ffun 'I_G -> bool})
+   A b i * others_prob i (success old r) b * ((if b i then 1 else - 1) * dsuccess dpi r)).
+  congr (_ * _); apply: eq_bigr => i _.
+  rewrite (@expectation_by_outcomes _ _ _ (fun y : response eos H => prob eos old y) _ s (fun=> 1) r G P_score).
+  apply: eq_bigr => b _; rewrite dprob_of_outcome /others_prob; congr (_ * _ * _); apply: eq_bigr => j _.
+  by rewrite outcome_prob_success.
+rewrite /scalar /expected_right /expected_wrong -mulrBr -mulrA; congr (_ * _).
+rewrite -sumrB mulr_suml; apply: eq_bigr => i _; rewrite (bigID (fun b : {ffun _} => b i)) /= mulrBl; congr (_ + _).
+  by rewrite mulr_suml; apply: eq_bigr => b ->; rewrite mul1r.
+by rewrite -mulNr -sumrN mulr_suml; apply: eq_bigr => b /negPf->; rewrite mulrA mulrN1.
+Qed.
+End OffPolicy.
+
+Section Bounds.
+Variables (F : rcfType) (n : nat).
+Add Field F_field' : (plain_field F).
+Local Notation G := n.+1.
+Implicit Types p q x y c : F.
+
+Lemma size_biased m (f : nat -> F) p :
+  \sum_(k < m.+2) binomial_law m.+1 p k * (k%:R * f k) = m.+1%:R * p * \sum_(k < m.+1) binomial_law m p k * f k.+1.
+Proof.
+rewrite big_ord_recl mul0r mulr0 add0r mulr_sumr; apply: eq_bigr => k _.
+by rewrite mulrA [binomial_law _ _ _ * _]mulrC -binomial_law_right !mulrA.
+Qed.
+
+Lemma mean_count m p : \sum_(k < m.+1) binomial_law m p k * k%:R = m%:R * p.
+Proof.
+case: m => [|m]; first by rewrite big_ord1 mulr0 mul0r.
+transitivity (\sum_(k < m.+2) binomial_law m.+1 p k * (k%:R * 1)); first by apply: eq_bigr => k _; rewrite mulr1.
+by rewrite (@size_biased m (fun=> 1)); under eq_bigr do rewrite mulr1; rewrite sum_binomial mulr1.
+Qed.
+
+Lemma spread_of_count p : \sum_(k < G.+1) binomial_law G p k * (k%:R - G%:R * p) ^+ 2 = G%:R * (p * (1 - p)).
+Proof.
+transitivity (\sum_(k < G.+1) (binomial_law G p k * (k%:R * k%:R) + (- (2%:R * (G%:R * p)) * (binomial_law G p k * k%:R)
+    + (G%:R * p) ^+ 2 * binomial_law G p k))); first by apply: eq_bigr => k _; ring_of F.
+rewrite !big_split /= -!mulr_sumr sum_binomial mean_count (@size_biased n (fun k => k%:R)).
+have -> : \sum_(k < G) binomial_law n p k * k.+1%:R = n%:R * p + 1.
+  rewrite -(mean_count n p) -[X in _ + X](sum_binomial n p) -big_split; apply: eq_bigr => k _ /=.
+  by rewrite mulrSr mulrDr mulr1.
+have -> : G%:R = n%:R + 1 :> F by rewrite mulrSr.
+by move: (n%:R : F) => m; ring_of F.
+Qed.
+
+Lemma root_below x y : 0 <= x -> 0 <= y -> 2%:R * Num.sqrt (x * y) <= x + y.
+Proof.
+move=> x_ge0 y_ge0; rewrite sqrtrM // -subr_ge0.
+have -> : x + y = Num.sqrt x ^+ 2 + Num.sqrt y ^+ 2 by rewrite !sqr_sqrtr.
+move: (Num.sqrt x) (Num.sqrt y) => a b; have -> : a ^+ 2 + b ^+ 2 - 2%:R * (a * b) = (a - b) ^+ 2 by ring_of F.
+exact: sqr_ge0.
+Qed.
+
+Lemma root_above x y c : 0 <= x -> 0 <= y -> 0 < c -> c <= x + y ->
+  x + y - (x - y) ^+ 2 / c <= 2%:R * Num.sqrt (x * y).
+Proof.
+move=> x_ge0 y_ge0 c_gt0 c_le; have below := root_below x_ge0 y_ge0.
+rewrite ler_subl_addr -ler_subl_addl ler_pdivl_mulr // -subr_ge0.
+have -> : (x - y) ^+ 2 = (x + y) ^+ 2 - 2%:R * 2%:R * Num.sqrt (x * y) ^+ 2.
+  by rewrite sqr_sqrtr ?mulr_ge0 //; ring_of F.
+move: (Num.sqrt (x * y)) below (sqrtr_ge0 (x * y)) => u below u_ge0.
+have -> : (x + y) ^+ 2 - 2%:R * 2%:R * u ^+ 2 - (x + y - 2%:R * u) * c =
+  (x + y - 2%:R * u) * (x + y - c + 2%:R * u) by ring_of F.
+by rewrite mulr_ge0 ?subr_ge0 // addr_ge0 ?subr_ge0 // mulr_ge0 ?ler0n.
+Qed.
+
+Section AtP.
+Variable p : F.
+Hypothesis p01 : 0 < p < 1.
+Let p_gt0 : 0 < p. Proof. by case/andP: p01. Qed.
+Let q_gt0 : 0 < 1 - p. Proof. by rewrite subr_gt0; case/andP: p01. Qed.
+Let pq_gt0 : 0 < p * (1 - p). Proof. exact: mulr_gt0. Qed.
+Let root_gt0 : 0 < Num.sqrt (p * (1 - p)). Proof. by rewrite sqrtr_gt0. Qed.
+Let G_gt0 : 0 < G%:R :> F. Proof. exact: ltr0Sn. Qed.
+
+Lemma law_ge0 m k : 0 <= binomial_law m p k.
+Proof. by rewrite mulrn_wge0 // mulr_ge0 ?exprn_ge0 // ltW. Qed.
+
+Let of_right (k : 'I_G.+1) : F := k%:R * (1 - p).
+Let of_wrong (k : 'I_G.+1) : F := (G - k)%:R * p.
+
+Lemma mean_of_both : \sum_(k < G.+1) binomial_law G p k * (of_right k + of_wrong k) = 2%:R * (G%:R * (p * (1 - p))).
+Proof.
+transitivity (\sum_(k < G.+1) ((1 - p - p) * (binomial_law G p k * k%:R) + G%:R * p * binomial_law G p k)).
+  apply: eq_bigr => k _; rewrite /of_right /of_wrong natrB -1?ltnS //; move: (G%:R : F) (k%:R : F) => g j.
+  by ring_of F.
+rewrite big_split /= -!mulr_sumr sum_binomial mean_count; move: (G%:R : F) => g.
+by ring_of F.
+Qed.
+
+Lemma mean_of_roots : \sum_(k < G.+1) binomial_law G p k * (2%:R * Num.sqrt (of_right k * of_wrong k)) =
+  2%:R * Num.sqrt (p * (1 - p)) * mean_root n p.
+Proof.
+rewrite /mean_root mulr_sumr; apply: eq_bigr => k _.
+have -> : of_right k * of_wrong k = p * (1 - p) * (k * (G - k))%:R.
+  by rewrite /of_right /of_wrong natrM; move: (k%:R : F) ((G - k)%:R : F) => x y; ring_of F.
+by rewrite sqrtrM ?ltW //; move: (Num.sqrt _) (Num.sqrt _) (binomial_law _ _ _) => x y z; ring_of F.
+Qed.
+
+Lemma of_right_ge0 k : 0 <= of_right k. Proof. by rewrite mulr_ge0 ?ler0n ?ltW. Qed.
+Lemma of_wrong_ge0 k : 0 <= of_wrong k. Proof. by rewrite mulr_ge0 ?ler0n ?ltW. Qed.
+
+Lemma scalar_of_root c : scalar (@grpo F G 0) p = c / Num.sqrt (p * (1 - p)) ->
+  2%:R * Num.sqrt (p * (1 - p)) * mean_root n p = c * (2%:R * (G%:R * (p * (1 - p)))).
+Proof.
+have p_neq0 : p != 0 by rewrite gt_eqF.
+have p_neq1 : p != 1 by case/andP: p01 => _ /lt_eqF->.
+rewrite t5_grpo // -/(mean_root n p) => eq_c; have root_neq0 : Num.sqrt (p * (1 - p)) != 0 by rewrite gt_eqF.
+have g_neq0 : G%:R != 0 :> F by rewrite gt_eqF.
+have pq_neq0 : p * (1 - p) != 0 by rewrite gt_eqF.
+have -> : c = mean_root n p / (G%:R * p * (1 - p)) * Num.sqrt (p * (1 - p)) by rewrite eq_c mulfVK.
+rewrite -[G%:R * p * _]mulrA; move: (mean_root n p) (Num.sqrt _) (G%:R : F) g_neq0 => m s g g_neq0.
+by move: (p * (1 - p)) pq_neq0 => v v_neq0; field_of F.
+Qed.
+
+(** T5. GRPO's c(p) is at most 1/√(p(1−p)) … *)
+Theorem t5_grpo_upper : scalar (@grpo F G 0) p <= (Num.sqrt (p * (1 - p)))^-1.
+Proof.
+set s := Num.sqrt _; pose c := scalar (@grpo F G 0) p * s.
+have eq_c : scalar (@grpo F G 0) p = c / s by rewrite /c mulfK // gt_eqF.
+have := scalar_of_root eq_c; rewrite -mean_of_roots => eq_mean.
+rewrite eq_c -[X in _ <= X]mul1r ler_pmul2r ?invr_gt0 //.
+have pos : 0 < 2%:R * (G%:R * (p * (1 - p))) by rewrite !mulr_gt0 ?ltr0n.
+rewrite -(ler_pmul2r pos) -eq_mean mul1r -mean_of_both; apply: ler_sum => k _.
+by rewrite ler_wpmul2l ?law_ge0 // root_below ?of_right_ge0 ?of_wrong_ge0.
+Qed.
+
+(** T5. … and at least (1 − 1/(2 G p (1−p))) times as much: as the group grows, the two meet. *)
+Theorem t5_grpo_lower :
+  (1 - (2%:R * (G%:R * (p * (1 - p))))^-1) / Num.sqrt (p * (1 - p)) <= scalar (@grpo F G 0) p.
+Proof.
+set s := Num.sqrt _; pose c := scalar (@grpo F G 0) p * s.
+have eq_c : scalar (@grpo F G 0) p = c / s by rewrite /c mulfK // gt_eqF.
+have := scalar_of_root eq_c; rewrite -mean_of_roots => eq_mean.
+rewrite eq_c ler_pmul2r ?invr_gt0 //.
+have pos : 0 < 2%:R * (G%:R * (p * (1 - p))) by rewrite !mulr_gt0 ?ltr0n.
+have gpq_gt0 : 0 < G%:R * (p * (1 - p)) by rewrite mulr_gt0.
+rewrite -(ler_pmul2r pos) -eq_mean mulrBl mul1r mulVf ?gt_eqF // -mean_of_both.
+have share : \sum_(k < G.+1) binomial_law G p k * ((of_right k - of_wrong k) ^+ 2 / (G%:R * (p * (1 - p)))) = 1.
+  under eq_bigr do rewrite mulrA.
+  rewrite -mulr_suml -[RHS](@divff _ (G%:R * (p * (1 - p)))) ?gt_eqF // -{2}spread_of_count; congr (_ / _).
+  apply: eq_bigr => k _; rewrite /of_right /of_wrong natrB -1?ltnS //; congr (_ * _ ^+ 2).
+  by move: (G%:R : F) (k%:R : F) => g j; ring_of F.
+rewrite -[X in _ - X <= _]share -sumrB; apply: ler_sum => k _; rewrite -mulrBr ler_wpmul2l ?law_ge0 //.
+apply: root_above; rewrite ?of_right_ge0 ?of_wrong_ge0 //.
+rewrite -subr_ge0 /of_right /of_wrong natrB -1?ltnS //.
+have le_k : k%:R <= G%:R :> F by rewrite ler_nat -ltnS.
+move: (G%:R : F) (k%:R : F) le_k (ler0n F k) => g j le_g j_ge0.
+have -> : j * (1 - p) + (g - j) * p - g * (p * (1 - p)) = j * (1 - p) * (1 - p) + (g - j) * p * p by ring_of F.
+by rewrite addr_ge0 // !mulr_ge0 ?subr_ge0 // ltW // -subr_gt0.
+Qed.
+End AtP.
+End Bounds.
+
+Section LeaveOneOut.
+Variables (F : rcfType) (G : nat).
+Add Field F_field'' : (plain_field F).
+(** T5, RLOO: with two responses or more, its advantage is the reward less the mean reward of the others. *)
+Theorem t5_leave_one_out (b : {ffun 'I_G -> bool}) (i : 'I_G) : (1 < G)%N ->
+  rloo F b i = reward F b i - (G - 1)%:R^-1 * \sum_(j | j != i) reward F b j.
+Proof.
+move=> G_gt1; have m_neq0 : (G - 1)%:R != 0 :> F by rewrite pnatr_eq0 -lt0n subn_gt0.
+have G_neq0 : G%:R != 0 :> F by rewrite pnatr_eq0 -lt0n ltnW.
+have GE : G%:R = (G - 1)%:R + 1 :> F by rewrite -mulrSr -addn1 subnK // ltnW.
+rewrite /rloo /mean_reward /group_mean (bigD1 i) //=; move: GE m_neq0 G_neq0 (\sum_(j | _) _) (reward F b i).
+by move: (G%:R : F) ((G - 1)%:R : F) => g m -> m_neq0 g_neq0 o x; field_of F.
+Qed.
+End LeaveOneOut.
+
 From Rino Require Import instances t10_partial_credit.
 
 Section Counterexamples.
@@ -287,3 +499,22 @@ move=> G_gt1 c_gt0; have [pi [dpi [level [p0 [d2 d1]]]]] := t10_instance F.
 by exists pi, dpi, level; split; last exact: t10_direction_lost.
 Qed.
 End Counterexamples.
+
+From mathcomp Require Import boolp classical_sets functions reals topology normedtype sequences.
+Import numFieldNormedType.Exports.
+Local Open Scope classical_set_scope.
+
+(** T5. So GRPO's c(p) tends to 1/√(p(1−p)) as the group grows. *)
+Theorem t5_grpo_limit (R : realType) (p : R) : 0 < p < 1 ->
+  (fun n => scalar (@grpo R n.+1 0) p) @ \oo --> (Num.sqrt (p * (1 - p)))^-1.
+Proof.
+move=> p01; have /andP[p_gt0 p_lt1] := p01; have pq_gt0 : 0 < p * (1 - p) by rewrite mulr_gt0 ?subr_gt0.
+set s := Num.sqrt _; pose lower (n : nat) : R := s^-1 - (2%:R * (p * (1 - p)))^-1 / s * @harmonic R n.
+apply: (@squeeze_cvgr _ _ _ _ lower _ (fun=> s^-1)); last exact: cvg_cst.
+  apply: nearW => n; rewrite (t5_grpo_upper n p01) andbT; apply: le_trans (t5_grpo_lower n p01).
+  suff -> : lower n = (1 - (2%:R * (n.+1%:R * (p * (1 - p))))^-1) / s by [].
+  by rewrite /lower mulrBl mul1r [2%:R * (n.+1%:R * _)]mulrCA (invfM n.+1%:R) [n.+1%:R^-1 * _]mulrC [in RHS]mulrAC.
+suff: lower @ \oo --> s^-1 - (2%:R * (p * (1 - p)))^-1 / s * 0 by rewrite mulr0 subr0.
+apply: cvgB; first exact: cvg_cst.
+by apply: cvgMr; apply: cvg_harmonic.
+Qed.

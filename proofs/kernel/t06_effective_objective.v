@@ -5,7 +5,7 @@ Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
-(** Open: the limit 2 arcsin √p of GRPO's function as the group grows, and the curl that 1/L brings. *)
+(** Open: that GRPO's function tends to 2 arcsin √p as the group grows, and the curl that 1/L brings. *)
 
 Section Objective.
 Variables (F : rcfType) (n : nat).
@@ -77,3 +77,50 @@ Theorem t6_grpo p :
            (fun k => - Num.sqrt ((k%:R / G%:R) / (1 - k%:R / G%:R))))^`().[p] = scalar (@grpo F G 0) p.
 Proof. by apply: t6_climbed => b i; rewrite t4_advantages. Qed.
 End Objective.
+
+Section ClosedForms.
+Variables (F : rcfType) (n : nat).
+Local Notation G := n.+1.
+Implicit Type p : F.
+
+Definition f_isft_poly (alpha : F) : {poly F} :=
+  (1 - alpha) *: ('X - G%:R^-1 *: 'X ^+ G) + alpha *: ('X + G%:R^-1 *: (1 - 'X) ^+ G).
+
+(** T6, F-ISFT in the advantage form climbs (1 − α)(p − p^G/G) + α(p + (1−p)^G/G). *)
+Theorem t6_f_isft (alpha p : F) : (f_isft_poly alpha)^`().[p] = scalar (@f_isft F G alpha) p.
+Proof.
+rewrite t5_f_isft /f_isft_poly derivD !derivZ derivB derivD !derivZ derivXn deriv_exp derivB derivC derivX sub0r mulN1r /=.
+rewrite mulNrn scalerN -scaler_nat -[(1 - 'X) ^+ n *+ G]scaler_nat !scalerA mulVf ?pnatr_eq0 // !scale1r.
+by rewrite !hornerE !horner_exp !hornerE.
+Qed.
+
+(** T6. For every k the chance of at least k + 1 right ones of G moves with p by G times that of k right ones of G − 1:
+    GRPO's function is a sum of such chances. *)
+Theorem t6_tail k p : (k <= n)%N -> (tail_poly F G k)^`().[p] = G%:R * binomial_law n p k.
+Proof. by move=> k_n; rewrite deriv_tail // hornerMn horner_binomial mulr_natl. Qed.
+
+(** log p = log (1 − (1−p)) cut after its term of order m: −Σ_{j=1..m} (1−p)^j/j, a polynomial in p. *)
+Definition truncated_log (m : nat) : {poly F} := - \sum_(j < m) j.+1%:R^-1 *: (1 - 'X) ^+ j.+1.
+
+Lemma deriv_truncated_log m : (truncated_log m)^`() = \sum_(j < m) (1 - 'X) ^+ j.
+Proof.
+rewrite /truncated_log derivN (big_morph _ (@derivD F) (@deriv0 F)) -sumrN; apply: eq_bigr => j _.
+rewrite derivZ deriv_exp derivB derivC derivX sub0r mulN1r mulNrn scalerN opprK -scaler_nat scalerA.
+by rewrite mulVf ?pnatr_eq0 // scale1r.
+Qed.
+
+Lemma slope_of_truncated_log m p : p != 0 -> (truncated_log m)^`().[p] = (1 - (1 - p) ^+ m) / p.
+Proof.
+move=> p_neq0; apply: (mulIf p_neq0); rewrite mulfVK // deriv_truncated_log horner_sum.
+under eq_bigr do rewrite horner_exp !hornerE.
+by rewrite -[RHS]opprB subrX1 -mulNr opprB subKr mulrC.
+Qed.
+
+(** T6, the mean over positives climbs the logarithm of p, truncated at order G, … *)
+Theorem t6_mean_over_positives p : p != 0 -> (truncated_log G)^`().[p] = scalar (@mean_over_positives F G) p.
+Proof. by move=> p_neq0; rewrite slope_of_truncated_log // t5_mean_over_positives. Qed.
+
+(** T6. … and MaxRL as released that at order G − 1. *)
+Theorem t6_maxrl p : p != 0 -> (truncated_log n)^`().[p] = scalar (@maxrl F G) p.
+Proof. by move=> p_neq0; rewrite slope_of_truncated_log // t5_maxrl. Qed.
+End ClosedForms.

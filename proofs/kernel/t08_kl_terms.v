@@ -131,6 +131,27 @@ by move: (r y) (k1 _ _) (dP y) => reward k d; ring_of R.
 Qed.
 End Terms.
 
+Section WrongSign.
+Variables (R : realType) (T : normedModType R) (Y : finType) (P : T -> Y -> R) (theta v : T) (dP : Y -> R).
+Variable ref : Y -> R.
+Hypotheses (P_sum : forall th, \sum_y P th y = 1) (P_gt0 : forall y, 0 < P theta y).
+Hypothesis P_derivative : forall y, is_derive theta v (fun th => P th y) (dP y).
+
+(** T8. With the wrong sign, loss less β k3, the mean slope of that term is minus β times the slope of the forward
+    divergence: in every direction in which training descends the term, the divergence rises. *)
+Theorem t8_wrong_sign (beta : R) : 0 < beta ->
+  let slope := \sum_y P theta y * - (beta * 'D_v (fun th => k3 (P th y) (ref y)) theta) in
+  slope = - (beta * 'D_v (fun th => divergence ref (P th)) theta) /\
+  (slope < 0 -> 0 < 'D_v (fun th => divergence ref (P th)) theta).
+Proof.
+move=> beta_gt0 slope.
+have eq_slope : slope = - (beta * 'D_v (fun th => divergence ref (P th)) theta).
+  rewrite -(@t8_k3_in_the_loss R T Y P theta v dP ref P_sum P_gt0 P_derivative) mulr_sumr -sumrN; apply: eq_bigr => y _.
+  by rewrite mulrN mulrCA.
+by split=> //; rewrite eq_slope oppr_lt0 pmulr_rgt0.
+Qed.
+End WrongSign.
+
 (** T8 without samples of the policy's own. Two tokens and one logit, with the probability p of the first, sampled with the
     probability m instead: k1 as a loss has the mean gradient m − p, whatever the reference. *)
 Theorem t8_without_own_samples (R : realType) (ref : bool -> R) (m p : R) : 0 < m < 1 -> 0 < p < 1 ->

@@ -5,7 +5,7 @@ Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
-(** Open: the same for GRPO, whose advantage too grows with a response's own reward. *)
+(** Open: that GRPO's mean weights of two reward levels differ, so that its direction is lost as well. *)
 
 Section Levels.
 Variables (F : rcfType) (V O : finType) (eos : V) (H G : nat) (pi : policy F V) (dpi : variation pi).
@@ -94,6 +94,101 @@ move=> c_gt0; rewrite /f_isft_of -subr_gt0 t10_lead mulr_gt0 // divr_gt0 ?ltr0n 
 exact: ltnW.
 Qed.
 End Credit.
+
+Section OwnReward.
+Variables (F : rcfType) (n : nat).
+Hypothesis n_gt0 : (0 < n)%N.
+Add Field F_field : (plain_field F).
+Implicit Types (x : 'I_n.+1 -> F) (i : 'I_n.+1) (d v a : F).
+
+(** Mean and variance of the rewards of the others. *)
+Definition others_mean x i : F := n%:R^-1 * \sum_(j | j != i) x j.
+Definition others_variance x i : F := n%:R^-1 * \sum_(j | j != i) (x j - others_mean x i) ^+ 2.
+
+Let n_pos : 0 < n%:R :> F. Proof. by rewrite ltr0n. Qed.
+Let n_neq0 : n%:R != 0 :> F. Proof. by rewrite gt_eqF. Qed.
+Let G_neq0 : n.+1%:R != 0 :> F. Proof. by rewrite pnatr_eq0. Qed.
+Let nE : n%:R = n.+1%:R - 1 :> F. Proof. by rewrite mulrSr addrK. Qed.
+
+Lemma sum_others x i : \sum_(j | j != i) x j = n%:R * others_mean x i.
+Proof. by rewrite /others_mean mulVKf. Qed.
+
+Lemma mean_of_group x i : group_mean x = others_mean x i + (x i - others_mean x i) / n.+1%:R.
+Proof.
+rewrite /group_mean (bigD1 i) //= sum_others nE; move: (x i) (others_mean x i) (n.+1%:R : F) G_neq0 => y m g g_neq0.
+by field_of F.
+Qed.
+
+Lemma squares_of_group x i : \sum_j (x j - group_mean x) ^+ 2 =
+  n%:R * (n.+1%:R * others_variance x i + (x i - others_mean x i) ^+ 2) / n.+1%:R.
+Proof.
+pose c := others_mean x i - group_mean x.
+have rest : \sum_(j | j != i) (x j - group_mean x) ^+ 2 = n%:R * (others_variance x i + c ^+ 2).
+  transitivity (\sum_(j | j != i) ((x j - others_mean x i) ^+ 2 + ((2%:R * c) * x j + 1 * (c * (c - 2%:R * others_mean x i))))).
+    by apply: eq_bigr => j _; rewrite /c; move: (x j) (others_mean x i) (group_mean x) => y m g; ring_of F.
+  rewrite !big_split /= -[X in _ + (X + _)]mulr_sumr -[X in _ + (_ + X)]mulr_suml sum_others sumr_const cardC1 card_ord /=.
+  rewrite sum_others (_ : others_mean (fun j => (x j - others_mean x i) ^+ 2) i = others_variance x i) //.
+  by move: (others_variance x i) (others_mean x i) (n%:R : F) c => w m g e; ring_of F.
+rewrite (bigD1 i) //= rest /c (mean_of_group x i) nE.
+move: (x i) (others_mean x i) (others_variance x i) (n.+1%:R : F) G_neq0 => y m w g g_neq0.
+by field_of F.
+Qed.
+
+Lemma others_variance_ge0 x i : 0 <= others_variance x i.
+Proof. by rewrite mulr_ge0 ?invr_ge0 ?ler0n // sumr_ge0 // => j _; rewrite sqr_ge0. Qed.
+
+(** T10. In a group of G = n + 1, against others of mean reward m and variance v, GRPO gives a response whose reward is
+    m + d the advantage √n d/√(G v + d²), … *)
+Theorem t10_grpo x i : (x i - group_mean x) / group_std 0 x =
+  Num.sqrt n%:R * (x i - others_mean x i) / Num.sqrt (n.+1%:R * others_variance x i + (x i - others_mean x i) ^+ 2).
+Proof.
+rewrite /group_std (squares_of_group x i) subn0 {1}(mean_of_group x i).
+move: (others_variance_ge0 x i); move: (x i) (others_mean x i) (others_variance x i) => y m v v_ge0.
+set w := n.+1%:R * v + _; have w_ge0 : 0 <= w by rewrite addr_ge0 ?sqr_ge0 // mulr_ge0 ?ler0n.
+have -> : n.+1%:R^-1 * (n%:R * w / n.+1%:R) = n%:R * w * n.+1%:R^-1 ^+ 2.
+  by rewrite mulrC expr2 mulrA.
+have g_pos : 0 < n.+1%:R :> F by rewrite ltr0n.
+rewrite sqrtrM ?mulr_ge0 ?ler0n // sqrtr_sqr sqrtrM ?ler0n // gtr0_norm ?invr_gt0 // !invfM invrK.
+have root_neq0 : Num.sqrt n%:R != 0 :> F by rewrite sqrtr_eq0 -ltNge.
+have -> : y - (m + (y - m) / n.+1%:R) = (y - m) * Num.sqrt n%:R ^+ 2 / n.+1%:R.
+  by rewrite sqr_sqrtr ?ler0n // nE; move: (n.+1%:R : F) G_neq0 => g g_neq0; field_of F.
+move: (Num.sqrt w)^-1 (Num.sqrt n%:R) root_neq0 (n.+1%:R : F) G_neq0 => u s s_neq0 g g_neq0.
+by field_of F.
+Qed.
+
+Lemma increasing a d d' : 0 < a -> d < d' -> d / Num.sqrt (a + d ^+ 2) < d' / Num.sqrt (a + d' ^+ 2).
+Proof.
+move=> a_gt0 lt_d; have pos e : 0 < a + e ^+ 2 by rewrite ltr_spaddl ?sqr_ge0.
+have rpos e : 0 < Num.sqrt (a + e ^+ 2) by rewrite sqrtr_gt0.
+have nonneg e e' : 0 <= e -> e < e' -> e / Num.sqrt (a + e ^+ 2) < e' / Num.sqrt (a + e' ^+ 2).
+  move=> e_ge0 lt_e; have e'_ge0 : 0 <= e' := ltW (le_lt_trans e_ge0 lt_e).
+  rewrite -(ltr_pexpn2r (n := 2)) // ?nnegrE ?divr_ge0 ?sqrtr_ge0 //.
+  rewrite !expr_div_n !sqr_sqrtr ?ltW // ltr_pdivr_mulr // mulrAC ltr_pdivl_mulr // -subr_gt0.
+  have -> : e' ^+ 2 * (a + e ^+ 2) - e ^+ 2 * (a + e' ^+ 2) = a * ((e' - e) * (e' + e)) by ring_of F.
+  by rewrite !mulr_gt0 ?subr_gt0 // ltr_paddr // (le_lt_trans e_ge0).
+have [d_ge0|d_lt0] := leP 0 d; first exact: nonneg.
+have [d'_gt0|d'_le0] := ltP 0 d'.
+  by rewrite (@lt_trans _ _ 0) ?pmulr_llt0 ?pmulr_lgt0 ?invr_gt0.
+have := nonneg (- d') (- d); rewrite oppr_ge0 ltr_opp2 !sqrrN !mulNr ltr_opp2 => -> //.
+Qed.
+
+(** T10. … which grows with d where the others differ: with a response's own reward, at every group size. *)
+Theorem t10_growth v d d' : 0 < v -> d < d' ->
+  Num.sqrt n%:R * d / Num.sqrt (n.+1%:R * v + d ^+ 2) < Num.sqrt n%:R * d' / Num.sqrt (n.+1%:R * v + d' ^+ 2).
+Proof. by move=> v_gt0 lt_d; rewrite -!mulrA ltr_pmul2l ?sqrtr_gt0 // increasing // mulr_gt0 ?ltr0n. Qed.
+
+(** T10. Where the others agree it is √n times the sign of d. *)
+Theorem t10_others_alike d : d != 0 ->
+  Num.sqrt n%:R * d / Num.sqrt (n.+1%:R * 0 + d ^+ 2) = Num.sqrt n%:R * Num.sg d.
+Proof.
+move=> d_neq0; rewrite mulr0 add0r sqrtr_sqr -mulrA; congr (_ * _).
+by rewrite {1}[d]numEsg mulfK // normr_eq0.
+Qed.
+End OwnReward.
+
+(** T10. The chance of a group of n zeros and one response with credit is positive, if both can be sampled. *)
+Theorem t10_chance (F : rcfType) (p0 p1 : F) (n : nat) : 0 < p0 -> 0 < p1 -> 0 < p0 ^+ n * p1.
+Proof. by move=> p0_gt0 p1_gt0; rewrite mulr_gt0 ?exprn_gt0. Qed.
 
 (** Three levels: wrong, wrong with the partial credit [c], and right. *)
 Section ThreeLevels.

@@ -208,3 +208,42 @@ have -> : 2%:R^-1 * 2%:R + (2%:R^-1 / 2%:R * (2%:R^-1 * (- 1 * 2%:R)) + 2%:R^-1 
 exact: half_neq0.
 Qed.
 End Counterexamples.
+
+From mathcomp Require Import boolp classical_sets functions reals topology normedtype derive exp realfun sequences.
+From Rino Require Import derivatives.
+Import numFieldNormedType.Exports.
+
+Section Softmax.
+Variables (R : realType) (rest others : R).
+Hypothesis rest_gt0 : 0 < rest.
+Add Field R_field : (plain_field R).
+Implicit Types z q : R.
+
+(** A softmax in the logit z of one token: [rest] is the sum of exp(logit) over the other tokens, and [others] that of
+    exp(logit) times the value that they lead to. *)
+Definition softmax z : R := expR z / (expR z + rest).
+Definition softmax_value q z : R := (q * expR z + others) / (expR z + rest).
+
+Lemma denominator_neq0 z : expR z + rest != 0.
+Proof. by rewrite gt_eqF // addr_gt0 ?expR_gt0. Qed.
+
+(** T11. With a softmax, a token's probability grows with its logit at the rate π(1 − π), and the value of the state at
+    the rate π (Q − V), if the token leads to the value Q. *)
+Theorem t11_softmax q z :
+  is_derive z (1 : R) softmax (softmax z * (1 - softmax z)) /\
+  is_derive z (1 : R) (softmax_value q) (softmax z * (q - softmax_value q z)).
+Proof.
+have denominator : is_derive z (1 : R) (fun x : R => expR x + rest) (expR z).
+  by apply: (is_derive_eq (is_deriveD (is_derive_expR z) (is_derive_cst rest z (1 : R)))); rewrite addr0.
+have inverse := @is_deriveV _ (fun x : R => expR x + rest) _ _ _ (denominator_neq0 z) denominator.
+have nz := denominator_neq0 z; split.
+  apply: (is_derive_eq (is_derive_product (is_derive_expR z) inverse)).
+  rewrite /softmax /GRing.scale /=; move: (expR z + rest) nz => d d_neq0; move: (expR z) => e.
+  by field_of R.
+have numerator : is_derive z (1 : R) (fun x : R => q * expR x + others) (q * expR z).
+  by apply: (is_derive_eq (is_deriveD (is_derive_scale q (is_derive_expR z)) (is_derive_cst others z (1 : R)))); rewrite addr0.
+apply: (is_derive_eq (is_derive_product numerator inverse)).
+rewrite /softmax /softmax_value /GRing.scale /=; move: (expR z + rest) nz => d d_neq0; move: (expR z) => e.
+by field_of R.
+Qed.
+End Softmax.

@@ -6,7 +6,7 @@ Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
-(** Open: how the ratio of the variances grows with the length in the two examples; the two-action case of plain R. *)
+(** Open: how the ratio of the variances grows with the length in the two examples. *)
 
 Section Variance.
 Variables (F : rcfType) (V : finType) (eos : V) (H : nat).
@@ -278,3 +278,50 @@ rewrite (_ : _ - _ = 27%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%:R / 2%
 by plain_goal F; field; apply: plain_2_neq0.
 Qed.
 End Counterexample.
+
+(** Two responses of one token each: [false], with probability p and reward 1, and [true], with reward 0. *)
+Section TwoActions.
+Variables (F : rcfType) (p : F).
+Hypotheses (p_gt0 : 0 < p) (p_lt1 : p < 1).
+Add Field F_field''' : (plain_field F).
+Local Notation B := [finType of bool].
+Local Notation pi := (bent p_gt0 p_lt1).
+Local Notation dpi := (dbent p_gt0 p_lt1).
+
+Definition first_action (y : seq bool) : F := (y == [:: false])%:R.
+Local Notation value s := (state_value (true : B) 1 pi first_action s).
+
+Lemma leaf_of_two a : value [:: a] = first_action [:: a].
+Proof.
+rewrite (@state_value_complete _ B) ?reach_prob //; first by case: a.
+  by rewrite prob_bent_neq0.
+by case: a.
+Qed.
+
+Lemma value_of_two : value [::] = p.
+Proof.
+have nz : reach (true : B) 1 pi [::] != 0 by rewrite reach_prob // prob_bent_neq0.
+apply: (mulfI nz); rewrite (bellman _ _ (isT : acts (true : B) 1 [::])) big_bool !leaf_of_two /first_action /=.
+by rewrite mulr0 add0r mulr1.
+Qed.
+
+(** T12. With two actions, rewards 1 and 0, and one logit, the estimator that knows the advantages has the larger
+    variance than plain R exactly if the rewarded action has a probability above 2/3. *)
+Theorem t12_two_actions :
+  (variance pi (fun y : response (true : B) 1 => with_reward (true : B) dpi first_action y) <
+   variance pi (fun y : response (true : B) 1 => with_advantage (true : B) 1 dpi first_action y)) = (2%:R / 3%:R < p).
+Proof.
+have p_neq0 : p != 0 by rewrite gt_eqF.
+have q_gt0 : 0 < 1 - p by rewrite subr_gt0.
+have q_neq0 : 1 - p != 0 by rewrite gt_eqF.
+rewrite /variance t12_mean_with_advantage mean_with_reward ltr_add2r -subr_gt0.
+rewrite /mean_response (sum_one_token (true : B) (fun y => prob true pi y * with_advantage (true : B) 1 dpi first_action y ^+ 2)).
+rewrite (sum_one_token (true : B) (fun y => prob true pi y * with_reward (true : B) dpi first_action y ^+ 2)) !big_bool.
+rewrite /with_advantage /with_reward /weighted_score /score /advantage !big_ord_recl !big_ord0 /token_score /=.
+rewrite /before /token /= !leaf_of_two value_of_two /first_action /= !prob_cons !prob_nil /=.
+rewrite /bent_prob /dbent_prob /= mulNr [(1 - p) * p]mulrC !(mulfK q_neq0) [p * (1 - p)]mulrC !(mulfK p_neq0).
+have -> : forall x y : F, (0 < x - y) = (0 < x - y) by [].
+rewrite (_ : _ - _ = p ^+ 2 * (1 - p) * (3%:R * p - 2%:R)); last by ring_of F.
+by rewrite pmulr_rgt0 ?mulr_gt0 ?exprn_gt0 // subr_gt0 ltr_pdivr_mulr ?ltr0n // mulrC.
+Qed.
+End TwoActions.

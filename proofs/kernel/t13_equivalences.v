@@ -1,7 +1,7 @@
 (** T13: methods that are the same on their own samples. *)
 From mathcomp Require Import all_ssreflect all_algebra.
 From Rino Require Import algebra definitions responses instances t10_partial_credit t04_binary_advantages
-  t05_one_direction.
+  t05_one_direction t06_effective_objective.
 Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive.
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
@@ -91,29 +91,14 @@ End Raft.
 Section Likelihood.
 Variable F : rcfType.
 
-(** log p = log (1 − (1−p)) cut after its term of order [G]: −Σ_{j=1..G} (1−p)^j/j, a polynomial in p. *)
-Definition truncated_log (G : nat) : {poly F} := - \sum_(j < G) j.+1%:R^-1 *: (1 - 'X) ^+ j.+1.
-
-Lemma deriv_truncated_log G : (truncated_log G)^`() = \sum_(j < G) (1 - 'X) ^+ j.
-Proof.
-rewrite /truncated_log derivN (big_morph _ (@derivD F) (@deriv0 F)) -sumrN; apply: eq_bigr => j _.
-rewrite derivZ deriv_exp derivB derivC derivX sub0r mulN1r mulNrn scalerN opprK -scaler_nat scalerA.
-by rewrite mulVf ?pnatr_eq0 // scale1r.
-Qed.
-
-
 (** T13. The slope of the truncated log-likelihood of success is (1 − (1−p)^G)/p. *)
-Theorem t13_truncated_log G (p : F) : p != 0 -> (truncated_log G)^`().[p] = (1 - (1 - p) ^+ G) / p.
-Proof.
-move=> p_neq0; apply: (mulIf p_neq0); rewrite mulfVK // deriv_truncated_log horner_sum.
-under eq_bigr do rewrite horner_exp !hornerE.
-by rewrite -[RHS]opprB subrX1 -mulNr opprB subKr mulrC.
-Qed.
+Theorem t13_truncated_log G (p : F) : p != 0 -> (truncated_log F G)^`().[p] = (1 - (1 - p) ^+ G) / p.
+Proof. exact: slope_of_truncated_log. Qed.
 
 (** T13. That is c(p) of the mean over positives (T5): at every group size it climbs this polynomial, which is MaxRL's
     objective. *)
 Theorem t13_mean_over_positives n (p : F) : p != 0 ->
-  scalar (@mean_over_positives F n.+1) p = (truncated_log n.+1)^`().[p].
+  scalar (@mean_over_positives F n.+1) p = (truncated_log F n.+1)^`().[p].
 Proof. by move=> p_neq0; rewrite t13_truncated_log // t5_mean_over_positives. Qed.
 End Likelihood.
 

@@ -7,8 +7,7 @@ Set Implicit Arguments. Unset Strict Implicit. Unset Printing Implicit Defensive
 Import Order.TTheory GRing.Theory Num.Theory.
 Local Open Scope ring_scope.
 
-(** Open: that the tilted policy, with the weights exp(A/β), is the optimum; convergence, existence and repulsion of
-    fixed points. *)
+(** Open: convergence, existence and repulsion of fixed points. *)
 
 Section Tilted.
 Variables (F : rcfType) (Y : finType) (ref : Y -> F) (r : Y -> bool) (w1 w0 : F).
@@ -148,3 +147,92 @@ have /andP[above _] := iterates n; have /andP[_ le1] := iterates n.+1.
 by apply: t14_grows => //; apply: le_trans half above.
 Qed.
 End Iteration.
+
+From mathcomp Require Import boolp classical_sets functions reals topology normedtype derive exp realfun sequences.
+Import numFieldNormedType.Exports.
+
+Section Optimum.
+Variables (R : realType) (Y : finType) (ref : Y -> R) (r : Y -> bool) (beta a1 a0 : R).
+Add Field R_field : (plain_field R).
+Hypotheses (beta_gt0 : 0 < beta) (ref_gt0 : forall y, 0 < ref y) (ref_sum : \sum_y ref y = 1).
+Implicit Types (q : Y -> R) (x : R).
+
+Lemma expR_tangent x : 1 + x <= expR x.
+Proof.
+have [x_ge0|x_lt0] := leP 0 x; first exact: expR_ge1Dx.
+have derivative y : is_derive y (1 : R) (fun z : R => expR z) (expR y) by apply: is_derive_expR.
+have [|c c_in] := @MVT R (fun z : R => expR z) (fun z => expR z) x 0 x_lt0 (fun y _ => derivative y).
+  by apply: continuous_subspaceT => y; apply: continuous_expR.
+rewrite expR0 sub0r mulrN => eq_c; rewrite -[expR x](subKr 1) eq_c opprK ler_add2l.
+have c_le0 : c <= 0 by move: c_in; rewrite in_itv /= => /andP[_ /ltW].
+have e_le1 : expR c <= 1 by rewrite -[X in _ <= X](expR0 R) ler_expR.
+by rewrite -[X in X <= _]mul1r ler_wnmul2r // ltW.
+Qed.
+
+Lemma ln_tangent x : 0 < x -> ln x <= x - 1.
+Proof. by move=> x_gt0; have := expR_tangent (ln x); rewrite lnK ?posrE // ler_subr_addl. Qed.
+
+(** The Kullback-Leibler divergence of two distributions. *)
+Definition divergence_of q q' : R := \sum_y q y * (ln (q y) - ln (q' y)).
+
+(** T14. A divergence is never negative. *)
+Theorem t14_divergence q q' : (forall y, 0 <= q y) -> (forall y, 0 < q' y) -> \sum_y q y = 1 -> \sum_y q' y = 1 ->
+  0 <= divergence_of q q'.
+Proof.
+move=> q_ge0 q'_gt0 q_sum q'_sum; rewrite -[X in X <= _](subrr 1) -{1}q_sum -q'_sum -sumrB; apply: ler_sum => y _.
+have [->|q_neq0] := eqVneq (q y) 0; first by rewrite mul0r sub0r oppr_le0 ltW.
+have q_gt0 : 0 < q y by rewrite lt_neqAle eq_sym q_neq0 q_ge0.
+have := ln_tangent (divr_gt0 (q'_gt0 y) q_gt0); rewrite ln_div ?posrE // => tangent.
+rewrite -[X in X <= _]opprB -[X in _ <= X]opprK ler_opp2 -mulrN opprB.
+apply: le_trans (ler_wpmul2l (ltW q_gt0) tangent) _.
+by rewrite mulrBr mulr1 mulrCA mulfV // mulr1.
+Qed.
+
+(** What an iteration maximises: the mean advantage, a₁ for right and a₀ for wrong responses, less β times the divergence
+    from the reference. *)
+Definition objective q : R := \sum_y q y * (if r y then a1 else a0) - beta * divergence_of q ref.
+Definition best : Y -> R := tilted ref r (expR (a1 / beta)) (expR (a0 / beta)).
+Local Notation Z := (\sum_z ref z * (if r z then expR (a1 / beta) else expR (a0 / beta))).
+
+Lemma weight_gt0 y : 0 < ref y * (if r y then expR (a1 / beta) else expR (a0 / beta)).
+Proof. by rewrite mulr_gt0 //; case: (r y); apply: expR_gt0. Qed.
+
+Lemma Z_gt0 : 0 < Z.
+Proof.
+have [y _|none] := pickP (@predT Y).
+  rewrite (bigD1 y) //= ltr_paddr ?weight_gt0 // sumr_ge0 // => z _; exact/ltW/weight_gt0.
+by have := oner_eq0 R; rewrite -ref_sum big1 ?eqxx // => y _; have := none y.
+Qed.
+
+Lemma best_gt0 y : 0 < best y.
+Proof. by rewrite divr_gt0 ?weight_gt0 ?Z_gt0. Qed.
+
+Lemma best_sum : \sum_y best y = 1.
+Proof. by rewrite /best /tilted -mulr_suml divff // gt_eqF ?Z_gt0. Qed.
+
+Lemma ln_best y : ln (best y) = ln (ref y) + (if r y then a1 else a0) / beta - ln Z.
+Proof.
+rewrite /best /tilted ln_div ?posrE ?weight_gt0 ?Z_gt0 //; congr (_ - _).
+by rewrite lnM ?posrE //; last (case: (r y); apply: expR_gt0); case: (r y); rewrite expK.
+Qed.
+
+(** T14. The objective of any policy is that of the tilted one, with the weights exp(A/β), less β times its divergence
+    from it, … *)
+Theorem t14_objective q : \sum_y q y = 1 -> objective q = beta * ln Z - beta * divergence_of q best.
+Proof.
+move=> q_sum; rewrite /objective /divergence_of -[beta * ln Z]mulr1 -q_sum !mulr_sumr -!sumrB; apply: eq_bigr => y _.
+rewrite ln_best; have beta_neq0 : beta != 0 by rewrite gt_eqF.
+move: (if r y then a1 else a0) (ln (q y)) (ln (ref y)) (ln Z) (q y) => a l l' z x.
+by field_of R.
+Qed.
+
+(** T14. … so the tilted policy is the optimum over all policies. *)
+Theorem t14_optimum q : (forall y, 0 <= q y) -> \sum_y q y = 1 ->
+  [/\ forall y, 0 < best y, \sum_y best y = 1 & objective q <= objective best].
+Proof.
+move=> q_ge0 q_sum; split; [exact: best_gt0|exact: best_sum|].
+rewrite (t14_objective q_sum) (t14_objective best_sum) ler_add2l ler_opp2 ler_pmul2l //.
+rewrite [divergence_of best best]big1 => [|y _]; last by rewrite subrr mulr0.
+exact: t14_divergence best_gt0 q_sum best_sum.
+Qed.
+End Optimum.

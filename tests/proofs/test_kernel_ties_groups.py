@@ -20,7 +20,7 @@ from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.methods.objectives import Clip
 from mdp_theory.problems import tree
-from mdp_theory.problems.environment import best_plan, best_policy
+from mdp_theory.problems.turns import best_plan, best_policy
 
 GROUP = [(0, 1), (0, 2), (1, 1), (0, 0)]
 """Four responses; the first, second and last share their first token."""
