@@ -142,12 +142,16 @@ def test_the_scan_lets_pass_what_is_harmless(tmp_path, line):
 
 @needs_coq
 def test_what_the_scan_finds_is_refused_and_so_is_what_stands_on_it(tmp_path):
-    changed(tmp_path, "T4", with_line("T4", "Axiom cheat : False."))
-    four, five = check(["T4", "T5"], folder=tmp_path)
-    assert not four.verified
-    assert "Axiom" in four.refused
-    assert not five.verified
-    assert "stands on t04_binary_advantages.v" in five.refused
+    changed(tmp_path, DAILY, with_line(DAILY, "Axiom cheat : False."))
+    (report,) = check([DAILY], folder=tmp_path)
+    assert not report.verified
+    assert "Axiom" in report.refused
+    below = changed(tmp_path, DAILY, text_of(DAILY)).with_name("algebra.v")
+    below.write_text(below.read_text(encoding="utf-8") + "Axiom cheat : False.\n", encoding="utf-8")
+    (report,) = check([DAILY], folder=tmp_path)
+    assert not report.verified
+    assert report.refused.startswith("stands on algebra.v: ")
+    assert "Axiom" in report.refused
 
 
 def test_a_file_that_is_not_there_two_for_a_theorem_and_a_circle(tmp_path):
