@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 import subprocess
+import tempfile
 from fractions import Fraction
 from functools import reduce
 from pathlib import Path
@@ -94,16 +95,18 @@ class Kernel:
                 "Set Printing All. Set Printing Depth 100000.",
             ]
             lines += [f'Redirect "{name}" {command}{name}.' for name in names]
-            (self.folder / "ask.v").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            asked = subprocess.run(
-                [self.coq / "coqc", "-q", "-w", "none", "-Q", ".", "Rino", "ask.v"],
-                cwd=self.folder,
-                capture_output=True,
-                text=True,
-            )
-            assert not asked.returncode, asked.stderr
-            for name in names:
-                text = (self.folder / f"{name}.out").read_text(encoding="utf-8")
+            # In a folder of its own: the compiled files are shared by the workers of a session.
+            with tempfile.TemporaryDirectory(prefix="rino-ask-") as place:
+                (Path(place) / "ask.v").write_text("\n".join(lines) + "\n", encoding="utf-8")
+                asked = subprocess.run(
+                    [self.coq / "coqc", "-q", "-w", "none", "-Q", self.folder, "Rino", "ask.v"],
+                    cwd=place,
+                    capture_output=True,
+                    text=True,
+                )
+                assert not asked.returncode, asked.stderr
+                printed = {name: (Path(place) / f"{name}.out").read_text(encoding="utf-8") for name in names}
+            for name, text in printed.items():
                 body = text.partition(" = " if command == "Print " else "\n     : ")[2]
                 self.terms[name] = Parser(body.partition("\n     : ")[0]).term()
             names = sorted({free for name in names for free in mentioned(self.terms[name], frozenset())})
