@@ -131,7 +131,6 @@ def _log(x: np.ndarray) -> np.ndarray:
     return found
 
 
-Weights = Mapping[str, np.ndarray]
 Layout = Callable[[Batch, Column], dict[str, np.ndarray]]
 
 
@@ -157,7 +156,9 @@ class Table(NamedTuple):
         return {**self.features, **({rule.divisor: _log(value)} if divides(rule.rule) else {})}
 
 
-def table(credit_of: Callable[[str], Credit], weights: Weights, layout: Layout, *, tolerance: float) -> Table | None:
+def table(
+    credit_of: Callable[[str], Credit], weights: Mapping[str, np.ndarray], layout: Layout, *, tolerance: float
+) -> Table | None:
     """The rows to be fitted; None where weights are of other signs than the numerators.
 
     Args:

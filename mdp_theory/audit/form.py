@@ -99,9 +99,6 @@ class AggregationFit:
         return abs(abs(self.coefficient) / ROWS - 1) < 1e-6
 
 
-_LAYOUTS = (*POSITIONS, *(name for name in AGGREGATIONS.values() if name))
-
-
 @dataclass(frozen=True)
 class Form:
     """What the fit says.
@@ -171,7 +168,7 @@ def recover_form(
             found[joint].append(_Fitted(rank, rule, fit, rows.sign))
     if found[True]:
         _, rule, fit, sign = min(found[True], key=lambda each: each.rank)
-        mine = {name: x for name, x in fit.exponents.items() if name in _LAYOUTS}
+        mine = {name: x for name, x in fit.exponents.items() if name in (*POSITIONS, *AGGREGATIONS.values())}
         advantage, unit = rule.named({k: x for k, x in fit.exponents.items() if k not in mine}) or (None, 1.0)
         return Form(advantage, _named(mine, sign * fit.scale * unit), _told(fit.exponents), rule)
     # Whatever the weights are made of, this is what becomes of them when lengths do.
