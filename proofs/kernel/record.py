@@ -1,7 +1,7 @@
 """The closed statements that Coq accepted when a person last read them: what a claim says cannot change in silence.
 
 A proof of less is a proof too: with a hypothesis more, a statement may hold for no reason. So `rino prove --kernel`
-refuses a claim whose statement is not the one in `statements.txt`. `python -m proofs.kernel.record` writes that file
+refuses a claim whose statement is not the one in `statements.txt`. `python -m proofs.kernel.accept` writes that file
 anew, as Debian's Coq 8.16 prints statements; its difference is what there is to read.
 """
 
@@ -37,18 +37,3 @@ def missing(prefix: str, names: Iterable[str], recorded: Mapping[str, str]) -> s
     """The claims of a theorem ("t4_") that are on record and no longer in its file; empty if all are there."""
     lost = sorted(name for name in recorded if name.startswith(prefix) and name not in set(names))
     return f"{NAME} has {', '.join(lost)}, which the file does not prove" if lost else ""
-
-
-def main() -> None:
-    """Have Coq check everything and write what it accepts."""
-    from proofs.kernel.check import check
-    from proofs.kernel.source import FOLDER
-
-    reports = check(on_record=False)
-    for report in reports:
-        assert not report.refused, report.refused
-    write(FOLDER, {one.claim.name: one.statement for report in reports for one in report.verdicts if not one.refused})
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,20 @@
+"""`python -m proofs.kernel.accept`: check everything and put the statements that Coq accepts on record (`record.py`)."""
+
+from proofs.kernel import record
+from proofs.kernel.check import check
+from proofs.kernel.source import FOLDER
+from rino_base.messages import InputError
+
+
+def main() -> None:
+    """Write `statements.txt`; nothing is written if a file is refused."""
+    reports = check(on_record=False)
+    for report in reports:
+        if not report.verified:
+            reasons = [report.refused, *(verdict.refused for verdict in report.verdicts)]
+            raise InputError(f"{report.source.path.name}: {' '.join(filter(None, reasons))}", mend="mend the proof first")
+    record.write(FOLDER, {one.claim.name: one.statement for report in reports for one in report.verdicts})
+
+
+if __name__ == "__main__":
+    main()
