@@ -1,4 +1,4 @@
-"""`python -m proofs.kernel.accept`: check everything and put the statements that Coq accepts on record (`record.py`)."""
+"""`python -m proofs.kernel.accept`: check everything, and put the statements that Coq accepts on record."""
 
 from proofs.kernel import record
 from proofs.kernel.check import check
@@ -12,7 +12,8 @@ def main() -> None:
     for report in reports:
         if not report.verified:
             reasons = [report.refused, *(verdict.refused for verdict in report.verdicts)]
-            raise InputError(f"{report.source.path.name}: {' '.join(filter(None, reasons))}", mend="mend the proof first")
+            words = f"{report.source.path.name}: {' '.join(filter(None, reasons))}"
+            raise InputError(words, mend="mend the proof first")
     record.write(FOLDER, {one.claim.name: one.statement for report in reports for one in report.verdicts})
 
 
