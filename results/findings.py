@@ -7,7 +7,8 @@ python results/findings.py --write    # put them into the page, between its mark
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "findings.md"
 STUDY = HERE / "study"
 ACCURACY, WRONG, RIGHT = "eval/pass@1", "eval/incorrect_mean_length", "eval/correct_mean_length"
+TITLES = ("F-ISFT⁺", "GRPO", "F-ISFT±", "F-ISFT⁻")
+RULES = ("methods", "low")
+ARMS = {
+    "on-policy": "one step a batch, fresh samples",
+    "inner-4": "4 inner steps",
+    "refresh-4": "sampler refreshed every 4 steps",
+    "refresh-16": "every 16 steps",
+    "anti-kl": "KL with the wrong sign",
+    "three-level": "rewards 0, 0.1, 1",
+}
+OPTIMISERS = {"on-policy": "AdamW, 1e-4", "sgd-0.03": "SGD, 0.03", "sgd-0.1": "SGD, 0.1"}
 AVERAGING = {
     "sequence-mean-token-sum-norm": "constant",
     "token-mean": "token-mean",
@@ -29,9 +41,9 @@ AVERAGING = {
 }
 
 
-def methods() -> str:
+def rules(part: str) -> str:
     """Every method against GRPO at its swept rate: differences paired by seed, Holm-corrected."""
-    results = read_results(STUDY / "methods")
+    results = read_results(STUDY / part)
     arms = {arm.method: arm for arm in results.arms}
     shared = sorted(set.intersection(*(set(arm.seeds) for arm in arms.values())))
     final = {method: _by_seed(arm, ACCURACY, shared)[:, -1] for method, arm in arms.items()}
@@ -53,6 +65,49 @@ def methods() -> str:
             estimate, p = estimates[method], adjusted[method]
             told = [_points(estimate), _p(p), f"{100 * (estimate.detectable or 0):.1f}"]
         lines.append(f"| {arm.title} | {rate:g} | {final[method].mean():.1%} | {' | '.join(told)} | {moved} |")
+    return "\n".join(lines)
+
+
+def arms() -> str:
+    """Part 4 arm by arm: what each changes against the same method on-policy, paired by seed, Holm-corrected."""
+    found = {name: _finals(name) for name in ARMS}
+    base = found["on-policy"]
+    told, differences = [], []
+    for name, words in ARMS.items():
+        for title, by_seed in found[name].items():
+            own = base.get(title, {})
+            seeds = sorted(own.keys() & by_seed.keys())
+            gain = t_interval([by_seed[seed][0] - own[seed][0] for seed in seeds])
+            differences.append(None if name == "on-policy" else gain)
+            wrong = np.mean([by_seed[seed][1] for seed in seeds])
+            told.append([words, title, f"{np.mean([by_seed[seed][0] for seed in seeds]):.1%}", f"{wrong:+.1f}"])
+    adjusted = holm([gain and gain.p_value for gain in differences])
+    lines = [
+        f"{len(base['GRPO'])} seeds; differences in points of pass@1 from the same method in the first rows.",
+        "",
+        "| arm | method | pass@1 | difference | p (Holm) | could have been seen | wrong responses, tokens |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (words, title, score, wrong), gain, p in zip(told, differences, adjusted, strict=True):
+        cells = ["", "", ""] if gain is None else [_points(gain), _p(p), f"{100 * (gain.detectable or 0):.1f}"]
+        lines.append(f"| {words} | {title} | {score} | {' | '.join(cells)} | {wrong} |")
+    return "\n".join(lines)
+
+
+def optimisers() -> str:
+    """GRPO and Dr. GRPO, which differ by a factor: how far each goes, optimiser by optimiser."""
+    lines = [
+        "Gain of pass@1 in points, 95 % t intervals; the last column is paired by seed.",
+        "",
+        "| optimiser | GRPO | Dr. GRPO | Dr. GRPO − GRPO |",
+        "|---|---|---|---|",
+    ]
+    for name, words in OPTIMISERS.items():
+        gains = {
+            title: np.array([by_seed[seed][2] for seed in sorted(by_seed)]) for title, by_seed in _finals(name).items()
+        }
+        pair = gains["GRPO"], gains["Dr. GRPO"], gains["Dr. GRPO"] - gains["GRPO"]
+        lines.append(f"| {words} | {' | '.join(_points(t_interval(values)) for values in pair)} |")
     return "\n".join(lines)
 
 
@@ -80,6 +135,28 @@ def length() -> str:
     return "\n".join(lines)
 
 
+def attempts() -> str:
+    """How often another attempt follows one that missed, and one that hit."""
+    found = json.loads((STUDY / "attempts.json").read_text(encoding="utf-8"))
+    before, *rows = found["rows"]
+    names = "another_after_miss", "another_after_hit"
+    miss, hit = (100 * before[name] for name in names)
+    lines = [
+        f"Chance of another attempt, in percent; before training {miss:.0f} after a miss, {hit:.0f} after a hit.",
+        "",
+        f"| after a miss / after a hit | {' | '.join(AVERAGING.values())} |",
+        "|---" * (len(AVERAGING) + 1) + "|",
+    ]
+    for title in TITLES:
+        cells = []
+        for averaging in AVERAGING:
+            own = [row for row in rows if (row["title"], row["aggregation"]) == (title, averaging)]
+            told = (t_interval([100 * row[name] for row in own]) for name in names)
+            cells.append(" / ".join(f"{one.mean:.0f} ± {((one.high or 0) - one.mean):.0f}" for one in told))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def prediction() -> str:
     """By method: share of variance explained and slope of the measured on the predicted change."""
     found = json.loads((STUDY / "prediction.json").read_text(encoding="utf-8"))
@@ -97,9 +174,9 @@ def prediction() -> str:
     return "\n".join(lines)
 
 
-def sweep() -> str:
+def sweep(part: str) -> str:
     """The learning rates: mean training reward over the last quarter of the sweep's steps."""
-    scores = json.loads((STUDY / "methods" / "sweep.json").read_text(encoding="utf-8"))
+    scores = json.loads((STUDY / part / "sweep.json").read_text(encoding="utf-8"))
     rates = sorted({rate for by_rate in scores.values() for rate in by_rate}, key=float)
     lines = [f"| | {' | '.join(rates)} |", "|---" * (len(rates) + 1) + "|"]
     for method, by_rate in sorted(scores.items()):
@@ -110,7 +187,15 @@ def sweep() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"methods": methods, "sweep": sweep, "length": length, "prediction": prediction}
+TABLES: dict[str, Callable[[], str]] = {
+    **{part: partial(rules, part) for part in RULES},
+    **{f"sweep of {part}": partial(sweep, part) for part in RULES},
+    "length": length,
+    "attempts": attempts,
+    "prediction": prediction,
+    "arms": arms,
+    "optimisers": optimisers,
+}
 
 
 def page(text: str) -> str:
@@ -131,6 +216,16 @@ def _by_seed(arm: Arm, name: str, seeds: list[int]) -> np.ndarray:
     return values[[arm.seeds.index(seed) for seed in seeds]]
 
 
+def _finals(name: str) -> dict[str, dict[int, tuple[float, float, float]]]:
+    """By title and seed: pass@1 at the end, by how much wrong responses grew, and by how much pass@1 did."""
+    found: dict[str, dict[int, tuple[float, float, float]]] = {}
+    for arm in read_results(STUDY / "arms" / name).arms:
+        score, wrong = (_by_seed(arm, measure, arm.seeds) for measure in (ACCURACY, WRONG))
+        rows = zip(score[:, -1], wrong[:, -1] - wrong[:, 0], score[:, -1] - score[:, 0], strict=True)
+        found[arm.title] = dict(zip(arm.seeds, rows, strict=True))
+    return found
+
+
 def _length_cells() -> Iterator[tuple[tuple[str, str], np.ndarray]]:
     runs: dict[tuple[str, str], dict[int, float]] = {}
     for file in sorted((STUDY / "length").rglob("eval.jsonl")):
@@ -139,14 +234,15 @@ def _length_cells() -> Iterator[tuple[tuple[str, str], np.ndarray]]:
         place = config["title"], config["objective"]["aggregation"]
         runs.setdefault(place, {})[config["seed"]] = last[WRONG] - first[WRONG]
     shared = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
-    titles = ("F-ISFT⁺", "GRPO", "F-ISFT±", "F-ISFT⁻")
-    for title in titles:
+    for title in TITLES:
         for averaging in AVERAGING:
             yield (title, averaging), np.array([runs[title, averaging][seed] for seed in shared])
 
 
 def _points(estimate: Estimate) -> str:
-    low, high = estimate.ends or (float("nan"), float("nan"))
+    if estimate.ends is None:
+        return f"{100 * estimate.mean:+.1f}, every seed alike"
+    low, high = estimate.ends
     return f"{100 * estimate.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 

@@ -32,7 +32,7 @@ long() {
 base_rate() {
   [ -f "$work/half/config.json" ] || $rino pretrain "$work/half" --max-attempts 1 --luck 1.0 --resign 1 --steps 2500
   $rino compare --model "$work/half" --temperature "$2" --methods $rules --seeds 10 11 12 13 14 15 16 17 \
-    --sweep-seeds 1000 1001 1002 --learning-rates 3e-5 1e-4 3e-4 1e-3 3e-3 --sweep-steps 30 --steps 100 --eval-every 50 \
+    --sweep-seeds 1000 1001 1002 --learning-rates 3e-5 1e-4 3e-4 1e-3 3e-3 1e-2 --sweep-steps 30 --steps 100 --eval-every 50 \
     --eval-prompts 512 --micro-batch-size 32 $small --out "$work/$1"
   $python results/keep.py "$work/$1" "$kept/$1"
 }
@@ -43,22 +43,23 @@ half() { base_rate half-rate 1; }
 arm() {
   local name=$1 methods=$2
   shift 2
-  $rino compare --methods $methods --seeds 10 11 12 13 14 --learning-rate 1e-4 --steps 60 --eval-every 0 \
+  $rino compare --methods $methods --seeds 10 11 12 13 14 --learning-rate "${rate:-1e-4}" --steps 60 --eval-every 0 \
     --eval-prompts 512 --micro-batch-size 32 $small "$@" --out "$work/arms/$name"
   $python results/keep.py "$work/arms/$name" "$kept/arms/$name"
 }
 off_policy() {
   arm on-policy "grpo dr-grpo f-isft-pos grpo-kl"
-  for steps in 4 16; do arm "inner-$steps" "grpo f-isft-pos" --num-iterations $steps; done
   for steps in 4 16 0; do arm "refresh-$steps" "grpo f-isft-pos" --refresh-every $steps; done
+  for steps in 4 16; do arm "inner-$steps" "grpo f-isft-pos" --num-iterations $steps; done
 }
 rewards() {
   arm anti-kl grpo-kl --anti-kl
   arm three-level "grpo f-isft-pos" --scheme three-level
 }
 optimisers() {
+  local rate
   # The rate of SGD is the least of its grid that moves GRPO as far in 60 steps as Adam's does.
-  for rate in 0.03 0.1 0.3; do arm "sgd-$rate" "grpo dr-grpo" --optimiser sgd --learning-rate $rate --max-grad-norm 0; done
+  for rate in 0.03 0.1 0.3; do arm "sgd-$rate" "grpo dr-grpo" --optimiser sgd --max-grad-norm 0; done
 }
 
 prediction() {
