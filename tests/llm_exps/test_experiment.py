@@ -153,11 +153,11 @@ def live_bytes():
     ("method", "changes", "copies"),
     [
         ("grpo", {}, 3),  # weights, two moments
-        ("grpo", {"num_iterations": 2}, 3),
-        ("grpo-kl", {}, 4),  # and the reference model
+        pytest.param("grpo", {"num_iterations": 2}, 3, marks=pytest.mark.slow),
+        pytest.param("grpo-kl", {}, 4, marks=pytest.mark.slow),  # and the reference model
         ("grpo", {"refresh_every": 2}, 4),  # and the policy that samples
         ("raft", {"refresh_every": 0}, 4),
-        ("grpo-kl", {"refresh_every": 0}, 4),  # the reference model samples
+        pytest.param("grpo-kl", {"refresh_every": 0}, 4, marks=pytest.mark.slow),  # the reference model samples
     ],
 )
 def test_between_steps_there_is_one_copy_of_what_is_needed(tmp_path, method, changes, copies):

@@ -179,7 +179,10 @@ def bins_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
 
 
-@pytest.mark.parametrize(("at_once", "temperature"), [(None, 1.0), (8, 1.0), (5, 0.0), (1, 1.0)])
+@pytest.mark.parametrize(
+    ("at_once", "temperature"),
+    [(None, 1.0), (5, 0.0), pytest.param(8, 1.0, marks=pytest.mark.slow), pytest.param(1, 1.0, marks=pytest.mark.slow)],
+)
 def test_a_row_is_the_same_token_for_token_in_any_queue(
     model: Decoder, at_once: int | None, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

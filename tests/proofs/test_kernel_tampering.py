@@ -229,13 +229,14 @@ def test_a_hypothesis_more_is_refused(tmp_path_factory, compiled, theorem):
     ("line", "proof"),
     [
         ("Axiom cheat : False.", None),
-        ("Axiom cheat : False.", "by case: cheat."),
+        pytest.param("Axiom cheat : False.", "by case: cheat.", marks=pytest.mark.slow),
         ("Hypothesis cheat : False.", "by case: cheat."),
-        (
+        pytest.param(
             "Unset Guard Checking. Fixpoint cheat (n : nat) : False := cheat n. Set Guard Checking.",
             "by case: (cheat 0).",
+            marks=pytest.mark.slow,
         ),
-        ("Lemma cheat : False. Admitted.", "by case: cheat."),
+        pytest.param("Lemma cheat : False. Admitted.", "by case: cheat.", marks=pytest.mark.slow),
     ],
 )
 def test_without_the_scan_coq_still_finds_it(tmp_path_factory, compiled, line, proof):

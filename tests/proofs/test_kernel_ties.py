@@ -19,6 +19,8 @@ from mdp_theory.methods.kl import kl_estimate
 from mdp_theory.methods.weights import credit_structure_index
 from mdp_theory.precision import in_float64
 
+pytestmark = pytest.mark.slow  # Coq evaluates term after term: minutes; test_kernel_ties_groups.py has some every day
+
 P = Fraction(3, 10)
 SIZES = (2, 3, 4)
 SCALARS = {

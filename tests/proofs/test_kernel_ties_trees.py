@@ -32,6 +32,8 @@ from mdp_theory.exact.variance import variances
 from mdp_theory.methods.catalogue import METHODS
 from mdp_theory.problems import tree
 
+pytestmark = pytest.mark.slow  # Coq evaluates term after term: minutes; test_kernel_ties_groups.py has some every day
+
 SOME = COORDINATES[::4]
 """One of each state, where all groups are gone through."""
 

@@ -18,6 +18,11 @@ from proofs.verify import verify
 
 THEOREMS = {name: load(name) for name in MODULES}
 each_theorem = pytest.mark.parametrize("theorem", THEOREMS.values(), ids=THEOREMS)
+LONG = ("T15", "T17")  # most of a minute each
+each_attacked = pytest.mark.parametrize(
+    "theorem",
+    [pytest.param(THEOREMS[name], id=name, marks=[pytest.mark.slow] * (name in LONG)) for name in THEOREMS],
+)
 
 
 @cache
@@ -36,7 +41,7 @@ def test_theorems_hold(theorem: Theorem):
     assert report.verified
 
 
-@each_theorem
+@each_attacked
 def test_every_corruption_is_noticed(theorem: Theorem):
     found = attacked(theorem.id)
     assert not found.missed, [f"{missed.kind}: {missed.part}" for missed in found.missed]
