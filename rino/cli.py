@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 from rino import __version__
 from rino.compilation_cache import keep_compilations
 from rino.config_file import provider, take_config
+from rino.heap import keep_heap
 from rino.rooms import claim_for
 from rino.terminal import ready_streams
 from rino_base.messages import InputError, report_error
@@ -96,6 +97,7 @@ def main() -> None:
     # transformers serves as tokenizer and configuration here; that it finds no PyTorch is no news to anybody.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     keep_compilations(os.environ)
+    keep_heap(os.environ)
     ready_streams()
     code = run(sys.argv[1:])
     try:

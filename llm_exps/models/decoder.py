@@ -8,6 +8,8 @@ float32 whatever the compute type; attention is masked by segments, which serve 
 Below, `types` are the `dtype`, `param_dtype` and `rngs` that every nnx module takes.
 """
 
+import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -159,6 +161,16 @@ class Decoder(nnx.Module):
         shape = config.hidden_size, config.vocabulary_size
         self.lm_head = None if config.tie_embeddings else _linear(config, *shape, **types)
 
+    @classmethod
+    def abstract(cls, config: DecoderConfig, **options: Any) -> "Decoder":
+        """One with shapes in place of parameters; options: as of the class, without `rngs`."""
+        one_layer = dataclasses.replace(config, num_layers=1)
+        model = nnx.eval_shape(lambda: cls(one_layer, rngs=nnx.Rngs(0), **options))
+        # Layers are alike, and making one takes as long as copying a hundred.
+        model.layers = nnx.List([nnx.clone(model.layers[0]) for _ in range(config.num_layers)])
+        model.config = config
+        return model
+
     def __call__(
         self,
         tokens: Int[Array, "batch time"],
@@ -181,11 +193,8 @@ class Decoder(nnx.Module):
         mask = (segments[:, :, None] == segments[:, None, :]) & (index[:, None] >= index)
         x, rotation = self._embed(tokens), self._rotation(positions)
 
-        def run(layer: Layer, x: Array) -> Array:
-            return layer(x, rotation, mask[:, None])[0]
-
         for layer in self.layers:
-            x = nnx.remat(run)(layer, x) if self.remat else run(layer, x)
+            x = _through(self.remat, *nnx.split(layer), x, rotation, mask[:, None], None, 0)[0]
         return self.norm(x)
 
     def extend(
@@ -206,7 +215,7 @@ class Decoder(nnx.Module):
         x, rotation = self._embed(tokens), self._rotation(positions)
         updated = []
         for layer, past in zip(self.layers, zip(cache.keys, cache.values, strict=True), strict=True):
-            x, key_value = layer(x, rotation, mask, past, cache.filled)
+            x, key_value = _through(False, *nnx.split(layer), x, rotation, mask, past, cache.filled)
             updated.append(key_value)
         keys, values = zip(*updated, strict=True)
         return self.norm(x), Cache(keys=keys, values=values, valid=present, filled=cache.filled + tokens.shape[1])
@@ -226,6 +235,25 @@ class Decoder(nnx.Module):
     def _rotation(self, positions: Int[Array, "batch time"]) -> Rotation:
         angles = positions[:, :, None, None].astype(jnp.float32) * rotary_frequencies(self.config)
         return jnp.cos(angles), jnp.sin(angles)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _through(
+    remat: bool,
+    graph: nnx.GraphDef[Layer],
+    state: nnx.State,
+    x: Float[Array, "batch time hidden"],
+    rotation: Rotation,
+    mask: Bool[Array, "batch 1 time slots"],
+    past: KeyValue | None,
+    slot: Int[Array, ""] | int,
+) -> tuple[Float[Array, "batch time hidden"], KeyValue | None]:
+    """A layer as a program of its own, which jax traces and differentiates once and not for each of the layers."""
+
+    def run(state: nnx.State, x: Array) -> tuple[Array, KeyValue | None]:
+        return nnx.merge(graph, state)(x, rotation, mask, past, slot)
+
+    return (jax.checkpoint(run) if remat else run)(state, x)
 
 
 def _linear(config: DecoderConfig, inputs: int, outputs: int, *, use_bias: bool = False, **types: Any) -> nnx.Linear:

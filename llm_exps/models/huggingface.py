@@ -84,9 +84,8 @@ def assemble(
     config: DecoderConfig, read: Callable[[ParameterPath, tuple[int, ...]], jax.Array], **options: Any
 ) -> Decoder:
     """A decoder whose every parameter is what `read` returns for its path and shape; options: as in `Decoder`."""
-    # The abstract model has shapes and no storage, so that no random weights are made only to be overwritten.
-    model = nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0), **options))
-    graph, abstract = nnx.split(model)
+    # No random weights are made only to be overwritten.
+    graph, abstract = nnx.split(Decoder.abstract(config, **options))
     parameters = track(nnx.to_flat_state(abstract), description="Reading weights")
     return nnx.merge(
         graph, nnx.from_flat_state([(path, leaf.replace(read(path, leaf.shape))) for path, leaf in parameters])

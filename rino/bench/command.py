@@ -30,19 +30,25 @@ def bench(
         scale: the embedded small model, or random weights in the published sizes of SmolLM2 or Qwen2.5.
         works: sampling of equal or of ragged lengths, whole steps, and what the first and the second start cost.
         repeats: counted turns of each.
-        json: write every time, with hardware and versions, here.
+        json: write every time, with hardware and versions, here; after each work, in case the next is cut off.
     """
     from llm_exps.experiment import provenance
     from rino.bench.speed import WORKS, benchmarks
     from rino.bench.start import starts
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    chosen = tuple(work for work in WORKS if work in works)
-    results = benchmarks(scale, repeats=repeats, works=chosen) if chosen else {}
-    if "start" in works:
-        results["start_seconds"] = starts(scale)
     machine = provenance()
     machine["hardware"]["cores"] = os.cpu_count()
+
+    def keep(results: dict[str, Any]) -> None:
+        if json:
+            write_json(json, {"scale": scale, "repeats": repeats, "load_before": load, **results, **machine})
+
+    chosen = tuple(work for work in WORKS if work in works)
+    results = benchmarks(scale, repeats=repeats, works=chosen, keep=keep) if chosen else {}
+    if "start" in works:
+        results["start_seconds"] = starts(scale)
+        keep(results)
     device = f"{machine['hardware']['device']}, {os.cpu_count()} CPU cores"
     columns = ["work", "by", "tokens/s", "of the limit", "its time / ours", "min … max"]
     print_table(f"{scale} on {device}, medians of {repeats} turns", columns, _rows(results.get("works", {})))
@@ -50,8 +56,6 @@ def bench(
         print(f"bytes a parameter, {name.replace('_', ' ')}: {found:.1f}")
     for name, found in results.get("start_seconds", {}).items():
         print(f"{name} start: {found:.1f} s to a first step, without the step")
-    if json:
-        write_json(json, {"scale": scale, "repeats": repeats, "load_before": load, **results, **machine})
     return 0
 
 

@@ -67,7 +67,7 @@ def analyse(shape: str, depth: int) -> dict[str, float]:
     )
     mesh = make_mesh()
     place = parameter_placement(mesh)
-    model = nnx.eval_shape(lambda: Decoder(config, dtype=jnp.bfloat16, remat=True, rngs=nnx.Rngs(0)))
+    model = Decoder.abstract(config, dtype=jnp.bfloat16, remat=True)
     graph, abstract = nnx.split(model)
 
     def placed(path: Any, leaf: Any) -> Any:

@@ -6,7 +6,7 @@ same number of tokens. Turns that compile are not counted.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,19 @@ BOUND = 1e-3
 WORKS = ("equal", "ragged", "step")
 
 
-def benchmarks(name: str, *, repeats: int, works: tuple[str, ...] = WORKS) -> dict[str, Any]:
+def benchmarks(
+    name: str,
+    *,
+    repeats: int,
+    works: tuple[str, ...] = WORKS,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
     """Rates of the machine, bytes a parameter, and by work: our turns, the least seconds, and every peer's turns.
 
     Args:
         name: a key of `SCALES`.
         repeats: counted turns of each.
+        keep: called with what there is whenever a work is done, since all of them take long.
     """
     scale = SCALES[name]
     model = build(scale)
@@ -48,7 +55,9 @@ def benchmarks(name: str, *, repeats: int, works: tuple[str, ...] = WORKS) -> di
     }
     sequences = np.random.default_rng(2).integers(2, 100, (4, 12))
     own = _log_probabilities(model, sequences).tolist()
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"rates": rates._asdict(), "bytes_per_parameter": {}, "works": {}}
+    if "step" in works:
+        results["bytes_per_parameter"] = step.bytes_per_parameter()
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         peers = {}
@@ -60,21 +69,15 @@ def benchmarks(name: str, *, repeats: int, works: tuple[str, ...] = WORKS) -> di
             peers = {key: held.enter_context(Peer(kind, order)) for key, kind in wanted.items()}
         rounds = [(work, turn) for work in works for turn in range(-1, repeats)]
         for work, turn in track(rounds, description="turns"):
-            result = results.setdefault(work, {"ours": [], "peers": {key: [] for key in _of(peers, work)}})
-            _round(result, turns[work], _of(peers, work), work, counted=turn >= 0)
-    for work, result in results.items():
-        batch: Batch = getattr(scale, work)
-        result["limit"] = _limit(model.config, batch, work, rates, itemsize=model.dtype.itemsize)
-        result |= _summary(result["ours"], result["limit"]["seconds"])
-        result["peers"] = {
-            key: _peer_summary(peer, result["peers"][key], result["ours"], own)
-            for key, peer in _of(peers, work).items()
-        }
-    return {
-        "rates": rates._asdict(),
-        "bytes_per_parameter": step.bytes_per_parameter() if "step" in works else {},
-        "works": results,
-    }
+            found = results["works"].setdefault(work, {"ours": [], "peers": {key: [] for key in _of(peers, work)}})
+            _round(found, turns[work], _of(peers, work), work, counted=turn >= 0)
+            if turn == repeats - 1:
+                found["limit"] = _limit(model.config, getattr(scale, work), work, rates, itemsize=model.dtype.itemsize)
+                found |= _summary(found["ours"], found["limit"]["seconds"])
+                for key, peer in _of(peers, work).items():
+                    found["peers"][key] = _peer_summary(peer, found["peers"][key], found["ours"], own)
+                keep(results)
+    return results
 
 
 def _of(peers: Mapping[str, Peer], work: str) -> dict[str, Peer]:

@@ -19,6 +19,7 @@ from llm_exps.models.huggingface import load, save
 from rino.bench.scales import SCALES, Batch, build
 from rino.bench.work import Step
 from rino.compilation_cache import SETTINGS
+from rino.heap import keep_heap
 
 _HOME = Path(__file__).resolve().parents[2]
 # Small, since a start is no faster for it.
@@ -45,6 +46,7 @@ def _start(scale: str, model: Path, environment: dict[str, str]) -> float:
 
 def main() -> None:
     """Two steps, and when the first was done."""
+    keep_heap(os.environ)
     scale = dataclasses.replace(SCALES[sys.argv[1]], step=_BATCH, micro_batch=0)
     model, _ = load(sys.argv[2], dtype=jnp.dtype(scale.dtype), remat=scale.remat)
     step = Step(model, scale)

@@ -9,7 +9,7 @@ from flax import nnx
 from references import make
 
 from llm_exps.models.cache import Cache, attend
-from llm_exps.models.decoder import Decoder, DecoderConfig, segment_positions
+from llm_exps.models.decoder import Decoder, DecoderConfig, Layer, segment_positions
 from rino_base.messages import InputError
 
 CONFIG = DecoderConfig(
@@ -204,7 +204,7 @@ def test_config_reads_the_published_qwen() -> None:
     }
     config = DecoderConfig.from_huggingface(published)
     assert (config.head_dim, config.rope_theta, config.eos_token_ids) == (64, 1e6, (151643,))
-    model = nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0)))
+    model = Decoder.abstract(config)
     # The published count of parameters, 0.49 billion.
     assert sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model))) == 494_032_768
 
@@ -226,3 +226,26 @@ def test_unsupported_configurations_are_refused(change: dict, named: str) -> Non
     entries = {key: value for key, value in (make.config("llama-tied") | change).items() if value is not None}
     with pytest.raises(InputError, match=named):
         DecoderConfig.from_huggingface(entries)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_abstract_model_is_the_model_without_its_numbers(tied: bool) -> None:
+    config = dataclasses.replace(CONFIG, num_layers=3, tie_embeddings=tied)
+    graph, state = nnx.split(Decoder(config, rngs=nnx.Rngs(0)))
+    abstract_graph, abstract = nnx.split(Decoder.abstract(config))
+    assert abstract_graph == graph
+    assert hash(abstract_graph) == hash(graph), "programs are found by it"
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+
+
+@pytest.mark.parametrize("remat", [True, False])
+def test_layers_are_traced_once_however_many_there_are(remat: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A width of its own, so that no other test has traced the layer before.
+    model = Decoder(dataclasses.replace(CONFIG, num_layers=5, intermediate_size=40), remat=remat, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(model)
+    traced, call = [], Layer.__call__
+    monkeypatch.setattr(Layer, "__call__", lambda self, *arguments: traced.append(1) or call(self, *arguments))
+    jax.jit(jax.grad(lambda state: nnx.merge(graph, state)(TOKENS).sum())).lower(state)
+    assert len(traced) == 1
