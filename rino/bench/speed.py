@@ -1,13 +1,12 @@
 """Sampling, GRPO steps and a loss, timed against the peers that are found and against what the machine allows.
 
-Ours and the peers take turns, so that a machine whose speed drifts does so for all; ratios are taken turn by turn. A
+Ours and a peer take turns, so that a machine whose speed drifts does so for all; ratios are taken turn by turn. A
 peer is compared where it did the same work: its model gives the same log-probabilities within `BOUND`, and it drew the
 same number of tokens. Turns that compile are not counted.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,41 +57,49 @@ def benchmarks(
     results: dict[str, Any] = {"rates": rates._asdict(), "bytes_per_parameter": {}, "works": {}}
     if "step" in works:
         results["bytes_per_parameter"] = step.bytes_per_parameter()
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
-        peers = {}
+    with tempfile.TemporaryDirectory() as folder:
+        order: dict[str, Any] | None = None
         # On an accelerator, or in bfloat16, the peers installed here would not do the same work.
         if jax.default_backend() == "cpu" and scale.dtype == "float32":
             save(model, folder)
-            order = _order(scale, model.config, folder, sequences)
-            wanted = {key: kind for key, kind in PEERS.items() if set(kind.works) & set(works)}
-            peers = {key: held.enter_context(Peer(kind, order)) for key, kind in wanted.items()}
-        rounds = [(work, turn) for work in works for turn in range(-1, repeats)]
-        for work, turn in track(rounds, description="turns"):
-            found = results["works"].setdefault(work, {"ours": [], "peers": {key: [] for key in _of(peers, work)}})
-            _round(found, turns[work], _of(peers, work), work, counted=turn >= 0)
-            if turn == repeats - 1:
-                found["limit"] = _limit(model.config, getattr(scale, work), work, rates, itemsize=model.dtype.itemsize)
-                found |= _summary(found["ours"], found["limit"]["seconds"])
-                for key, peer in _of(peers, work).items():
-                    found["peers"][key] = _peer_summary(peer, found["peers"][key], found["ours"], own)
-                keep(results)
+            order = _order(scale, model.config, Path(folder), sequences)
+        pairs = [(work, name) for work in works for name in (_peers_of(work) if order else ()) or (None,)]
+        for work, rival in pairs:
+            found = results["works"].setdefault(work, {"ours": [], "peers": {}})
+            if rival is None or order is None:
+                found["ours"] += _turns(turns[work], None, work, repeats)[0]
+            else:
+                # One peer at a time: three trainings side by side may need more memory than there is.
+                with Peer(PEERS[rival], order) as peer:
+                    ours, theirs = _turns(turns[work], peer, work, repeats)
+                    found["peers"][rival] = _peer_summary(peer, theirs, ours, own)
+                found["ours"] += ours
+            found["limit"] = _limit(model.config, getattr(scale, work), work, rates, itemsize=model.dtype.itemsize)
+            found |= _summary(found["ours"], found["limit"]["seconds"])
+            keep(results)
     return results
 
 
-def _of(peers: Mapping[str, Peer], work: str) -> dict[str, Peer]:
-    return {key: peer for key, peer in peers.items() if work in peer.kind.works}
+def _peers_of(work: str) -> tuple[str, ...]:
+    return tuple(name for name, kind in PEERS.items() if work in kind.works)
 
 
-def _round(result: dict[str, Any], ours: Turn, peers: Mapping[str, Peer], work: str, *, counted: bool) -> None:
-    """One turn of each; in the uncounted one, only of those who compile."""
-    said = ours()
-    if counted:
-        result["ours"].append(said)
-    for key, peer in peers.items():
-        answer = peer.turn(work) if counted or peer.kind.warm else None
-        if counted and answer is not None:
-            result["peers"][key].append(answer)
+Said = list[dict[str, float]]
+
+
+def _turns(ours: Turn, peer: Peer | None, work: str, repeats: int) -> tuple[Said, Said]:
+    """Our turns and the peer's, the uncounted first ones left out."""
+    mine: Said = []
+    theirs: Said = []
+    beside = f", {peer.kind.module.removesuffix('_peer')}" if peer else ""
+    for turn in track(range(-1, repeats), description=f"{work}{beside}"):
+        said = ours()
+        # What needs no compilation needs no uncounted turn either.
+        answer = peer.turn(work) if peer and (turn >= 0 or peer.kind.warm) else None
+        if turn >= 0:
+            mine.append(said)
+            theirs += [answer] if answer else []
+    return mine, theirs
 
 
 def _summary(turns: list[dict[str, float]], least: float) -> dict[str, Any]:
@@ -108,9 +115,7 @@ def _summary(turns: list[dict[str, float]], least: float) -> dict[str, Any]:
     }
 
 
-def _peer_summary(
-    peer: Peer, turns: list[dict[str, float]], ours: list[dict[str, float]], own: list[list[float]]
-) -> dict[str, Any]:
+def _peer_summary(peer: Peer, turns: Said, ours: Said, own: list[list[float]]) -> dict[str, Any]:
     """The peer's times over ours; or why there are none."""
     if peer.problem:
         return {"problem": peer.problem}
