@@ -1,9 +1,5 @@
 """Peers as processes, and turns that alternate between them and this project."""
 
-import json
-import os
-import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,19 +9,9 @@ import numpy as np
 
 from mdp_theory.audit.frameworks.environment import python_of
 from rino_base.messages import InputError
+from rino_base.peer_process import PeerAnswerError, PeerEndedError, PeerProcess
 
-_HOME = Path(__file__).resolve().parents[2]
 _MODULES = "rino.bench.peers."
-# Nothing is loaded from the network, nothing is logged, and all compute on the CPU.
-_QUIET = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TOKENIZERS_PARALLELISM": "false",
-    "WANDB_MODE": "disabled",
-    "PYTHONWARNINGS": "ignore",
-    "CUDA_VISIBLE_DEVICES": "",
-    "JAX_PLATFORMS": "cpu",
-}
 
 
 class PeerProblem(Exception):
@@ -58,22 +44,11 @@ class Peer:
         self.kind, self._order = kind, order
         self.problem: str | None = None
         self.said: dict[str, Any] = {}
-        self._process: subprocess.Popen[str] | None = None
+        self._process: PeerProcess | None = None
 
     def __enter__(self) -> Self:
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         try:
-            python = _python(self.kind.framework)
-            path = os.pathsep.join(filter(None, [str(_HOME), os.environ.get("PYTHONPATH", "")]))
-            self._process = subprocess.Popen(
-                [str(python), "-m", _MODULES + self.kind.module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                text=True,
-                encoding="utf-8",
-                env=os.environ | _QUIET | {"PYTHONPATH": path},
-            )
+            self._process = PeerProcess(_python(self.kind.framework), _MODULES + self.kind.module)
             self.said = self._ask(self._order)
         except (InputError, PeerProblem) as error:
             mend = getattr(error, "mend", None)
@@ -84,13 +59,7 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process is not None:
-            try:
-                # Without further lines it ends by itself, and clears away what it wrote.
-                self._process.communicate(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.communicate()
-        self._log.close()
+            self._process.close()
 
     def turn(self, work: str) -> dict[str, float] | None:
         """One turn; None from the first one on that failed."""
@@ -104,27 +73,12 @@ class Peer:
 
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise PeerProblem(f"its process ended: {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "problem" in answer:
-            raise PeerProblem(f"its interface is another than expected: {answer['problem']}")
-        return answer
-
-    def _last_words(self) -> str:
-        assert self._process is not None
-        self._process.wait()
-        self._log.seek(0)
-        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
-        return lines[-1][:200] if lines else f"exit code {self._process.returncode}"
+            return self._process.ask(question)
+        except PeerEndedError as error:
+            raise PeerProblem(f"its process ended: {error}") from error
+        except PeerAnswerError as error:
+            raise PeerProblem(f"its interface is another than expected: {error}") from error
 
 
 def _python(framework: str) -> Path:

@@ -3,16 +3,13 @@
 A worker needs the framework and numpy, nothing of this project's dependencies, so that versions can never clash.
 """
 
-import contextlib
 import importlib
 import importlib.util
-import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,21 +22,10 @@ from mdp_theory.audit.frameworks.batches import Settings, Variant
 from mdp_theory.methods.batch import Batch
 from rino_base.files import user_cache
 from rino_base.messages import InputError
+from rino_base.peer_process import PeerAnswerError, PeerEndedError, PeerProcess
 
 PLACE = "RINO_FRAMEWORKS"
 """The variable that names the folder of the frameworks' environments; the user's cache folder otherwise."""
-
-_HOME = Path(__file__).resolve().parents[3]
-# A worker computes on the CPU and loads nothing from the network.
-_QUIET = {
-    "CUDA_VISIBLE_DEVICES": "",
-    "JAX_PLATFORMS": "cpu",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "TOKENIZERS_PARALLELISM": "false",
-    "WANDB_MODE": "disabled",
-    "PYTHONWARNINGS": "ignore",
-}
 
 
 class WorkerProblem(Exception):
@@ -116,33 +102,13 @@ class Worker:
         self._python = python_of(framework)
 
     def __enter__(self) -> Self:
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        path = os.pathsep.join(filter(None, [str(_HOME), os.environ.get("PYTHONPATH", "")]))
-        self._process = subprocess.Popen(
-            [str(self._python), "-m", "mdp_theory.audit.frameworks.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            encoding="utf-8",
-            env=os.environ | _QUIET | {"PYTHONPATH": path},
-        )
+        self._process = PeerProcess(self._python, "mdp_theory.audit.frameworks.worker")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._said.close()
+        self._process.close()
 
     def open(self, settings: Settings, *, trainer: str | None = None) -> str:
         """Make this the loss that is asked, and return the framework's version.
@@ -166,23 +132,9 @@ class Worker:
         return float(answer["value"]), np.asarray(answer["weights"])
 
     def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise WorkerProblem(f"ends its process: {self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "problem" in answer:
-            raise WorkerProblem(str(answer["problem"]))
-        return answer
-
-    def _last_words(self) -> str:
-        self._process.wait()
-        self._said.seek(0)
-        lines = [line.strip() for line in self._said.read().splitlines() if line.strip()]
-        return lines[-1][:200] if lines else f"exit code {self._process.returncode}"
+            return self._process.ask(question)
+        except PeerEndedError as error:
+            raise WorkerProblem(f"ends its process: {error}") from error
+        except PeerAnswerError as error:
+            raise WorkerProblem(str(error)) from error
