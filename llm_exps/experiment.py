@@ -26,7 +26,7 @@ from llm_exps import hosts
 from llm_exps.checkpoints import Checkpoints
 from llm_exps.config import RunConfig
 from llm_exps.evaluation import evaluate
-from llm_exps.learner import Evidence, Learner, LearnerState, Rollout
+from llm_exps.learner import Evidence, Learner, Rollout
 from llm_exps.models import lora
 from llm_exps.models.huggingface import save
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key
@@ -34,6 +34,7 @@ from llm_exps.run_directory import RunDirectory
 from llm_exps.setup import Setup, prepare
 from llm_exps.tasks.task import Problems
 from llm_exps.tracking import Tracker, tracker
+from llm_exps.update import LearnerState
 from rino_base.files import complete_lines
 from rino_base.lock import locked
 from rino_base.messages import CheckFailed

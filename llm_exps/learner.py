@@ -18,16 +18,16 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.distribution import row_shares, split_rows, to_host
 from llm_exps.logprobs import token_logprobs
-from llm_exps.optimiser import Settings, learning_rate, transformation
+from llm_exps.optimiser import Settings, learning_rate
 from llm_exps.options import OptimiserOptions
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
+from llm_exps.update import LearnerState, Weights, apply_update, initial_state, join, split
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.methods.credit import Credit, assign_credit
@@ -77,26 +77,6 @@ class Rollout(NamedTuple):
         )
 
 
-class Weights(NamedTuple):
-    """What is learned: the model's parameters, and a value head on its last hidden states where a critic is needed."""
-
-    params: nnx.State
-    critic: dict[str, Array] | None
-
-
-class LearnerState(NamedTuple):
-    """What training changes."""
-
-    weights: Weights
-    optimiser: optax.OptState
-    skipped: Int[Array, ""]
-
-    @property
-    def params(self) -> nnx.State:
-        """The model's parameters."""
-        return self.weights.params
-
-
 class Evidence(NamedTuple):
     """What the loss needs beside the current log-probabilities; None where those, detached, will do.
 
@@ -141,10 +121,10 @@ class _Program:
     ) -> tuple[Weights, dict[str, Array]]:
         """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
         mask = rollout.mask
-        learned_weights, rest = _split(self.trainable, weights)
+        learned_weights, rest = split(self.trainable, weights)
 
         def part_of_loss(learned_weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
-            logp, entropy, value = self.forward(_join(learned_weights, rest), rollout)
+            logp, entropy, value = self.forward(join(learned_weights, rest), rollout)
             detached = jax.lax.stop_gradient(logp)
             old = detached if evidence.old_logp is None else evidence.old_logp
             ref = detached if evidence.ref_logp is None else evidence.ref_logp
@@ -219,8 +199,7 @@ class Learner:
             width = nnx.merge(self.graph, params).config.hidden_size
             critic = {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}
         weights = Weights(params, critic)
-        rule = transformation(Settings.of(self.options), 0.0, _LABELS)
-        return LearnerState(weights, rule.init(_split(self.trainable, weights)[0]), jnp.zeros((), jnp.int32))
+        return initial_state(Settings.of(self.options), self.trainable, weights)
 
     def logprobs(self, params: nnx.State, rollout: Rollout) -> Float[AnyArray, "batch time"]:
         """Log-probabilities of the completion tokens under `params`."""
@@ -330,39 +309,6 @@ class Learner:
             **{name: float(value) for name, value in compare_gradients(gradient.params, supervised.params).items()},
             "equivalence/credit_structure_index": float(index),
         }
-
-
-# The optimiser of each part of the weights.
-_LABELS: Any = Weights("policy", "critic")  # type: ignore[arg-type]
-
-
-def _split(trainable: type[nnx.Variable], weights: Weights) -> tuple[Weights, nnx.State]:
-    """What learns, and the parameters that do not."""
-    learned, rest = nnx.split_state(weights.params, trainable, ...)
-    return Weights(learned, weights.critic), rest
-
-
-def _join(learned: Weights, rest: nnx.State) -> Weights:
-    return Weights(nnx.merge_state(learned.params, rest), learned.critic)
-
-
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
-def apply_update(
-    settings: Settings,
-    trainable: type[nnx.Variable],
-    state: LearnerState,
-    gradient: Weights,
-    rate: Float[Array, ""] | float,
-) -> tuple[LearnerState, Float[Array, ""]]:
-    """The state after one update by a gradient, and the gradient's norm."""
-    norm = optax.tree.norm(gradient.params)
-    learned, rest = _split(trainable, state.weights)
-    updates, optimiser = transformation(settings, rate, _LABELS).update(gradient, state.optimiser, learned)
-    stepped = state._replace(weights=_join(optax.apply_updates(learned, updates), rest), optimiser=optimiser)
-    finite = jnp.isfinite(norm)
-    # A gradient that is not finite must touch neither the weights nor the optimiser's moments.
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, state)
-    return kept._replace(skipped=state.skipped + ~finite), norm
 
 
 def _token_term(objective: Objective) -> Objective:

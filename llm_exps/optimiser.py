@@ -8,12 +8,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import optax
-from flax import nnx
 from jaxtyping import Array, Float
 
 from llm_exps.options import OptimiserOptions
 
 Name: TypeAlias = Literal["adamw", "sgd", "momentum", "lion", "adafactor"]
+Part: TypeAlias = Literal["policy", "critic"]
 
 
 class Settings(NamedTuple):
@@ -41,13 +41,11 @@ class Settings(NamedTuple):
         )
 
 
-def transformation(settings: Settings, rate: Float[Array, ""] | float, labels: Any) -> optax.GradientTransformation:
-    """The optimiser of weights whose parts are labelled `policy` and `critic`; the critic's is Adam."""
-    limit = settings.max_grad_norm
-    clip = optax.clip_by_global_norm(limit) if limit else optax.identity()
-    policy = optax.chain(clip, _policy(settings, rate))
-    critic = optax.adam(settings.critic_learning_rate, b1=settings.beta1, b2=settings.beta2)
-    return optax.partition({"policy": policy, "critic": critic}, labels)
+def transformation(settings: Settings, rate: Float[Array, ""] | float, part: Part) -> optax.GradientTransformation:
+    """The optimiser of a part of the weights; the critic's is Adam at a rate of its own. It does not clip."""
+    if part == "policy":
+        return _policy(settings, rate)
+    return optax.adam(settings.critic_learning_rate, b1=settings.beta1, b2=settings.beta2)
 
 
 def learning_rate(options: OptimiserOptions, *, update: int, updates: int) -> float:
@@ -63,7 +61,7 @@ def learning_rate(options: OptimiserOptions, *, update: int, updates: int) -> fl
     return peak * (1 - gone if options.lr_scheduler_type == "linear" else (1 + math.cos(math.pi * gone)) / 2)
 
 
-def decays(params: nnx.State) -> Any:
+def decays(params: Any) -> Any:
     """True for matrices, False for norms and biases: those a decay would only make smaller, as transformers has it."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 

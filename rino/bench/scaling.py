@@ -45,11 +45,12 @@ def analyse(shape: str, depth: int) -> dict[str, float]:
     from flax import nnx
 
     from llm_exps.distribution import ROWS, make_mesh, parameter_placement, row_shares
-    from llm_exps.learner import Evidence, Learner, Rollout, Weights, apply_update
+    from llm_exps.learner import Evidence, Learner, Rollout
     from llm_exps.models.config import DecoderConfig
     from llm_exps.models.decoder import Decoder
     from llm_exps.optimiser import Settings
     from llm_exps.options import OptimiserOptions
+    from llm_exps.update import Weights, lower_update
     from mdp_theory.methods.catalogue import get
     from mdp_theory.methods.credit import Credit
 
@@ -94,7 +95,7 @@ def analyse(shape: str, depth: int) -> dict[str, float]:
         ]
         state = jax.eval_shape(learner.init, params)
         state = state._replace(weights=weights, optimiser=_like(state.optimiser, params))
-        compiled.append(apply_update.lower(Settings.of(options), nnx.Param, state, weights, jnp.float32(1e-6)))
+        compiled += lower_update(Settings.of(options), nnx.Param, state, weights)
         return _read([lowered.compile() for lowered in compiled])
 
 
@@ -110,11 +111,11 @@ def _like(optimiser: Any, params: Any) -> Any:
 
 
 def _read(programs: list[Any]) -> dict[str, float]:
-    gradient, update = (program.memory_analysis() for program in programs)
+    gradient, *updates = (program.memory_analysis() for program in programs)
     return {
         # What lies there between the two: weights and moments (the update's arguments hold the gradient besides).
-        "arguments": update.argument_size_in_bytes,
-        "scratch": max(gradient.temp_size_in_bytes, update.temp_size_in_bytes),
+        "arguments": sum(update.argument_size_in_bytes for update in updates),
+        "scratch": max(program.temp_size_in_bytes for program in (gradient, *updates)),
         "flops": sum((program.cost_analysis() or {}).get("flops", 0.0) for program in programs),
         "collective": sum(collective_bytes(program.as_text()) for program in programs),
     }

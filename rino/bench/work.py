@@ -10,11 +10,12 @@ import numpy as np
 from flax import nnx
 
 from llm_exps.config import customise
-from llm_exps.learner import Evidence, Learner, LearnerState, Rollout, Weights, apply_update
+from llm_exps.learner import Evidence, Learner, Rollout
 from llm_exps.models.decoder import Decoder
 from llm_exps.optimiser import Settings
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
 from llm_exps.sampling import Samples, Sampling, generate, length_bin, row_keys
+from llm_exps.update import LearnerState, Weights, lower_update
 from mdp_theory.methods.catalogue import get
 from mdp_theory.methods.credit import Credit
 from rino.bench.scales import Batch, Scale, lengths, prompts
@@ -87,21 +88,23 @@ class Step:
         )
 
     def bytes_per_parameter(self) -> dict[str, float]:
-        """Live between steps; and of the update's two programs, what XLA says: their arguments, and with scratch."""
+        """Live between steps; and of the update's programs, what XLA says: their arguments, and with scratch."""
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         kept = sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
-        gradient, step = self._programs(self.state)
+        gradient, steps = self._programs(self.state)
         moments = sum(leaf.nbytes for leaf in jax.tree.leaves(self.state.optimiser))
+        arguments = sum(step.argument_size_in_bytes for step in steps)
+        scratch = max(step.temp_size_in_bytes for step in steps)
         held = moments + gradient.argument_size_in_bytes + gradient.output_size_in_bytes
         return {
             "between_steps": kept / parameters,
             "gradient_held": held / parameters,
             "gradient_with_activations": (held + gradient.temp_size_in_bytes) / parameters,
-            "optimiser_held": step.argument_size_in_bytes / parameters,
-            "optimiser_with_scratch": (step.argument_size_in_bytes + step.temp_size_in_bytes) / parameters,
+            "optimiser_held": arguments / parameters,
+            "optimiser_with_scratch": (arguments + scratch) / parameters,
         }
 
-    def _programs(self, state: LearnerState) -> tuple[Any, Any]:
+    def _programs(self, state: LearnerState) -> tuple[Any, list[Any]]:
         rows = self.learner.options.micro_batch_size or self.batch.prompts * self.batch.generations
         time_ = self.batch.new_tokens
         length = length_bin(self.batch.prompt_tokens) + time_
@@ -112,7 +115,7 @@ class Step:
         gradient = type(program).gradient.lower(
             program, self.learner.objective, state.weights, rollout, Evidence(None, None), credit
         )
-        weights = Weights(state.params, None)
-        settings, rate = Settings.of(self.learner.options), jnp.float32(LEARNING_RATE)
-        step = apply_update.lower(settings, self.learner.trainable, state, weights, rate)
-        return gradient.compile().memory_analysis(), step.compile().memory_analysis()
+        steps = lower_update(
+            Settings.of(self.learner.options), self.learner.trainable, state, Weights(state.params, None)
+        )
+        return gradient.compile().memory_analysis(), [step.compile().memory_analysis() for step in steps]

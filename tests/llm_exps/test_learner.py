@@ -9,10 +9,11 @@ import pytest
 from flax import nnx
 
 from llm_exps.config import customise
-from llm_exps.learner import Evidence, Learner, Rollout, Weights
+from llm_exps.learner import Evidence, Learner, Rollout
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
 from llm_exps.probe import compare_gradients
+from llm_exps.update import Weights
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import get
 from mdp_theory.methods.credit import assign_credit

@@ -1,31 +1,32 @@
 """The optimiser against hand computation: updates, decay, clipping, schedules."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_exps.optimiser import Settings, decays, learning_rate, transformation
+from llm_exps.optimiser import Settings, decays, learning_rate
 from llm_exps.options import OptimiserOptions
+from llm_exps.update import Weights, apply_update, initial_state
 
-LABELS = {"policy": "policy", "critic": "critic"}
 RATE = 0.125
 
 
 def stepped(gradients, **options):
     """Weights after one update a gradient, from ones; a matrix and a norm's scale."""
     settings = Settings.of(OptimiserOptions(**{"max_grad_norm": 0.0, **options}))
-    weights = {"policy": {"kernel": jnp.ones((2, 2)), "scale": jnp.ones(2)}, "critic": None}
-    rule = transformation(settings, RATE, LABELS)
-    state = rule.init(weights)
+    state = initial_state(settings, nnx.Param, weights())
     for gradient in gradients:
-        whole = {"policy": jax.tree.map(lambda leaf, g=gradient: jnp.full_like(leaf, g), weights["policy"])}
-        updates, state = rule.update(whole | {"critic": None}, state, weights)
-        weights = optax.apply_updates(weights, updates)
-    return {name: np.asarray(leaf).ravel()[0] for name, leaf in weights["policy"].items()}
+        state, _ = apply_update(settings, nnx.Param, state, weights(gradient), RATE)
+    return {path[0]: np.asarray(leaf[...]).ravel()[0] for path, leaf in nnx.to_flat_state(state.params)}
+
+
+def weights(value=1.0):
+    return Weights(
+        nnx.State({"kernel": nnx.Param(jnp.full((2, 2), value)), "scale": nnx.Param(jnp.full(2, value))}), None
+    )
 
 
 def test_sgd_subtracts_rate_times_gradient():

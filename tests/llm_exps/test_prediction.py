@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from llm_exps.learner import Evidence, Learner, Rollout, Weights
+from llm_exps.learner import Evidence, Learner, Rollout
 from llm_exps.options import OptimiserOptions, RunOptions, SamplingOptions
 from llm_exps.prediction import (
     Prompts,
@@ -22,6 +22,7 @@ from llm_exps.prediction import (
 )
 from llm_exps.rollout import Actor, collect, step_key
 from llm_exps.setup import prepare
+from llm_exps.update import Weights
 from mdp_theory.exact.population import coefficient
 from mdp_theory.methods.catalogue import get
 
