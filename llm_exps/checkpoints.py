@@ -77,13 +77,21 @@ class Checkpoints:
         like: makes a pytree of the structure, types and sharding of the state; it is let go before the state is read.
 
         Raises:
-            InputError: there are checkpoints and all are damaged, or the logs have lost what all of them build on.
+            InputError: there are checkpoints and all are damaged, or the logs have lost what all of them build on, or
+                the newest holds another structure.
         """
         step = hosts.agree(hosts.on_first(self._choose) or 0)
         if not step:
             return None
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like())
-        return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
+        try:
+            return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
+        except ValueError as error:
+            # It is whole, by its checksums: what differs is what this program keeps in it.
+            raise InputError(
+                f"checkpoint {step} of {self._run.path} was written by another version of rino, which kept other arrays",
+                mend=f"go on with that version, or remove {self._run.checkpoints} to begin again at step 0",
+            ) from error
 
     def _choose(self) -> int:
         """The newest whole checkpoint's step, 0 if there is none; clears away what is half or damaged."""

@@ -48,6 +48,16 @@ def resume(run):
         checkpoints.close()
 
 
+def test_a_checkpoint_of_another_structure_is_refused_and_kept(run):
+    checkpoints = Checkpoints(run)
+    try:
+        with pytest.raises(InputError, match="checkpoint 4 .* another version of rino"):
+            checkpoints.resume(lambda: {"weights": [jnp.zeros((64, 32))] * 2, "count": jnp.array(0)})
+    finally:
+        checkpoints.close()
+    assert resume(run)[0] == 4
+
+
 def arrays(run, step):
     """The largest file of a checkpoint: it holds the arrays."""
     files = [path for path in (run.checkpoints / str(step)).rglob("*") if path.is_file()]
