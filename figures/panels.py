@@ -42,7 +42,7 @@ def draw_panels(sheet: Sheet | Rows, style: Style) -> Figure:
         ax.set_xlabel(fill(ax.get_xlabel(), signs))
         above, below, left = (places.get(place) for place in ((i - 1, j), (i + 1, j), (i, j - 1)))
         if len(titles) > 1 and (above is None or above.title != panel.title):
-            ax.set_title(fill(panel.title, signs))
+            ax.set_title("\n".join(fill(line, signs) for line in panel.title.splitlines()))
         if below is not None and below.xlabel == panel.xlabel:
             ax.set_xlabel("")
         if isinstance(panel, Panel) and isinstance(left, Panel) and left.ylabel == panel.ylabel:

@@ -41,7 +41,7 @@ def _panel(row: Row) -> Panel:
     ends = np.array([predicted.min(), predicted.max()])
     label = _LABELS.get(str(row["quantity"]), str(row["quantity"]))
     return Panel(
-        f"{row['title']}\nr² = {explained:.2f}, slope {slope:.2f}",
+        f"{row['title']}, r² {explained:.2f}\nslope {slope:.2f}",
         "predicted change",
         f"measured change of the\n{label}, {row['horizon']}",
         (

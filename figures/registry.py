@@ -333,7 +333,7 @@ PLOTS = (
         section=TRAINING,
         context=trained_on,
         title="Success and equivalence against inner steps or staleness",
-        caption=f"At the end of training. {_BANDS}",
+        caption=f"At the end of training; samples that are never refreshed stand at the number of steps. {_BANDS}",
         prepare=training.dials,
         draw=draw_panels,
     ),

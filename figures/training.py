@@ -60,6 +60,8 @@ DIAGNOSTICS: Measurements = (
 OFF_POLICY: Measurements = (*PROBE, ("clip_ratio/region_mean", "clipped tokens (%)"))
 DIALS = {"refresh_every": "steps between refreshes of the samples", "num_iterations": "inner steps per batch"}
 _ONE_SCALE = (LENGTH, LENGTH_BY_OUTCOME, ENTROPY)
+_ROUNDING = "old_logp_tolerance"
+"""Whether the sampler's log-probabilities served or were computed again: a difference of rounding, no other run."""
 _LOGARITHMIC = ("equivalence/relative_error", "equivalence/credit_structure_index")
 
 
@@ -337,7 +339,7 @@ def _layer_curve(arm: Arm, names: Sequence[str]) -> Curve | None:
 def _dial_panels(arms: Sequence[Arm], dial: str, label: str) -> list[list[Panel]]:
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
-        rest = {key: value for key, value in settings(arm.runs[0]).items() if key != dial}
+        rest = {key: value for key, value in settings(arm.runs[0]).items() if key not in (dial, _ROUNDING)}
         groups.setdefault(json.dumps(rest, sort_keys=True), []).append(arm)
     swept = [group for group in groups.values() if len(group) > 2]
     row = []
@@ -352,7 +354,10 @@ def _dial_panels(arms: Sequence[Arm], dial: str, label: str) -> list[list[Panel]
 def _dial_curve(group: Sequence[Arm], dial: str, name: str) -> Curve | None:
     points = []
     for arm in group:
-        values, setting = final(arm, name), flatten(arm.runs[0].config).get(dial)
+        config = flatten(arm.runs[0].config)
+        values, setting = final(arm, name), config.get(dial)
+        if dial == "refresh_every" and setting == 0:
+            setting = config.get("steps")  # never is: once, for all steps
         if values is not None and isinstance(setting, int | float) and setting > 0:
             points.append((float(setting), t_interval(values)))
     if len(points) < 3:

@@ -284,7 +284,7 @@ def test_a_factorial_with_a_hole_or_few_seeds_is_not_drawn(results: Results) -> 
 def test_predictions_are_a_panel_a_method_with_slope_and_share_explained(tmp_path: Path) -> None:
     make_predictions(tmp_path / "deep" / "prediction.json", slope=0.5)
     ((grpo, other),) = predicted_changes(read_results(tmp_path))["default-success-one-step"].rows
-    assert grpo.title == "GRPO\nr² = 1.00, slope 0.50"
+    assert grpo.title == "GRPO, r² 1.00\nslope 0.50"
     line, points = other.curves
     np.testing.assert_allclose(points.y, 0.5 * points.x)
     np.testing.assert_allclose(line.y, line.x)
