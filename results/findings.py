@@ -24,16 +24,18 @@ PAGE = HERE.parent / "docs" / "findings.md"
 STUDY = HERE / "study"
 ACCURACY, WRONG, RIGHT = "eval/pass@1", "eval/incorrect_mean_length", "eval/correct_mean_length"
 TITLES = ("F-ISFT⁺", "GRPO", "F-ISFT±", "F-ISFT⁻")
-RULES = ("methods", "low")
+RULES = ("methods", "low", "half-rate")
 ARMS = {
     "on-policy": "one step a batch, fresh samples",
     "inner-4": "4 inner steps",
+    "inner-16": "16 inner steps",
     "refresh-4": "sampler refreshed every 4 steps",
     "refresh-16": "every 16 steps",
+    "refresh-0": "never",
     "anti-kl": "KL with the wrong sign",
     "three-level": "rewards 0, 0.1, 1",
 }
-OPTIMISERS = {"on-policy": "AdamW, 1e-4", "sgd-0.03": "SGD, 0.03", "sgd-0.1": "SGD, 0.1"}
+OPTIMISERS = {"on-policy": "AdamW, 1e-4", "sgd-0.03": "SGD, 0.03", "sgd-0.1": "SGD, 0.1", "sgd-0.3": "SGD, 0.3"}
 AVERAGING = {
     "sequence-mean-token-sum-norm": "constant",
     "token-mean": "token-mean",
@@ -158,18 +160,25 @@ def attempts() -> str:
 
 
 def prediction() -> str:
-    """By method: share of variance explained and slope of the measured on the predicted change."""
+    """By method: correlation and slope of the measured on the predicted change, and both averaged over prompts."""
     found = json.loads((STUDY / "prediction.json").read_text(encoding="utf-8"))
     kinds = list(dict.fromkeys((row["horizon"], row["quantity"]) for row in found["rows"]))
     lines = [
-        f"{len(found['prompts'])} prompts; correlation of predicted and measured change, and the slope, by method.",
+        f"{len(found['prompts'])} prompts. Correlation of predicted and measured change over prompts, slope; and their "
+        "means, predicted → measured, in points and tokens.",
         "",
         f"| | {' | '.join(f'{quantity}, {horizon}' for horizon, quantity in kinds)} |",
         "|---" * (len(kinds) + 1) + "|",
     ]
     for title in dict.fromkeys(row["title"] for row in found["rows"]):
         own = {(row["horizon"], row["quantity"]): row for row in found["rows"] if row["title"] == title}
-        told = [f"{own[kind]['correlation']:.2f}, {own[kind]['slope']:.2f}" for kind in kinds]
+        told = []
+        for kind in kinds:
+            unit = 100 if kind[1] == "success" else 1
+            means = [unit * float(np.mean(own[kind][name])) for name in ("predicted", "measured")]
+            told.append(
+                f"{own[kind]['correlation']:.2f}, {own[kind]['slope']:.2f}; {means[0]:+.2f} → {means[1]:+.2f}"
+            )
         lines.append(f"| {title} | {' | '.join(told)} |")
     return "\n".join(lines)
 
