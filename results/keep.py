@@ -1,9 +1,9 @@
 """What a repository keeps of a comparison: its summary, the learning rates' scores, and each run without its model.
 
-    python results/keep.py COMPARISON DIRECTORY
+    python results/keep.py COMPARISON DIRECTORY [EVERY]
 
-Of the metrics every tenth step and the last stay; evaluations stay whole but for the greedy answers by problem. A model
-is named without the directory that it lay in.
+Of the metrics every tenth step (or EVERY) and the last stay; evaluations stay whole but for the greedy answers by
+problem. A model is named without the directory that it lay in.
 """
 
 import json
@@ -17,14 +17,14 @@ from rino_base.files import complete_lines, write_json
 EVERY = 10
 
 
-def keep(comparison: Path, kept: Path) -> None:
+def keep(comparison: Path, kept: Path, every: int = EVERY) -> None:
     """Copy what is finished; nothing is read from what is not."""
     for done in sorted((comparison / "runs").rglob("finished.json")):
         run, place = done.parent, kept / done.parent.relative_to(comparison)
         place.mkdir(parents=True, exist_ok=True)
         write_json(place / "config.json", _portable(run / "config.json"))
         metrics = _rows(run / "metrics.jsonl")
-        _write(place / "metrics.jsonl", [row for row in metrics if row["step"] % EVERY == 0 or row is metrics[-1]])
+        _write(place / "metrics.jsonl", [row for row in metrics if row["step"] % every == 0 or row is metrics[-1]])
         evaluations = _rows(run / "eval.jsonl")
         _write(
             place / "eval.jsonl",
@@ -62,4 +62,4 @@ def _write(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), Path(sys.argv[2]))
+    keep(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
