@@ -22,9 +22,12 @@ from rino_base.files import complete_lines
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "findings.md"
 STUDY = HERE / "study"
+REAL = HERE / "smollm2"
+LOGS = "eval.jsonl", "metrics.jsonl"
+PROBE = "equivalence/relative_error"
 ACCURACY, WRONG, RIGHT = "eval/pass@1", "eval/incorrect_mean_length", "eval/correct_mean_length"
 TITLES = ("F-ISFT⁺", "GRPO", "F-ISFT±", "F-ISFT⁻")
-RULES = ("methods", "low", "half-rate")
+RULES = ("methods", "low", "half-rate", "long")
 ARMS = {
     "on-policy": "one step a batch, fresh samples",
     "inner-4": "4 inner steps",
@@ -36,6 +39,7 @@ ARMS = {
     "three-level": "rewards 0, 0.1, 1",
 }
 OPTIMISERS = {"on-policy": "AdamW, 1e-4", "sgd-0.03": "SGD, 0.03", "sgd-0.1": "SGD, 0.1", "sgd-0.3": "SGD, 0.3"}
+GAPS = {"f-isft-pm": "F-ISFT±", "f-isft-pm-adv": "F-ISFT± (advantage form)", "f-isft-pos": "F-ISFT⁺"}
 AVERAGING = {
     "sequence-mean-token-sum-norm": "constant",
     "token-mean": "token-mean",
@@ -164,8 +168,7 @@ def prediction() -> str:
     found = json.loads((STUDY / "prediction.json").read_text(encoding="utf-8"))
     kinds = list(dict.fromkeys((row["horizon"], row["quantity"]) for row in found["rows"]))
     lines = [
-        f"{len(found['prompts'])} prompts. Correlation of predicted and measured change over prompts, slope; and their "
-        "means, predicted → measured, in points and tokens.",
+        f"{len(found['prompts'])} prompts: correlation, slope; means in points and tokens, predicted → measured.",
         "",
         f"| | {' | '.join(f'{quantity}, {horizon}' for horizon, quantity in kinds)} |",
         "|---" * (len(kinds) + 1) + "|",
@@ -176,10 +179,67 @@ def prediction() -> str:
         for kind in kinds:
             unit = 100 if kind[1] == "success" else 1
             means = [unit * float(np.mean(own[kind][name])) for name in ("predicted", "measured")]
-            told.append(
-                f"{own[kind]['correlation']:.2f}, {own[kind]['slope']:.2f}; {means[0]:+.2f} → {means[1]:+.2f}"
-            )
+            told.append(f"{own[kind]['correlation']:.2f}, {own[kind]['slope']:.2f}; {means[0]:+.2f} → {means[1]:+.2f}")
         lines.append(f"| {title} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def gaps() -> str:
+    """What separates GRPO from F-ISFT± and F-ISFT⁺ after so many steps: of two studies with seeds of their own."""
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for part in ("methods", "long"):
+        arms = {arm.method: arm for arm in read_results(STUDY / part).arms}
+        shared = sorted(set.intersection(*(set(arm.seeds) for arm in arms.values())))
+        scores = {method: _by_seed(arms[method], ACCURACY, shared) for method in ("grpo", *GAPS)}
+        for place, step in enumerate(arms["grpo"].matrix(ACCURACY)[0].tolist()):
+            if step:
+                own = {method: scores[method][:, place] - scores["grpo"][:, place] for method in GAPS}
+                columns[f"{step:g} steps"] = {"grpo": scores["grpo"][:, place], **own}
+    lines = [f"| | {' | '.join(columns)} | from 100 to 200 |", "|---" * (len(columns) + 2) + "|"]
+    levels = [f"{column['grpo'].mean():.1%}" for column in columns.values()]
+    lines.append(f"| GRPO, pass@1 | {' | '.join(levels)} | {_change(columns, 'grpo')} |")
+    for method, title in GAPS.items():
+        told = [_points(t_interval(column[method])) for column in columns.values()]
+        lines.append(f"| {title} − GRPO | {' | '.join(told)} | {_change(columns, method)} |")
+    return "\n".join(lines)
+
+
+def smollm2() -> str:
+    """Additions on SmolLM2: seed by seed, differences from GRPO paired and Holm-corrected, and the probe's error."""
+    found = {path.name: _finished(path) for path in sorted((REAL / "addition" / "runs").iterdir())}
+    shared = sorted(set.intersection(*(set(runs) for runs in found.values())))
+    scores = {method: np.array([runs[seed][1][-1][ACCURACY] for seed in shared]) for method, runs in found.items()}
+    differences = {method: t_interval(own - scores["grpo"]) for method, own in scores.items() if method != "grpo"}
+    adjusted = dict(zip(differences, holm([one.p_value for one in differences.values()]), strict=True))
+    lines = [
+        f"Seeds {', '.join(map(str, shared))}; pass@1 in percent; differences in points, 95 % t intervals.",
+        "",
+        "| method | before | after, by seed | mean | minus GRPO | p (Holm) | detectable | greedy | entropy | probe |",
+        "|" + "---|" * 10,
+    ]
+    for method in sorted(scores, key=lambda name: -scores[name].mean()):
+        runs = [found[method][seed] for seed in shared]
+        first, last = ([rows[place] for _, rows, _ in runs] for place in (0, -1))
+        before, greedy, entropy = (
+            [float(np.mean([row[name] for row in part])) for part in (first, last)]
+            for name in (ACCURACY, "eval/accuracy_strict", "eval/entropy")
+        )
+        errors = [row[PROBE] for _, _, metrics in runs for row in metrics if row.get(PROBE) is not None]
+        told = ["", "", ""]
+        if method in differences:
+            one = differences[method]
+            told = [_points(one), _p(adjusted[method]), f"{100 * (one.detectable or 0):.1f}"]
+        cells = [
+            runs[0][0]["title"],
+            f"{100 * before[0]:.1f}",
+            ", ".join(f"{100 * score:.1f}" for score in scores[method]),
+            f"{100 * scores[method].mean():.1f}",
+            *told,
+            " → ".join(f"{100 * value:.0f}" for value in greedy),
+            " → ".join(f"{value:.1f}" for value in entropy),
+            f"{max(errors):.1g}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -204,6 +264,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "prediction": prediction,
     "arms": arms,
     "optimisers": optimisers,
+    "smollm2": smollm2,
+    "gaps": gaps,
 }
 
 
@@ -232,6 +294,20 @@ def _finals(name: str) -> dict[str, dict[int, tuple[float, float, float]]]:
         score, wrong = (_by_seed(arm, measure, arm.seeds) for measure in (ACCURACY, WRONG))
         rows = zip(score[:, -1], wrong[:, -1] - wrong[:, 0], score[:, -1] - score[:, 0], strict=True)
         found[arm.title] = dict(zip(arm.seeds, rows, strict=True))
+    return found
+
+
+def _change(columns: dict[str, dict[str, np.ndarray]], name: str) -> str:
+    return _points(t_interval(columns["200 steps"][name] - columns["100 steps"][name]))
+
+
+def _finished(method: Path) -> dict[int, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]]:
+    """By seed: the configuration, the evaluations and the steps."""
+    found = {}
+    for run in sorted(method.iterdir()):
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        evaluations, steps = ([json.loads(line) for line in complete_lines(run / name)] for name in LOGS)
+        found[config["seed"]] = config, evaluations, steps
     return found
 
 
