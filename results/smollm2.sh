@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # GRPO and both forms of F-ISFT± on a real pretrained model, SmolLM2-135M-Instruct, from its packaged weights: additions,
 # 20 steps, three seeds, the probe on; it goes on where it stopped. Then the score on a hundred real GSM8K problems before
-# and after seed 0. About two hours on two cores, most of it GSM8K. Parts: addition, gsm8k.
+# and after seed 0. The additions take about an hour of one core, GSM8K comes on top. Parts: addition, gsm8k.
 #   bash results/smollm2.sh [DIRECTORY] [PART...]      results: results/smollm2/
 set -euo pipefail
 cd "$(dirname "$0")/.."
