@@ -89,7 +89,7 @@ class Checkpoints:
         except ValueError as error:
             # It is whole, by its checksums: what differs is what this program keeps in it.
             raise InputError(
-                f"checkpoint {step} of {self._run.path} was written by another version of rino, which kept other arrays",
+                f"checkpoint {step} of {self._run.path} is of another version of rino, which kept other arrays",
                 mend=f"go on with that version, or remove {self._run.checkpoints} to begin again at step 0",
             ) from error
 

@@ -5,8 +5,6 @@ python results/findings.py --write    # put them into the page, between its mark
 """
 
 import json
-import re
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from figures.reading import read_results
 from figures.runs import Arm
 from figures.statistics import Estimate, factorial_effects, holm, t_interval
 from rino_base.files import complete_lines
+from rino_base.marked_tables import fill_or_print
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "findings.md"
@@ -269,19 +268,6 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-def page(text: str) -> str:
-    """The page with its tables made anew."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- study: {name} -->", f"<!-- /study: {name} -->"
-        text = re.sub(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, begin=begin, end=end, table=table: f"{begin}\n{table()}\n{end}",
-            text,
-            flags=re.DOTALL,
-        )
-    return text
-
-
 def _by_seed(arm: Arm, name: str, seeds: list[int]) -> np.ndarray:
     _, values = arm.matrix(name)
     return values[[arm.seeds.index(seed) for seed in seeds]]
@@ -341,7 +327,4 @@ def _p(p: float | None) -> str:
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print("\n\n".join(f"{name}\n\n{table()}" for name, table in TABLES.items()))
+    fill_or_print(PAGE, "study", TABLES)

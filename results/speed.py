@@ -6,10 +6,10 @@ python results/speed.py --write     # put them into the page, between its marker
 """
 
 import json
-import re
-import sys
 from pathlib import Path
 from typing import Any
+
+from rino_base.marked_tables import fill_or_print
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
@@ -49,19 +49,6 @@ def goals() -> str:
 
 
 TABLES = {"measured": measured, "goals": goals}
-
-
-def page(text: str) -> str:
-    """The page with its tables made anew."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- speed: {name} -->", f"<!-- /speed: {name} -->"
-        text = re.sub(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, begin=begin, end=end, table=table: f"{begin}\n{table()}\n{end}",
-            text,
-            flags=re.DOTALL,
-        )
-    return text
 
 
 def _cpu_goals(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -159,7 +146,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv[1:]:
-        PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    else:
-        print("\n\n".join(f"{name}\n\n{table()}" for name, table in TABLES.items()))
+    fill_or_print(PAGE, "speed", TABLES)

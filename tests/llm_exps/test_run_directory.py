@@ -51,7 +51,7 @@ def resume(run):
 def test_a_checkpoint_of_another_structure_is_refused_and_kept(run):
     checkpoints = Checkpoints(run)
     try:
-        with pytest.raises(InputError, match="checkpoint 4 .* another version of rino"):
+        with pytest.raises(InputError, match=r"checkpoint 4 of .* is of another version of rino"):
             checkpoints.resume(lambda: {"weights": [jnp.zeros((64, 32))] * 2, "count": jnp.array(0)})
     finally:
         checkpoints.close()
