@@ -81,7 +81,7 @@ def refuse_too_large(
         device,
         f"{options.num_prompts:,} prompts × {options.sampling.num_generations:,} generations of {length:,} tokens"
         + (f", {together:,} at once" if together < rows else ""),
-        mend="give a smaller num_prompts, num_generations or max_completion_length, or rows_at_once",
+        mend="give a smaller num_prompts, num_generations, max_completion_length or max_prompt_length, or rows_at_once",
     )
     if not learns:
         return
@@ -144,12 +144,11 @@ def update_bytes(options: RunOptions, model: DecoderConfig, *, parameters: int, 
     return state_bytes(parameters) + micro * each + _head_bytes(model, options)
 
 
-def describe(options: RunOptions, device: Device, model: DecoderConfig, *, parameters: int) -> str:
-    """One line on what was chosen, for the head of a run, and what an update will need at most."""
+def describe(options: RunOptions, device: Device, model: DecoderConfig, *, parameters: int, length: int) -> str:
+    """One line on what was chosen, for the head of a run, and what an update of rows of `length` tokens will need."""
     micro, memory = options.optimiser.micro_batch_size, device.memory
     held = f", {memory / _GIB:.0f} GiB each" if memory else ""
     rows = "all completions" if not micro else f"{micro} completions"
-    length = (options.sampling.max_prompt_length or 0) + (options.sampling.max_completion_length or 0)
     state = state_bytes(parameters) / _GIB
     peak = update_bytes(options, model, parameters=parameters, length=length) / _GIB
     return (

@@ -27,11 +27,11 @@ def prepare_run(
     setup = prepare(model, task, options)
     size, shape = setup.parameters, setup.config
     options = resolve(options, parameters=size, context=shape.max_positions)
-    length = (options.sampling.max_prompt_length or 0) + (options.sampling.max_completion_length or 0)
-    options = with_micro_batch(options, shape, device, parameters=size, length=length)
-    refuse_too_large(options, shape, device, parameters=size, length=length, learns=learns)
     if asks:
         setup = _with_fitting_prompts(setup, options, training=learns)
+    length = setup.longest_row(options.sampling)
+    options = with_micro_batch(options, shape, device, parameters=size, length=length)
+    refuse_too_large(options, shape, device, parameters=size, length=length, learns=learns)
     return setup, options
 
 
@@ -39,7 +39,7 @@ def _with_fitting_prompts(setup: Setup, options: RunOptions, *, training: bool) 
     """Every prompt that will be asked is looked at now: one that does not fit would end a run in its middle."""
     longest = options.sampling.max_prompt_length
     assert longest is not None, "options are resolved"
-    task, dropped = fit_task(
+    task, dropped, most = fit_task(
         setup.task,
         setup.tokenizer,
         longest=longest,
@@ -48,4 +48,4 @@ def _with_fitting_prompts(setup: Setup, options: RunOptions, *, training: bool) 
         training=training,
         drop=options.unfit_prompts == "drop",
     )
-    return dataclasses.replace(setup, task=task, dropped=dropped)
+    return dataclasses.replace(setup, task=task, dropped=dropped, longest_prompt=most)

@@ -74,8 +74,8 @@ def unfit(
 
 def fit_task(
     task: Task, tokenizer: Any, *, longest: int, chat: bool, held_out: int | None, training: bool, drop: bool
-) -> tuple[Task, dict[str, int]]:
-    """The task with prompts that fit, and how many were dropped of each table.
+) -> tuple[Task, dict[str, int], int]:
+    """The task with prompts that fit, how many were dropped of each table, and the tokens of the longest that fits.
 
     Args:
         task, tokenizer: what is asked, and of whom.
@@ -92,9 +92,11 @@ def fit_task(
     tables["evaluation"] = task.evaluation
     kept: dict[str, Table] = {}
     dropped: dict[str, int] = {}
+    most = 0
     for name, table in tables.items():
         used = table if name == "train" or drop or held_out is None else table.take(range(min(held_out, len(table))))
-        found = dict(_unfit_of(task, tokenizer, used, longest=longest, chat=chat))
+        found, tokens = _unfit_of(task, tokenizer, used, longest=longest, chat=chat)
+        most = max(most, tokens)
         if found and not drop:
             first = next(iter(found.values()))
             many = f"{len(found):,} of {len(used):,} {_WORDS[name]} prompts do not fit, the first: {first.problem}"
@@ -106,7 +108,7 @@ def fit_task(
         dropped[name] = len(found)
         if found:
             kept[name] = table.take(place for place in range(len(table)) if place not in found)
-    return dataclasses.replace(task, **kept) if kept else task, dropped  # type: ignore[arg-type]
+    return dataclasses.replace(task, **kept) if kept else task, dropped, most  # type: ignore[arg-type]
 
 
 _WORDS = {"train": "training", "evaluation": "held-out"}
@@ -114,13 +116,18 @@ _WORDS = {"train": "training", "evaluation": "held-out"}
 
 def _unfit_of(
     task: Task, tokenizer: Any, table: Table, *, longest: int, chat: bool
-) -> Iterator[tuple[int, InputError]]:
+) -> tuple[dict[int, InputError], int]:
+    """What does not fit, by its place, and the tokens of the longest prompt that does."""
     prompts = task.render(table).prompts
+    found: dict[int, InputError] = {}
+    most = 0
     starts: Any = range(0, len(prompts), _AT_ONCE)
     for start in track(starts, description="Checking prompts") if len(starts) > 50 else starts:
         some = prompts[start : start + _AT_ONCE]
-        for place, error in unfit(tokenizer, some, encode(tokenizer, some, chat=chat), longest=longest):
-            yield start + place, error
+        encoded = encode(tokenizer, some, chat=chat)
+        found |= {start + place: error for place, error in unfit(tokenizer, some, encoded, longest=longest)}
+        most = max([most, *(len(ids) for ids in encoded if len(ids) <= longest)])
+    return found, most
 
 
 def _can_write(tokenizer: Any, prompt: str, ids: Sequence[int]) -> bool:

@@ -19,7 +19,7 @@ from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.hub import commit_of, resolve
 from llm_exps.models.huggingface import load, load_tokenizer, stop_tokens
-from llm_exps.options import RunOptions
+from llm_exps.options import RunOptions, SamplingOptions
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.rewards import Rewards, load_rewards
 from llm_exps.tasks.task import Task
@@ -50,7 +50,10 @@ class Initial:
 
 @dataclass(frozen=True)
 class Setup:
-    """A model and a task, loaded once and shared by the runs of a comparison."""
+    """A model and a task, loaded once and shared by the runs of a comparison.
+
+    longest_prompt: tokens of the longest prompt that will be asked; None where they were not looked at.
+    """
 
     source: Path
     graph: nnx.GraphDef
@@ -62,6 +65,7 @@ class Setup:
     rewards: Rewards
     mesh: Mesh | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    longest_prompt: int | None = None
 
     @property
     def params(self) -> nnx.State:
@@ -85,6 +89,11 @@ class Setup:
         commit = commit_of(self.source)
         found: dict[str, Any] = {} if commit is None else {"model_commit": commit}
         return found | ({"dropped_prompts": dict(self.dropped)} if any(self.dropped.values()) else {})
+
+    def longest_row(self, sampling: SamplingOptions) -> int:
+        """The most tokens of a prompt and its completion; `max_prompt_length` may be far above what a task asks."""
+        prompt = self.longest_prompt or sampling.max_prompt_length or 0
+        return prompt + (sampling.max_completion_length or 0)
 
     def on_devices(self) -> AbstractContextManager[Any]:
         """Within it, batches are split over the devices; there is nothing to split over one."""

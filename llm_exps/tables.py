@@ -35,7 +35,8 @@ def print_head(config: RunConfig, setup: Setup) -> None:
     if any(setup.dropped.values()):
         counts = ", ".join(f"{count} of {name}" for name, count in setup.dropped.items())
         print(f"prompts dropped because they do not fit: {counts}")
-    print(describe_memory(options, Device.current(), setup.config, parameters=setup.parameters))
+    length = setup.longest_row(options.sampling)
+    print(describe_memory(options, Device.current(), setup.config, parameters=setup.parameters, length=length))
 
 
 def print_result(title: str, result: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def test_an_accelerator_takes_bfloat16_rematerialisation_and_what_fits():
     assert 256 % rows == 0
     assert 1 <= rows < 256
     chosen = resolve(chosen, parameters=494_032_768, context=1536)
-    said = describe(chosen, CARD, QWEN, parameters=494_032_768)
+    said = describe(chosen, CARD, QWEN, parameters=494_032_768, length=1536)
     assert f"{rows} completions at once" in said
     needed = update_bytes(chosen, QWEN, parameters=494_032_768, length=1536)
     assert f"{needed / 2**30:.3g} GiB, of it" in said

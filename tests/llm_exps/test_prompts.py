@@ -96,7 +96,9 @@ def test_the_whole_table_is_looked_at(half, tokenizer):
 
 
 def test_dropped_prompts_are_counted_and_the_rest_stays(half, tokenizer):
-    task, dropped = fitted(half, tokenizer, drop=True)
+    task, dropped, longest = fitted(half, tokenizer, drop=True)
+    # "7 38 make 9:" is the longest that it can write.
+    assert longest == max(map(len, encode(tokenizer, task.render(task.train).prompts, chat=False)))
     assert dropped == {"train": 18, "evaluation": 2}
     assert (len(task.train), len(task.evaluation)) == (18, 2)
     assert all("seven" not in prompt for prompt in task.render(task.train).prompts)
