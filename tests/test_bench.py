@@ -19,7 +19,7 @@ from llm_exps.models.decoder import Decoder
 from rino.bench import limits, turns
 from rino.bench.limits import Rates
 from rino.bench.scales import SCALES, Batch, lengths, prompts
-from rino.bench.speed import BOUND, _peer_summary
+from rino.bench.speed import BOUND, _peer_summary, _turns
 from rino.bench.turns import Kind, Peer
 from rino.bench.work import draw
 from rino_base.marked_tables import filled
@@ -106,6 +106,20 @@ def test_a_peer_is_compared_turn_by_turn_where_it_did_the_same_work():
     assert "another" in summary(gap=float("nan"))["problem"]
     assert "[7, 8] tokens" in summary(theirs=[THEIRS[0], THEIRS[1] | {"tokens": 7}])["problem"]
     assert summary(problem="gone") == {"problem": "gone"}
+
+
+@pytest.mark.parametrize("warm", [0, 1])
+def test_turns_that_compile_are_not_counted(warm: int):
+    asked: list[str] = []
+    peer: Any = SimpleNamespace(
+        kind=Kind("some_peer", "some", ("equal",), warm),
+        turn=lambda work: asked.append(work) or {"seconds": float(len(asked)), "tokens": 8},
+    )
+    made: list[int] = []
+    ours, theirs = _turns(lambda: made.append(1) or {"seconds": float(len(made)), "tokens": 8}, peer, "equal", 2)
+    assert [turn["seconds"] for turn in ours] == [2.0, 3.0]
+    assert [turn["seconds"] for turn in theirs] == [1.0 + warm, 2.0 + warm]
+    assert _turns(lambda: {"seconds": 1.0, "tokens": 8}, None, "equal", 2)[1] == [], "nobody to compare with"
 
 
 def test_a_peer_that_is_absent_says_how_to_install_it(monkeypatch, tmp_path):
