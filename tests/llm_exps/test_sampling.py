@@ -181,7 +181,7 @@ def bins_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("at_once", "temperature"),
-    [(None, 1.0), (5, 0.0), pytest.param(8, 1.0, marks=pytest.mark.slow), pytest.param(1, 1.0, marks=pytest.mark.slow)],
+    [(None, 1.0), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((5, 0.0), (8, 1.0), (1, 1.0)))],
 )
 def test_a_row_is_the_same_token_for_token_in_any_queue(
     model: Decoder, at_once: int | None, temperature: float, monkeypatch: pytest.MonkeyPatch
@@ -212,6 +212,7 @@ def test_a_row_is_the_same_token_for_token_in_any_queue(
     assert lengths.max() > lengths.min() + 10
 
 
+@pytest.mark.slow
 def test_a_long_response_does_not_keep_the_places_of_short_ones(
     model: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from proofs.verify import verify
 
 THEOREMS = {name: load(name) for name in MODULES}
 each_theorem = pytest.mark.parametrize("theorem", THEOREMS.values(), ids=THEOREMS)
-LONG = ("T15", "T17")  # most of a minute each
+LONG = ("T5", "T7", "T9", "T12", "T15", "T17")  # half a minute to a minute each
 each_attacked = pytest.mark.parametrize(
     "theorem",
     [pytest.param(THEOREMS[name], id=name, marks=[pytest.mark.slow] * (name in LONG)) for name in THEOREMS],
