@@ -1,6 +1,5 @@
 """Tables that a program fills into a page, each between `<!-- group: name -->` and `<!-- /group: name -->`."""
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +11,10 @@ def filled(text: str, group: str, tables: Tables) -> str:
     """The page with its tables made anew."""
     for name, table in tables.items():
         begin, end = f"<!-- {group}: {name} -->", f"<!-- /{group}: {name} -->"
-        text = re.sub(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, begin=begin, end=end, table=table: f"{begin}\n{table()}\n{end}",
-            text,
-            flags=re.DOTALL,
-        )
+        before, marker, rest = text.partition(begin)
+        _, closing, after = rest.partition(end)
+        if marker and closing:
+            text = f"{before}{begin}\n{table()}\n{end}{after}"
     return text
 
 
