@@ -87,6 +87,8 @@ class Checkpoints:
         try:
             return step, self._disk.restore(self._place(step).absolute(), args=ocp.args.StandardRestore(target))
         except ValueError as error:
+            if "tree structures do not match" not in str(error):
+                raise
             # It is whole, by its checksums: what differs is what this program keeps in it.
             raise InputError(
                 f"checkpoint {step} of {self._run.path} is of another version of rino, which kept other arrays",

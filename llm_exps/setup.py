@@ -20,6 +20,7 @@ from llm_exps.models.decoder import Decoder
 from llm_exps.models.hub import commit_of, resolve
 from llm_exps.models.huggingface import load, load_tokenizer, stop_tokens
 from llm_exps.options import RunOptions, SamplingOptions
+from llm_exps.sampling import length_bin
 from llm_exps.tasks.registry import load_task
 from llm_exps.tasks.rewards import Rewards, load_rewards
 from llm_exps.tasks.task import Task
@@ -91,8 +92,11 @@ class Setup:
         return found | ({"dropped_prompts": dict(self.dropped)} if any(self.dropped.values()) else {})
 
     def longest_row(self, sampling: SamplingOptions) -> int:
-        """The most tokens of a prompt and its completion; `max_prompt_length` may be far above what a task asks."""
-        prompt = self.longest_prompt or sampling.max_prompt_length or 0
+        """The most tokens of a prompt, as it is padded, and its completion.
+
+        `max_prompt_length`, which may be far above what a task asks, counts where the prompts were not looked at.
+        """
+        prompt = length_bin(self.longest_prompt) if self.longest_prompt else sampling.max_prompt_length or 0
         return prompt + (sampling.max_completion_length or 0)
 
     def on_devices(self) -> AbstractContextManager[Any]:

@@ -1,6 +1,6 @@
-"""What a training step costs with and without `rino.heap`, at SmolLM2-135M's shape: a process each, in turns, alone.
+"""What a training step costs with and without `rino.heap`, at SmolLM2-135M's shape: a process each, alone.
 
-    python results/heap.py              results: results/heap.json; four minutes on two quiet cores
+    python results/heap.py              results: results/heap.json; three minutes on two quiet cores
 
 Of each of three steps after two that compile and fill the heap: wall seconds, the kernel's CPU seconds and page faults;
 and the process's largest resident memory.
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-ROUNDS, WARM, COUNTED = 2, 2, 3
+ROUNDS, WARM, COUNTED = 1, 2, 3
 
 
 def main() -> None:
-    """Two rounds, and the medians."""
+    """Every way once, and the medians of its steps."""
     found: dict[str, list[dict[str, float]]] = {"kept": [], "given back": []}
     peaks: dict[str, list[float]] = {how: [] for how in found}
     for _ in range(ROUNDS):

@@ -1,8 +1,8 @@
 """Memory that a program has freed stays with the process, so that the next program need not ask the kernel for it.
 
 XLA on a CPU allocates each program's scratch anew. glibc takes blocks of that size from the kernel and gives them back
-at once; the kernel then clears every page again, on one thread while the others wait: at SmolLM2-135M's shape a fifth
-of a training step. Other C libraries are left as they are, and so is a process whose user has chosen.
+at once; the kernel then clears every page again, on one thread while the others wait: at SmolLM2-135M's shape a
+million pages a training step (results/heap.json has what it costs). Other C libraries are left as they are, and so is a process whose user has chosen.
 """
 
 import ctypes

@@ -1,5 +1,6 @@
 """Prompts to tokens: as they are or in a chat template; what does not fit is seen before the first step, or dropped."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from llm_exps.models.huggingface import load_tokenizer
+from llm_exps.options import RunOptions, SamplingOptions
+from llm_exps.prepare import prepare_run
 from llm_exps.prompts import encode, fit_task, unfit
 from llm_exps.setup import EMBEDDED_MODEL
 from llm_exps.stopping import cut
@@ -152,3 +155,13 @@ def test_without_a_stop_string_a_completion_stays(byte_tokenizer):
     (tokens,) = encode(byte_tokenizer, ["the sum is 4"], chat=False)
     assert cut(byte_tokenizer, tokens, ["\n"]) is None
     assert cut(byte_tokenizer, tokens, ()) is None
+
+
+def test_memory_is_counted_for_the_prompts_that_will_be_asked():
+    options = RunOptions(sampling=SamplingOptions(max_prompt_length=40, max_completion_length=16))
+    setup, resolved = prepare_run("default", "countdown-small", options)
+    prompts = setup.task.render(setup.task.train).prompts
+    longest = max(map(len, encode(setup.tokenizer, prompts, chat=False)))
+    assert setup.longest_prompt == longest < 40
+    assert longest + 16 <= setup.longest_row(resolved.sampling) < 40 + 16
+    assert dataclasses.replace(setup, longest_prompt=None).longest_row(resolved.sampling) == 40 + 16
