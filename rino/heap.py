@@ -2,7 +2,8 @@
 
 XLA on a CPU allocates each program's scratch anew. glibc takes blocks of that size from the kernel and gives them back
 at once; the kernel then clears every page again, on one thread while the others wait: at SmolLM2-135M's shape a
-million pages a training step (results/heap.json has what it costs). Other C libraries are left as they are, and so is a process whose user has chosen.
+million pages a training step (results/heap.json has what it costs). Other C libraries are left as they are, and so is
+a process whose user has chosen.
 """
 
 import ctypes
