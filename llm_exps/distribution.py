@@ -16,7 +16,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -153,12 +153,17 @@ def split_rows(batch: Tree) -> Tree:
 
 
 def to_host(tree: Tree) -> Tree:
-    """Whole numpy arrays, in every process, of arrays that may lie on devices of others."""
+    """Whole numpy arrays, in every process, of arrays that may lie on devices of others; numpy arrays are whole."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     from jax.experimental import multihost_utils
 
-    return multihost_utils.process_allgather(tree, tiled=True)
+    def whole(x: Any) -> Any:
+        # Gathering what every process has would put the copies one behind the other.
+        everywhere = not isinstance(x, jax.Array) or x.is_fully_addressable
+        return jax.device_get(x) if everywhere else multihost_utils.process_allgather(x, tiled=True)
+
+    return jax.tree.map(whole, tree)
 
 
 def keep_rows_split(x: jax.Array, *, alone: bool = True) -> jax.Array:

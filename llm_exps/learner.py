@@ -2,8 +2,9 @@
 
 Advantages and denominators are computed for the whole minibatch before any gradient (`assign_credit`), so micro-batches
 add up exactly. Completions are sorted by length into micro-batches and each is cut to a length bin: padding is bounded
-and compilations are few. A batch that is learned from once, on-policy, needs no second forward pass for the old
-log-probabilities: they are the current ones, detached.
+and compilations are few. A prompt that several completions of a micro-batch follow is computed once. A batch that is
+learned from once, on-policy, needs no second forward pass for the old log-probabilities: they are the current ones,
+detached.
 
 A method with a critic (PPO) gets a linear value head on the policy's last hidden states, detached from them, so that
 the policy's gradient is that of the objective alone.
@@ -63,6 +64,12 @@ class Rollout(NamedTuple):
         """Some of the rows."""
         return Rollout(*(field[index] for field in self))
 
+    def prompt_numbers(self) -> Int[np.ndarray, " batch"]:
+        """Equal where rows have the same prompt; 0, 1, ... for those there are."""
+        time = self.mask.shape[1]
+        prompts = np.concatenate([self.tokens[:, :-time], self.valid[:, :-time]], axis=1)
+        return np.unique(prompts, axis=0, return_inverse=True)[1]
+
     def cut(self, time: int) -> "Rollout":
         """The first `time` completion tokens; the caller knows that the rest is padding."""
         surplus = self.mask.shape[1] - time
@@ -75,6 +82,31 @@ class Rollout(NamedTuple):
             mask=self.mask[:, :time],
             sampler_logp=self.sampler_logp[:, :time],
         )
+
+
+class Prefixes(NamedTuple):
+    """The prompts of a batch without their repetitions.
+
+    Attributes:
+        first: of each prompt, a row that has it.
+        prompt: which of them a row follows.
+    """
+
+    first: Int[AnyArray, " prompts"]
+    prompt: Int[AnyArray, " batch"]
+
+    @classmethod
+    def of(cls, number: Int[np.ndarray, " batch"], *, most: int) -> "Prefixes | None":
+        """None where less than half of the prompts repeat others, and on several devices, where rows lie apart.
+
+        number: that of each row's prompt. most: how many prompts there are in the batch that the rows are taken from.
+        The prompts of a part come in bins, so that programs are few; the last one fills up what is left.
+        """
+        _, first, prompt = np.unique(number, return_index=True, return_inverse=True)
+        count = min(1 << (len(first) - 1).bit_length(), most)
+        if 2 * count > len(number) or not jax.sharding.get_mesh().empty:
+            return None
+        return cls(np.pad(first, (0, count - len(first)), mode="edge"), prompt)
 
 
 class Evidence(NamedTuple):
@@ -100,15 +132,18 @@ class _Program:
 
     @partial(jax.jit, static_argnums=0)
     def forward(
-        self, weights: Weights, rollout: Rollout
+        self, weights: Weights, rollout: Rollout, prefixes: Prefixes | None = None
     ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"], Float[Array, "batch time"]]:
         """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
         model, time = nnx.merge(self.graph, weights.params), rollout.mask.shape[1]
-        # The hidden state of one position predicts the token of the next.
-        hidden = model(rollout.tokens, segments=rollout.valid)[:, -time - 1 : -1]
-        logp, entropy = token_logprobs(
-            model, hidden, rollout.tokens[:, -time:], temperature=self.temperature, chunk=self.chunk
-        )
+        completions = rollout.tokens[:, -time:]
+        if prefixes is None:
+            # The hidden state of one position predicts the token of the next.
+            hidden = model(rollout.tokens, segments=rollout.valid)[:, -time - 1 : -1]
+        else:
+            prompts, valid = (field[prefixes.first, :-time] for field in (rollout.tokens, rollout.valid))
+            hidden = model.follow(prompts, valid, prefixes.prompt, completions, rollout.valid[:, -time:])
+        logp, entropy = token_logprobs(model, hidden, completions, temperature=self.temperature, chunk=self.chunk)
         value = jnp.zeros_like(logp)
         if weights.critic is not None:
             features = jax.lax.stop_gradient(hidden).astype(jnp.float32)
@@ -117,14 +152,20 @@ class _Program:
 
     @partial(jax.jit, static_argnums=(0, 1))
     def gradient(
-        self, objective: Objective, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit
+        self,
+        objective: Objective,
+        weights: Weights,
+        rollout: Rollout,
+        evidence: Evidence,
+        credit: Credit,
+        prefixes: Prefixes | None = None,
     ) -> tuple[Weights, dict[str, Array]]:
         """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
         mask = rollout.mask
         learned_weights, rest = split(self.trainable, weights)
 
         def part_of_loss(learned_weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
-            logp, entropy, value = self.forward(join(learned_weights, rest), rollout)
+            logp, entropy, value = self.forward(join(learned_weights, rest), rollout, prefixes)
             detached = jax.lax.stop_gradient(logp)
             old = detached if evidence.old_logp is None else evidence.old_logp
             ref = detached if evidence.ref_logp is None else evidence.ref_logp
@@ -220,9 +261,9 @@ class Learner:
 
     def _evaluate(self, weights: Weights, rollout: Rollout) -> tuple[AnyArray, AnyArray]:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
-        for index, part in self._micro_batches(rollout):
+        for index, part, prefixes in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            logp, _, value = to_host(self.program.forward(weights, split_rows(part)))
+            logp, _, value = to_host(self.program.forward(weights, split_rows(part), prefixes))
             logps[index, :time], values[index, :time] = logp, value
         return logps, values
 
@@ -268,14 +309,16 @@ class Learner:
             for index in slices
         ]
 
-    def _micro_batches(self, rollout: Rollout) -> Iterator[tuple[np.ndarray, Rollout]]:
-        """Row numbers and rows, short completions first, each part cut to its own bin."""
+    def _micro_batches(self, rollout: Rollout) -> Iterator[tuple[np.ndarray, Rollout, Prefixes | None]]:
+        """Row numbers, rows, short completions first, each part cut to its own bin, and their prompts."""
         lengths = np.asarray(rollout.mask).sum(axis=1).astype(int)
         order = np.argsort(lengths, kind="stable")
         size = self.options.micro_batch_size or len(order)
+        number = rollout.prompt_numbers()
         for start in range(0, len(order), size):
             index = order[start : start + size]
-            yield index, rollout.rows(index).cut(length_bin(int(lengths[index].max())))
+            part = rollout.rows(index).cut(length_bin(int(lengths[index].max())))
+            yield index, part, Prefixes.of(number[index], most=number.max() + 1)
 
     def _credit(self, rollout: Rollout, evidence: Evidence) -> Credit:
         old: AnyArray = evidence.old_logp if evidence.old_logp is not None else np.zeros(rollout.mask.shape, np.float32)
@@ -287,12 +330,12 @@ class Learner:
         self, weights: Weights, rollout: Rollout, evidence: Evidence, credit: Credit, objective: Objective
     ) -> tuple[Weights, dict[str, Array]]:
         total, term = None, _token_term(objective)
-        for index, part in self._micro_batches(rollout):
+        for index, part, prefixes in self._micro_batches(rollout):
             time = part.mask.shape[1]
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
             rows: AnyArray = [np.asarray(field)[index, :time] for field in credit]
             share = Credit(*rows)
-            result = self.program.gradient(term, weights, *split_rows((part, seen, share)))
+            result = self.program.gradient(term, weights, *split_rows((part, seen, share)), prefixes)
             total = result if total is None else _add(total, result)
         assert total is not None
         return total

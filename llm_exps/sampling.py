@@ -25,6 +25,7 @@ from llm_exps.distribution import row_shares, to_host
 from llm_exps.drawing import draw
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder
+from llm_exps.models.reading import Reading
 from rino_base.messages import InputError
 
 AnyArray: TypeAlias = Any
@@ -187,7 +188,8 @@ def sample(
     most_tokens = np.full(count, time) if limits is None else np.asarray(limits)
     assert most_tokens.shape == (count,), "a limit for each response"
     assert 1 <= most_tokens.min() <= most_tokens.max() <= time, "limits are 1 to max_new_tokens"
-    prefilled = _prefill_in_parts(graph, state, prompts, mask, most)
+    policy = Reading.of(graph, state)
+    prefilled = _prefill_in_parts(policy, prompts, mask, most)
     samples = Samples(
         tokens=np.full((count, time), sampling.pad_token, np.int32),
         mask=np.zeros((count, time), bool),
@@ -206,11 +208,11 @@ def sample(
         filled = int((lengths[now] + np.maximum(drawn[now] - 1, 0)).max())
         slots = min(_slot_bin(filled), longest)
         source = prefilled if entering.size else None
-        rows, first = _seat(graph, state, source, rows, seats, keys, np.int32(filled), sampling, slots)
+        rows, first = _seat(policy, source, rows, seats, keys, np.int32(filled), sampling, slots)
         # A quarter of the rows pays for a move if somebody waits, a half if there is a smaller bin to move to.
         smaller = longest > _LEAST_SLOTS and _row_bin(size // 2, most) < size
         floor = size * 3 // 4 if started < count else size // 2 if smaller else 0
-        rows, rest = _decode(graph, state, rows, sampling, np.int32(floor))
+        rows, rest = _decode(policy, rows, sampling, np.int32(floor))
         running, first, rest = to_host((rows.running, first, rest))
         for part in (first, rest):
             _write(samples, part, now, drawn)
@@ -269,18 +271,17 @@ def _slot_bin(filled: int) -> int:
 
 
 def _prefill_in_parts(
-    graph: nnx.GraphDef[Decoder],
-    state: nnx.State,
+    policy: Reading,
     prompts: Int[AnyArray, "prompts prompt_time"],
     mask: Bool[AnyArray, "prompts prompt_time"],
     most: int,
 ) -> _Prefilled:
     """No more than `most` prompts at once: they are as many rows as the decoding may hold, and each is longer."""
     if len(prompts) <= most:
-        return _prefill(graph, state, prompts, mask)
+        return _prefill(policy, prompts, mask)
     # The last part is filled up with the last prompt, so that one program serves all.
     parts = np.minimum(np.arange(-(-len(prompts) // most) * most), len(prompts) - 1).reshape(-1, most)
-    return _join([_prefill(graph, state, prompts[part], mask[part]) for part in parts])
+    return _join([_prefill(policy, prompts[part], mask[part]) for part in parts])
 
 
 @jax.jit
@@ -288,23 +289,19 @@ def _join(parts: list[_Prefilled]) -> _Prefilled:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves) if leaves[0].ndim else leaves[0], *parts)
 
 
-@partial(jax.jit, static_argnames="graph")
+@jax.jit
 def _prefill(
-    graph: nnx.GraphDef[Decoder],
-    state: nnx.State,
-    prompts: Int[Array, "prompts prompt_time"],
-    mask: Bool[Array, "prompts prompt_time"],
+    policy: Reading, prompts: Int[Array, "prompts prompt_time"], mask: Bool[Array, "prompts prompt_time"]
 ) -> _Prefilled:
-    model = nnx.merge(graph, state)
+    model = policy.model()
     cache = Cache.create(model.config, batch=len(prompts), slots=prompts.shape[1], dtype=model.dtype)
     hidden, cache = model.extend(prompts, mask, jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0), cache)
     return _Prefilled(cache, hidden[:, -1])
 
 
-@partial(jax.jit, static_argnames=("graph", "sampling", "slots"))
+@partial(jax.jit, static_argnames=("sampling", "slots"))
 def _seat(
-    graph: nnx.GraphDef[Decoder],
-    state: nnx.State,
+    policy: Reading,
     prefilled: _Prefilled | None,
     rows: _Rows | None,
     seats: _Seats,
@@ -326,7 +323,7 @@ def _seat(
         return stay, Samples(nothing.astype(jnp.int32), nothing.astype(bool), nothing, nothing)
     cache, own = prefilled.cache.take(seats.prompt, filled=filled, slots=slots), keys[seats.row]
     enters = seats.fresh & seats.taken
-    logits = nnx.merge(graph, state).logits(prefilled.hidden[seats.prompt])
+    logits = policy.model().logits(prefilled.hidden[seats.prompt])
     one = jnp.ones(count, jnp.int32)
     token, logp, entropy = sample_token(logits, _fold(own, 0 * one), sampling)
     limit = jnp.asarray(seats.limit)
@@ -342,14 +339,10 @@ def _seat(
     return jax.tree.map(choose, enter, stay), first
 
 
-@partial(jax.jit, static_argnames=("graph", "sampling"), donate_argnames="rows")
-def _decode(
-    graph: nnx.GraphDef[Decoder], state: nnx.State, rows: _Rows, sampling: Sampling, floor: Int[Array, ""]
-) -> tuple[_Rows, Samples]:
+@partial(jax.jit, static_argnames="sampling", donate_argnames="rows")
+def _decode(policy: Reading, rows: _Rows, sampling: Sampling, floor: Int[Array, ""]) -> tuple[_Rows, Samples]:
     """One stage: until no more than `floor` rows are running or the cache is full."""
-    dtype = nnx.merge(graph, state).dtype
-    # Cast once: inside the loop every token would read the parameters in their stored type.
-    model = nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
+    model = policy.model()
     count, slots = rows.cache.valid.shape
     start = rows.cache.filled
 

@@ -4,13 +4,15 @@ Sub-modules carry the names of the published weights (`layers.0.self_attn.q_proj
 a rule and not a table. Departures from transformers' PyTorch code: the head is a method of its own, so that
 log-probabilities can be computed in chunks that never hold `[batch, time, vocabulary]`; rotary angles and norms are
 float32 whatever the compute type; attention is masked by segments, which serve padding on either side and packing.
+Layers work on tokens, `[tokens, hidden]`: products of matrices, with which XLA is faster than with those of batches,
+above all backwards. Which tokens see which others is said by the callable that a layer gets, its `attend`.
 
 Below, `types` are the `dtype`, `param_dtype` and `rngs` that every nnx module takes.
 """
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +22,16 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from llm_exps.distribution import keep_rows_split
-from llm_exps.models.attention import attend_within
-from llm_exps.models.cache import Cache, attend, write
+from llm_exps.models.attention import Branches, Rows
+from llm_exps.models.cache import Cache, KeyValue, Past
 from llm_exps.models.config import DecoderConfig
+from llm_exps.models.linear import Linear, multiply_turned
 
 __all__ = ["Cache", "Decoder", "DecoderConfig", "segment_positions"]
 
-Rotation = tuple[Float[Array, "batch time 1 half"], Float[Array, "batch time 1 half"]]
-KeyValue = tuple[Float[Array, "batch kv_heads slots head_dim"], Float[Array, "batch kv_heads slots head_dim"]]
+Rotation = tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]
+Attend: TypeAlias = Rows | Branches | Past
+"""From the queries, keys and values of tokens: what each attends to, and the cache with them where there is one."""
 
 
 def segment_positions(segments: Int[Array, "batch time"]) -> Int[Array, "batch time"]:
@@ -49,9 +53,7 @@ def rotary_frequencies(config: DecoderConfig) -> Float[np.ndarray, " half"]:
     return (frequencies * (keep + (1.0 - keep) / scaling.factor)).astype(np.float32)
 
 
-def _rotate(
-    x: Float[Array, "batch time heads head_dim"], rotation: Rotation
-) -> Float[Array, "batch time heads head_dim"]:
+def _rotate(x: Float[Array, "tokens heads head_dim"], rotation: Rotation) -> Float[Array, "tokens heads head_dim"]:
     cos, sin = rotation
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
@@ -71,27 +73,15 @@ class Attention(nnx.Module):
         self.head_dim = config.head_dim
 
     def __call__(
-        self,
-        x: Float[Array, "batch time hidden"],
-        rotation: Rotation,
-        mask: Bool[Array, "batch 1 time slots"],
-        past: KeyValue | None,
-        slot: Int[Array, ""] | int,
-    ) -> tuple[Float[Array, "batch time hidden"], KeyValue | None]:
+        self, x: Float[Array, "tokens hidden"], rotation: Rotation, attend: Attend
+    ) -> tuple[Float[Array, "tokens hidden"], KeyValue | None]:
         query, key, value = (
-            projection(x).reshape(*x.shape[:2], -1, self.head_dim)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+            projection(x).reshape(len(x), -1, self.head_dim) for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         if self.q_norm is not None and self.k_norm is not None:
             query, key = self.q_norm(query), self.k_norm(key)
-        query, key = _rotate(query, rotation), _rotate(key, rotation)
-        if past is None:
-            present = None
-            attended = attend_within(query, key, value, mask)
-        else:
-            present = write(past[0], key, slot), write(past[1], value, slot)
-            attended = attend(query, *present, mask)
-        return self.o_proj(attended.reshape(*x.shape[:2], -1)), present
+        attended, present = attend(_rotate(query, rotation), _rotate(key, rotation), value)
+        return self.o_proj(attended.reshape(len(x), -1)), present
 
 
 class MLP(nnx.Module):
@@ -102,7 +92,7 @@ class MLP(nnx.Module):
         self.up_proj = _linear(config, config.hidden_size, config.intermediate_size, **types)
         self.down_proj = _linear(config, config.intermediate_size, config.hidden_size, **types)
 
-    def __call__(self, x: Float[Array, "batch time hidden"]) -> Float[Array, "batch time hidden"]:
+    def __call__(self, x: Float[Array, "tokens hidden"]) -> Float[Array, "tokens hidden"]:
         return self.down_proj(jax.nn.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -116,14 +106,9 @@ class Layer(nnx.Module):
         self.mlp = MLP(config, **types)
 
     def __call__(
-        self,
-        x: Float[Array, "batch time hidden"],
-        rotation: Rotation,
-        mask: Bool[Array, "batch 1 time slots"],
-        past: KeyValue | None = None,
-        slot: Int[Array, ""] | int = 0,
-    ) -> tuple[Float[Array, "batch time hidden"], KeyValue | None]:
-        attended, present = self.self_attn(self.input_layernorm(x), rotation, mask, past, slot)
+        self, x: Float[Array, "tokens hidden"], rotation: Rotation, attend: Attend
+    ) -> tuple[Float[Array, "tokens hidden"], KeyValue | None]:
+        attended, present = self.self_attn(self.input_layernorm(x), rotation, attend)
         x = x + attended
         return x + self.mlp(self.post_attention_layernorm(x)), present
 
@@ -135,6 +120,9 @@ class Decoder(nnx.Module):
     param_dtype: type of the stored parameters; float32 makes them the master weights of training.
     remat: recompute each layer in the backward pass instead of keeping its activations.
     """
+
+    turned = False
+    """Whether the head is multiplied as turned matrices are; see `llm_exps.models.linear`."""
 
     def __init__(
         self,
@@ -191,11 +179,38 @@ class Decoder(nnx.Module):
             positions = segment_positions(segments)
         index = jnp.arange(tokens.shape[1])
         mask = (segments[:, :, None] == segments[:, None, :]) & (index[:, None] >= index)
-        x, rotation = self._embed(tokens), self._rotation(positions)
+        x = self._through_layers(self._embed(tokens), positions.ravel(), Rows(mask[:, None]))
+        return x.reshape(*tokens.shape, -1)
 
-        for layer in self.layers:
-            x = _through(self.remat, *nnx.split(layer), x, rotation, mask[:, None], None, 0)[0]
-        return self.norm(x)
+    def follow(
+        self,
+        prompts: Int[Array, "prompts prompt_time"],
+        prompt_valid: Bool[Array, "prompts prompt_time"],
+        prompt: Int[Array, " batch"],
+        tokens: Int[Array, "batch time"],
+        valid: Bool[Array, "batch time"],
+    ) -> Float[Array, "batch time hidden"]:
+        """Hidden states that predict the tokens of rows, the first from its prompt's end; a prompt is computed once.
+
+        prompts: padded on the left. prompt: which of them a row follows. tokens: of the rows, padded on the right.
+        """
+        (batch, time), (count, prompt_time) = tokens.shape, prompts.shape
+        # The last token of a row predicts nothing.
+        fed, seen = tokens[:, :-1], valid[:, :-1]
+        index, prompt_index = jnp.arange(time - 1), jnp.arange(prompt_time)
+        within = prompt_valid[:, None, :] & (prompt_index[:, None] >= prompt_index) | jnp.eye(prompt_time, dtype=bool)
+        own = jnp.broadcast_to(index[:, None] >= index, (batch, time - 1, time - 1))
+        before = jnp.broadcast_to(prompt_valid[prompt][:, None, :], (batch, time - 1, prompt_time))
+        mask = jnp.concatenate([before, own & seen[:, None, :] | jnp.eye(time - 1, dtype=bool)], axis=2)
+        length = prompt_valid.sum(axis=1)
+        positions = jnp.concatenate(
+            [jnp.maximum(jnp.cumsum(prompt_valid, axis=1) - 1, 0).ravel(), (length[prompt][:, None] + index).ravel()]
+        )
+        x = jnp.concatenate([self._embed(prompts), self._embed(fed)])
+        x = self._through_layers(x, positions, Branches(prompt, within[:, None], mask[:, None]))
+        ends = x[prompt_time - 1 : count * prompt_time : prompt_time]
+        rest = x[count * prompt_time :].reshape(batch, time - 1, self.config.hidden_size)
+        return jnp.concatenate([ends[prompt][:, None], rest], axis=1)
 
     def extend(
         self,
@@ -212,13 +227,15 @@ class Decoder(nnx.Module):
         present = jax.lax.dynamic_update_slice_in_dim(cache.valid, valid, cache.filled, axis=1)
         slots, own_slot = jnp.arange(present.shape[1]), cache.filled + jnp.arange(tokens.shape[1])
         mask = present[:, None, None, :] & (slots <= own_slot[:, None])
-        x, rotation = self._embed(tokens), self._rotation(positions)
+        x, rotation = self._embed(tokens), self._rotation(positions.ravel())
         updated = []
         for layer, past in zip(self.layers, zip(cache.keys, cache.values, strict=True), strict=True):
-            x, key_value = _through(False, *nnx.split(layer), x, rotation, mask, past, cache.filled)
+            x, key_value = _through(False, *nnx.split(layer), x, rotation, Past(*past, mask, cache.filled))
+            assert key_value is not None, "a cache gives one back"
             updated.append(key_value)
         keys, values = zip(*updated, strict=True)
-        return self.norm(x), Cache(keys=keys, values=values, valid=present, filled=cache.filled + tokens.shape[1])
+        hidden = self.norm(x).reshape(*tokens.shape, -1)
+        return hidden, Cache(keys=keys, values=values, valid=present, filled=cache.filled + tokens.shape[1])
 
     def logits(self, hidden: Float[Array, "*shape hidden"]) -> Float[Array, "*shape vocabulary"]:
         """float32 scores of every token of the vocabulary."""
@@ -226,39 +243,44 @@ class Decoder(nnx.Module):
             spec, weight = "...d,vd->...v", self.embed_tokens.embedding[...]
         else:
             spec, weight = "...d,dv->...v", self.lm_head.kernel[...]
-        return jnp.einsum(spec, hidden, weight.astype(self.dtype), preferred_element_type=jnp.float32)
+        weight = weight.astype(self.dtype)
+        if self.turned:
+            return multiply_turned(hidden, weight, preferred_element_type=jnp.float32)
+        return jnp.einsum(spec, hidden, weight, preferred_element_type=jnp.float32)
 
-    def _embed(self, tokens: Int[Array, "batch time"]) -> Float[Array, "batch time hidden"]:
+    def _through_layers(
+        self, x: Float[Array, "tokens hidden"], positions: Int[Array, " tokens"], attend: Rows | Branches
+    ) -> Float[Array, "tokens hidden"]:
+        rotation = self._rotation(positions)
+        for layer in self.layers:
+            x = _through(self.remat, *nnx.split(layer), x, rotation, attend)[0]
+        return self.norm(x)
+
+    def _embed(self, tokens: Int[Array, "batch time"]) -> Float[Array, "tokens hidden"]:
         # Rows first, then the cast: nnx.Embed casts the whole table, which for Qwen's vocabulary is most of the model.
-        return keep_rows_split(jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype))
+        rows = jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype)
+        return keep_rows_split(rows).reshape(tokens.size, -1)
 
-    def _rotation(self, positions: Int[Array, "batch time"]) -> Rotation:
-        angles = positions[:, :, None, None].astype(jnp.float32) * rotary_frequencies(self.config)
+    def _rotation(self, positions: Int[Array, " tokens"]) -> Rotation:
+        angles = positions[:, None, None].astype(jnp.float32) * rotary_frequencies(self.config)
         return jnp.cos(angles), jnp.sin(angles)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _through(
-    remat: bool,
-    graph: nnx.GraphDef[Layer],
-    state: nnx.State,
-    x: Float[Array, "batch time hidden"],
-    rotation: Rotation,
-    mask: Bool[Array, "batch 1 time slots"],
-    past: KeyValue | None,
-    slot: Int[Array, ""] | int,
-) -> tuple[Float[Array, "batch time hidden"], KeyValue | None]:
-    """A layer as a program of its own, which jax traces and differentiates once and not for each of the layers."""
+    remat: bool, graph: nnx.GraphDef[Layer], state: nnx.State, x: Array, *rest: Any
+) -> tuple[Float[Array, "tokens hidden"], KeyValue | None]:
+    """A layer of `x` and what else it takes, as a program of its own, which jax traces once and not once a layer."""
 
     def run(state: nnx.State, x: Array) -> tuple[Array, KeyValue | None]:
-        return nnx.merge(graph, state)(x, rotation, mask, past, slot)
+        return nnx.merge(graph, state)(x, *rest)
 
     return (jax.checkpoint(run) if remat else run)(state, x)
 
 
-def _linear(config: DecoderConfig, inputs: int, outputs: int, *, use_bias: bool = False, **types: Any) -> nnx.Linear:
+def _linear(config: DecoderConfig, inputs: int, outputs: int, *, use_bias: bool = False, **types: Any) -> Linear:
     initial = jax.nn.initializers.normal(config.initializer_range)
-    return nnx.Linear(inputs, outputs, use_bias=use_bias, kernel_init=initial, **types)
+    return Linear(inputs, outputs, use_bias=use_bias, kernel_init=initial, **types)
 
 
 def _norm(config: DecoderConfig, features: int, **types: Any) -> nnx.RMSNorm:

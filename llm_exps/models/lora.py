@@ -14,6 +14,7 @@ from jax.sharding import Sharding
 from jaxtyping import Array, Float
 
 from llm_exps.models.decoder import Decoder
+from llm_exps.models.linear import Linear
 
 TARGETS = {
     "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -25,7 +26,7 @@ NAMES = tuple(name for names in TARGETS.values() for name in names)
 class LoRA(nnx.Module):
     """`base(x) + alpha / rank · x A B`; it begins as the base, for B is 0."""
 
-    def __init__(self, base: nnx.Linear, *, rank: int, alpha: float, rngs: nnx.Rngs) -> None:
+    def __init__(self, base: Linear, *, rank: int, alpha: float, rngs: nnx.Rngs) -> None:
         self.base = base
         # peft's initial values: uniform in ±1/√inputs.
         uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -38,7 +39,7 @@ class LoRA(nnx.Module):
         thin = x.astype(self.base.dtype) @ self.lora_a[...].astype(self.base.dtype)
         return self.base(x) + self.scale * (thin @ self.lora_b[...].astype(self.base.dtype))
 
-    def merged(self) -> nnx.Linear:
+    def merged(self) -> Linear:
         """The base with the product in its kernel."""
         product = self.lora_a[...].astype(jnp.float32) @ self.lora_b[...].astype(jnp.float32)
         kernel = self.base.kernel

@@ -104,7 +104,6 @@ def test_eight_devices_compute_what_one_does(directory, single, shape, rows, sha
     assert result["largest_share"] == share
 
 
-@pytest.mark.slow
 def test_two_processes_compute_what_one_does(directory: Path, single: dict) -> None:
     with socket.socket() as probe:
         probe.bind(("localhost", 0))

@@ -50,8 +50,9 @@ def rollout():
     lengths = rng.integers(1, TIME + 1, rows)
     mask = (np.arange(TIME) < lengths[:, None]).astype(np.float32)
     prompt = np.arange(PROMPT) >= rng.integers(0, 3, GROUPS).repeat(SIZE)[:, None]
+    asked = rng.integers(2, 31, (GROUPS, PROMPT)).repeat(SIZE, axis=0)
     return Rollout(
-        tokens=rng.integers(2, 31, (rows, PROMPT + TIME)).astype(np.int32),
+        tokens=np.concatenate([asked, rng.integers(2, 31, (rows, TIME))], axis=1).astype(np.int32),
         valid=np.concatenate([prompt, mask > 0], axis=1),
         mask=mask,
         sampler_logp=np.zeros((rows, TIME), np.float32),

@@ -10,6 +10,7 @@ from flax import nnx
 from llm_exps import sampling as module
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder, DecoderConfig
+from llm_exps.models.reading import Reading
 from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys
 from rino_base.messages import InputError
 
@@ -163,7 +164,7 @@ def test_the_cache_is_in_memory_once() -> None:
         running=one > 0,
         keys=row_keys(jax.random.key(0), jnp.arange(rows)),
     )
-    program = module._decode.lower(graph, state, seated, options, jnp.int32(0)).compile()
+    program = module._decode.lower(Reading.of(graph, state), seated, options, jnp.int32(0)).compile()
     memory = program.memory_analysis()
     cache = rows * slots * 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
     assert memory.alias_size_in_bytes > cache  # what comes out lies where what went in lay
@@ -194,7 +195,7 @@ def test_a_row_is_the_same_token_for_token_in_any_queue(
     bins_made_small(monkeypatch)
     stages, decode = [], module._decode
     monkeypatch.setattr(
-        module, "_decode", lambda *arguments: (stages.append(arguments[2].cache.valid.shape), decode(*arguments))[1]
+        module, "_decode", lambda *arguments: (stages.append(arguments[1].cache.valid.shape), decode(*arguments))[1]
     )
     result = generate(model, QUEUE, keys, options, at_once=at_once)
     assert len(set(stages)) > 2  # several sizes
@@ -221,7 +222,7 @@ def test_a_long_response_does_not_keep_the_places_of_short_ones(
     work, decode = [], module._decode
 
     def counted(*arguments: Any) -> Any:
-        before = int(arguments[2].cache.filled)
+        before = int(arguments[1].cache.filled)
         rows, samples = decode(*arguments)
         work.append((int(rows.cache.filled) - before) * samples.mask.shape[0])
         return rows, samples

@@ -1,0 +1,50 @@
+"""A model as sampling reads it: the same for every token, so that what can be done once is done once."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import jax
+from flax import nnx
+
+from llm_exps.models.decoder import Decoder
+from llm_exps.models.linear import Linear
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Reading:
+    """Parameters in the type of the computation; turned: with turned matrices (`llm_exps.models.linear`)."""
+
+    graph: nnx.GraphDef[Decoder] = dataclasses.field(metadata={"static": True})
+    state: nnx.State
+    turned: bool = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, graph: nnx.GraphDef[Decoder], state: nnx.State) -> "Reading":
+        """Parameters for many tokens. What changes is copied: casts, and on a single CPU the matrices of the layers."""
+        turned = jax.default_backend() == "cpu" and jax.sharding.get_mesh().empty
+        return cls(graph, _prepare(graph, state, turned), turned)
+
+    def model(self) -> Decoder:
+        """The decoder, for use inside a compiled function."""
+        model = nnx.merge(self.graph, self.state)
+        if self.turned:
+            model.turned = True
+            for linear in _matrices(model):
+                linear.turned = True
+        return model
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _prepare(graph: nnx.GraphDef[Decoder], state: nnx.State, turned: bool) -> nnx.State:
+    dtype = nnx.merge(graph, state).dtype
+    model = nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
+    for linear in _matrices(model) if turned else ():
+        linear.kernel = cast(nnx.Param, linear.kernel.replace(linear.kernel[...].T))
+    return nnx.split(model)[1]
+
+
+def _matrices(model: Decoder) -> list[Linear]:
+    return [module for _, module in nnx.iter_modules(model) if isinstance(module, Linear)]
