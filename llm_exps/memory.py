@@ -76,8 +76,9 @@ def refuse_too_large(
     cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * size
     together = min(rows, options.sampling.rows_at_once or rows)
     sampling = together * (length * cache + 2 * 4 * model.vocabulary_size)
+    # The weights, and what of them sampling reads in another form.
     refuse_over(
-        4 * parameters + sampling,
+        (4 + size) * parameters + sampling,
         device,
         f"{options.num_prompts:,} prompts × {options.sampling.num_generations:,} generations of {length:,} tokens"
         + (f", {together:,} at once" if together < rows else ""),

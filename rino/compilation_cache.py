@@ -13,8 +13,8 @@ from pathlib import Path
 from rino_base.files import user_cache
 
 SETTINGS = {
-    # A small model has dozens of programs that compile in less than jax's default of a second.
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    # Dozens of programs compile in less than jax's default of a second, and together they take one at every start.
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     # In bytes. With a bound jax also takes a file lock, so that concurrent processes never read half an entry.
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2 << 30),
 }

@@ -180,7 +180,7 @@ class Decoder(nnx.Module):
         index = jnp.arange(tokens.shape[1])
         mask = (segments[:, :, None] == segments[:, None, :]) & (index[:, None] >= index)
         x = self._through_layers(self._embed(tokens), positions.ravel(), Rows(mask[:, None]))
-        return x.reshape(*tokens.shape, -1)
+        return x.reshape(*tokens.shape, self.config.hidden_size)
 
     def follow(
         self,
@@ -259,7 +259,7 @@ class Decoder(nnx.Module):
     def _embed(self, tokens: Int[Array, "batch time"]) -> Float[Array, "tokens hidden"]:
         # Rows first, then the cast: nnx.Embed casts the whole table, which for Qwen's vocabulary is most of the model.
         rows = jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype)
-        return keep_rows_split(rows).reshape(tokens.size, -1)
+        return keep_rows_split(rows).reshape(tokens.size, self.config.hidden_size)
 
     def _rotation(self, positions: Int[Array, " tokens"]) -> Rotation:
         angles = positions[:, None, None].astype(jnp.float32) * rotary_frequencies(self.config)

@@ -7,6 +7,7 @@ from typing import cast
 
 import jax
 from flax import nnx
+from jaxtyping import Array
 
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.linear import Linear
@@ -25,7 +26,10 @@ class Reading:
     def of(cls, graph: nnx.GraphDef[Decoder], state: nnx.State) -> "Reading":
         """Parameters for many tokens. What changes is copied: casts, and on a single CPU the matrices of the layers."""
         turned = jax.default_backend() == "cpu" and jax.sharding.get_mesh().empty
-        return cls(graph, _prepare(graph, state, turned), turned)
+        given, tree = jax.tree.flatten(state)
+        changed = _changed(graph, state, turned)
+        leaves = [old if new is None else new for old, new in zip(given, changed, strict=True)]
+        return cls(graph, jax.tree.unflatten(tree, leaves), turned)
 
     def model(self) -> Decoder:
         """The decoder, for use inside a compiled function."""
@@ -38,12 +42,14 @@ class Reading:
 
 
 @partial(jax.jit, static_argnums=(0, 2))
-def _prepare(graph: nnx.GraphDef[Decoder], state: nnx.State, turned: bool) -> nnx.State:
+def _changed(graph: nnx.GraphDef[Decoder], state: nnx.State, turned: bool) -> list[Array | None]:
+    """The parameters in the other form, and None for those that stay: a program would copy them."""
     dtype = nnx.merge(graph, state).dtype
-    model = nnx.merge(graph, jax.tree.map(lambda x: x.astype(dtype), state))
+    model = nnx.merge(graph, jax.tree.map(lambda x: x if x.dtype == dtype else x.astype(dtype), state))
     for linear in _matrices(model) if turned else ():
         linear.kernel = cast(nnx.Param, linear.kernel.replace(linear.kernel[...].T))
-    return nnx.split(model)[1]
+    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(nnx.split(model)[1]), strict=True)
+    return [None if new is old else new for old, new in pairs]
 
 
 def _matrices(model: Decoder) -> list[Linear]:

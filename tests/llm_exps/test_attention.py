@@ -44,3 +44,28 @@ def test_a_device_without_the_kernel_falls_back():
     if jax.default_backend() == "gpu":
         pytest.skip("needs a machine without cuDNN")
     assert attention.fused("gpu", "bfloat16", 64) is None
+
+
+@pytest.mark.parametrize(("time", "slots"), [(5, 9), (4, 7), (1, 1), (6, 8)])
+def test_a_kernel_gets_even_lengths_and_what_is_added_changes_nothing(monkeypatch, time, slots):
+    """cuDNN's backward pass refuses odd ones; pretended by the plain form, which takes any."""
+    keys = jax.random.split(jax.random.key(1), 3)
+    query = jax.random.normal(keys[0], (2, time, 4, 8))
+    key, value = (jax.random.normal(k, (2, slots, 2, 8)) for k in keys[1:])
+    mask = jax.random.bernoulli(keys[0], 0.5, (2, 1, time, slots)).at[..., 0].set(True)
+
+    def total(query, key, value):
+        return jnp.sin(attention.attend_within(query, key, value, mask)).sum()
+
+    expected = jax.value_and_grad(total, argnums=(0, 1, 2))(query, key, value)
+    seen, plain = [], jax.nn.dot_product_attention
+
+    def even(query, key, value, **options):
+        seen.append((query.shape[1], key.shape[1], value.shape[1], *options["mask"].shape[2:]))
+        return plain(query, key, value, mask=options["mask"])
+
+    monkeypatch.setattr(attention, "fused", lambda *_: "cudnn")
+    monkeypatch.setattr(jax.nn, "dot_product_attention", even)
+    found = jax.value_and_grad(total, argnums=(0, 1, 2))(query, key, value)
+    assert all(length % 2 == 0 for length in seen[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)

@@ -116,6 +116,30 @@ def test_rows_of_a_cache_move_with_their_tokens(model: Decoder, alone: jax.Array
         np.testing.assert_allclose(hidden[:, 0], alone[jnp.array([1, 1]), 5], atol=1e-5)
 
 
+@pytest.mark.parametrize("time", [1, 2, 8])
+def test_rows_that_follow_shared_prompts_are_whole_rows(model: Decoder, time: int) -> None:
+    """Values and gradients; prompts of three lengths, one of which nobody follows, and rows that end early."""
+    random = np.random.RandomState(time)
+    prompts, tokens = random.randint(0, 17, (3, 5)), random.randint(0, 17, (7, time))
+    prompt_valid = np.arange(5) >= np.array([0, 2, 4])[:, None]
+    valid = np.arange(time) < random.randint(1, time + 1, (7, 1))
+    prompt = np.array([2, 0, 0, 2, 0, 2, 0])
+    graph, state = nnx.split(model)
+    signs = random.normal(size=(7, time, CONFIG.hidden_size)) * valid[..., None]
+
+    def following(state: nnx.State) -> jax.Array:
+        hidden = nnx.merge(graph, state).follow(prompts, prompt_valid, prompt, tokens, valid)
+        return (jnp.sin(hidden) * signs).sum()
+
+    def whole(state: nnx.State) -> jax.Array:
+        rows = np.concatenate([prompts[prompt], tokens], axis=1)
+        hidden = nnx.merge(graph, state)(rows, np.concatenate([prompt_valid[prompt], valid], axis=1))
+        return (jnp.sin(hidden[:, -time - 1 : -1]) * signs).sum()
+
+    found, expected = (jax.value_and_grad(function)(state) for function in (following, whole))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5), found, expected)
+
+
 def test_tied_embedding_is_one_array_with_both_gradients(model: Decoder) -> None:
     untied = Decoder(dataclasses.replace(CONFIG, tie_embeddings=False), rngs=nnx.Rngs(0))
     _, state = nnx.split(untied)

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from llm_exps.config import customise
-from llm_exps.learner import Evidence, Learner, Rollout
+from llm_exps.learner import Evidence, Learner, Prefixes, Rollout
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
 from llm_exps.probe import compare_gradients
@@ -114,6 +114,34 @@ def test_gradient_does_not_depend_on_the_micro_batch(model, rollout, evidence, a
         small = dataclasses.replace(subject, options=dataclasses.replace(subject.options, micro_batch_size=size))
         part = gradient(small, model[1], rollout, evidence)
         assert compare_gradients(part, whole)["equivalence/relative_error"] < 1e-5
+
+
+def test_prompts_that_rows_share_are_computed_once(model, rollout, monkeypatch):
+    """And only they: the gradient is that of whole rows, whether many rows share prompts, few, or none."""
+    subject, seen = learner(model, "grpo"), []
+    decoder = type(nnx.merge(*model))
+    follow = decoder.follow
+    monkeypatch.setattr(
+        decoder, "follow", lambda self, prompts, *rest: seen.append(len(prompts)) or follow(self, prompts, *rest)
+    )
+    apart = rollout._replace(tokens=np.concatenate([np.arange(12)[:, None] + 2, rollout.tokens[:, 1:]], axis=1))
+    for batch, prompts in ((rollout, [GROUPS]), (apart, [])):
+        jax.clear_caches()
+        seen.clear()
+        credit = subject._credit(batch, Evidence(None, None))
+        share = subject._gradient(Weights(model[1], None), batch, Evidence(None, None), credit, subject.objective)[0]
+        assert sorted(set(seen)) == prompts
+        program = subject.program
+        whole, _ = program.gradient(subject.objective, Weights(model[1], None), batch, Evidence(None, None), credit)
+        assert compare_gradients(share.params, whole.params)["equivalence/relative_error"] < 1e-5
+
+
+def test_numbers_of_prompts_come_in_bins():
+    found = Prefixes.of(np.array([7, 7, 3, 3, 3, 9, 9, 7]), most=5)
+    assert (found.first.tolist(), found.prompt.tolist()) == ([2, 0, 5, 5], [1, 1, 0, 0, 0, 2, 2, 1])
+    assert Prefixes.of(np.array([0, 0, 1, 1, 2, 2]), most=3).first.tolist() == [0, 2, 4]
+    assert Prefixes.of(np.array([0, 0, 1, 1, 2]), most=3) is None
+    assert Prefixes.of(np.array([4]), most=1) is None
 
 
 def test_probe_on_policy_and_after_inner_steps(model, rollout):
