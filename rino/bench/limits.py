@@ -93,9 +93,14 @@ def sampling_seconds(
 
 
 def update_flops(config: DecoderConfig, batch: Batch, lengths: Int[np.ndarray, " rows"]) -> float:
-    """Operations of a forward and a backward pass, which costs two; the head is needed on the responses alone."""
-    whole = batch.prompt_tokens + lengths
+    """Operations of a forward and a backward pass, which costs two; the head is needed on the responses alone.
+
+    A prompt counts once, however many responses follow it.
+    """
+    prompt = batch.prompt_tokens
     # The last token of a row is predicted and predicts nothing.
-    tokens, pairs = float((whole - 1).sum()), float((whole * (whole - 1) / 2).sum())
+    own = lengths - 1
+    tokens = batch.prompts * prompt + float(own.sum())
+    pairs = batch.prompts * prompt * (prompt + 1) / 2 + float((own * prompt + own * (own + 1) / 2).sum())
     forward = 2 * layer_parameters(config) * tokens + _attention_flops(config, pairs)
     return 3 * (forward + 2 * _head_parameters(config) * float(lengths.sum()))

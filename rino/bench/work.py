@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from llm_exps.config import customise
-from llm_exps.learner import Evidence, Learner, Rollout
+from llm_exps.learner import Evidence, Learner, Prefixes, Rollout
 from llm_exps.models.decoder import Decoder
 from llm_exps.optimiser import Settings
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
@@ -112,8 +112,10 @@ class Step:
         fields = [jax.ShapeDtypeStruct(*shape) for shape in [*shapes, ((rows,), jnp.float32), ((rows,), jnp.int32)]]
         rollout = Rollout(*fields)
         credit, program = Credit(rollout.mask, rollout.mask), self.learner.program
+        number = np.repeat(np.arange(self.batch.prompts), self.batch.generations)[:rows]
+        prefixes = Prefixes.of(number, most=self.batch.prompts)
         gradient = type(program).gradient.lower(
-            program, self.learner.objective, state.weights, rollout, Evidence(None, None), credit
+            program, self.learner.objective, state.weights, rollout, Evidence(None, None), credit, prefixes
         )
         steps = lower_update(
             Settings.of(self.learner.options), self.learner.trainable, state, Weights(state.params, None)
