@@ -14,6 +14,7 @@ from rino_base.marked_tables import fill_or_print
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 CPU = HERE / "speed.json"
+PRODUCTS = HERE / "products.json"
 WORKS = {"equal": "sampling, equal lengths", "ragged": "sampling, ragged lengths", "step": "GRPO step"}
 PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 MISSING = "not measured"
@@ -48,7 +49,25 @@ def goals() -> str:
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
 
 
-TABLES = {"measured": measured, "goals": goals}
+def products() -> str:
+    """Rates of the products of few rows, by library and order."""
+    found = _read(PRODUCTS)
+    if not found:
+        return MISSING
+    names = list(next(iter(found["rows"].values())))
+    lines = [
+        f"GFLOP/s, median (least … most); one large product: {found['matrix_rate']:.0f}. jax {found['jax']}.",
+        "",
+        f"| rows | {' | '.join(names)} |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for rows, rates in found["rows"].items():
+        cells = (f"{median:.0f} ({least:.0f} … {most:.0f})" for median, least, most in rates.values())
+        lines.append(f"| {rows} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+TABLES = {"measured": measured, "goals": goals, "products": products}
 
 
 def _cpu_goals(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:
