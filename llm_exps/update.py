@@ -58,18 +58,15 @@ def apply_update(
     rate: Float[Array, ""] | float,
 ) -> tuple[LearnerState, Float[Array, ""]]:
     """The state after one update by a gradient, and the gradient's norm. The old state is donated."""
-    norm = jnp.sqrt(
-        sum(_square(slopes) for part, _, _, slopes in _work(trainable, state, gradient) if part == "policy")
-    )
     learned, rest = split(trainable, state.weights)
     leaves, tree = jax.tree.flatten(learned)
+    work = _work(trainable, state, gradient)
+    norm = jnp.sqrt(sum(_square(block.slopes) for block in work if block.part == "policy"))
     moments = []
-    for (part, block, moment, slopes), (_, places) in zip(
-        _work(trainable, state, gradient), _blocks(learned), strict=True
-    ):
-        stepped, after = _step(settings, part, block, moment, slopes, norm, rate)
+    for block in work:
+        stepped, after = _step(settings, block.part, block.leaves, block.moment, block.slopes, norm, rate)
         moments.append(after)
-        for place, leaf in zip(places, stepped, strict=True):
+        for place, leaf in zip(block.places, stepped, strict=True):
             leaves[place] = leaf
     weights = join(jax.tree.unflatten(tree, leaves), rest)
     return LearnerState(weights, tuple(moments), state.skipped + ~jnp.isfinite(norm)), norm
@@ -81,8 +78,8 @@ def lower_update(
     """The programs of `apply_update`, one for each block, from shapes alone."""
     number = jax.ShapeDtypeStruct((), jnp.float32)
     return [
-        _step.lower(settings, part, block, moment, slopes, number, number)
-        for part, block, moment, slopes in _work(trainable, state, gradient)
+        _step.lower(settings, block.part, block.leaves, block.moment, block.slopes, number, number)
+        for block in _work(trainable, state, gradient)
     ]
 
 
@@ -97,14 +94,21 @@ def join(learned: Weights, rest: nnx.State) -> Weights:
     return Weights(nnx.merge_state(learned.params, rest), learned.critic)
 
 
-def _work(
-    trainable: type[nnx.Variable], state: LearnerState, gradient: Weights
-) -> list[tuple[Part, Leaves, optax.OptState, Leaves]]:
-    """Of every block: its leaves, the optimiser's state and the gradient."""
+class _Block(NamedTuple):
+    """What one program steps. places: of the leaves among all. slopes: their gradient."""
+
+    part: Part
+    places: list[int]
+    leaves: Leaves
+    moment: optax.OptState
+    slopes: Leaves
+
+
+def _work(trainable: type[nnx.Variable], state: LearnerState, gradient: Weights) -> list[_Block]:
     learned, _ = split(trainable, state.weights)
     leaves, slopes = jax.tree.leaves(learned), jax.tree.leaves(gradient)
     return [
-        (part, [leaves[place] for place in places], moment, [slopes[place] for place in places])
+        _Block(part, places, [leaves[place] for place in places], moment, [slopes[place] for place in places])
         for (part, places), moment in zip(_blocks(learned), state.optimiser, strict=True)
     ]
 

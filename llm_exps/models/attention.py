@@ -46,6 +46,18 @@ class Branches:
     within: Bool[Array, "prompts 1 prompt_time prompt_time"]
     mask: Bool[Array, "batch 1 time prompt_time+time"]
 
+    @classmethod
+    def of(
+        cls,
+        prompt: Int[Array, " batch"],
+        prompt_valid: Bool[Array, "prompts prompt_time"],
+        valid: Bool[Array, "batch time"],
+    ) -> "Branches":
+        """A token sees the valid ones before it, and itself: padding has to see something."""
+        within, own = _causal(prompt_valid), _causal(valid)
+        before = jnp.broadcast_to(prompt_valid[prompt][:, None, None, :], (*own.shape[:3], prompt_valid.shape[1]))
+        return cls(prompt, within, jnp.concatenate([before, own], axis=3))
+
     def __call__(
         self,
         query: Float[Array, "tokens heads head_dim"],
@@ -70,6 +82,12 @@ class Branches:
             attend_within(following, behind(keys, own_keys), behind(values, own_values), self.mask),
         )
         return jnp.concatenate([part.reshape(-1, *query.shape[1:]) for part in parts]), None
+
+
+def _causal(valid: Bool[Array, "batch time"]) -> Bool[Array, "batch 1 time time"]:
+    index = jnp.arange(valid.shape[1])
+    earlier, itself = index[:, None] > index, index[:, None] == index
+    return (earlier & valid[:, None, :] | itself)[:, None]
 
 
 def attend_within(

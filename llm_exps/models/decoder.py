@@ -195,19 +195,11 @@ class Decoder(nnx.Module):
         prompts: padded on the left. prompt: which of them a row follows. tokens: of the rows, padded on the right.
         """
         (batch, time), (count, prompt_time) = tokens.shape, prompts.shape
+        length, places = prompt_valid.sum(axis=1), jnp.maximum(jnp.cumsum(prompt_valid, axis=1) - 1, 0)
+        positions = jnp.concatenate([places.ravel(), (length[prompt][:, None] + jnp.arange(time - 1)).ravel()])
         # The last token of a row predicts nothing.
-        fed, seen = tokens[:, :-1], valid[:, :-1]
-        index, prompt_index = jnp.arange(time - 1), jnp.arange(prompt_time)
-        within = prompt_valid[:, None, :] & (prompt_index[:, None] >= prompt_index) | jnp.eye(prompt_time, dtype=bool)
-        own = jnp.broadcast_to(index[:, None] >= index, (batch, time - 1, time - 1))
-        before = jnp.broadcast_to(prompt_valid[prompt][:, None, :], (batch, time - 1, prompt_time))
-        mask = jnp.concatenate([before, own & seen[:, None, :] | jnp.eye(time - 1, dtype=bool)], axis=2)
-        length = prompt_valid.sum(axis=1)
-        positions = jnp.concatenate(
-            [jnp.maximum(jnp.cumsum(prompt_valid, axis=1) - 1, 0).ravel(), (length[prompt][:, None] + index).ravel()]
-        )
-        x = jnp.concatenate([self._embed(prompts), self._embed(fed)])
-        x = self._through_layers(x, positions, Branches(prompt, within[:, None], mask[:, None]))
+        x = jnp.concatenate([self._embed(prompts), self._embed(tokens[:, :-1])])
+        x = self._through_layers(x, positions, Branches.of(prompt, prompt_valid, valid[:, :-1]))
         ends = x[prompt_time - 1 : count * prompt_time : prompt_time]
         rest = x[count * prompt_time :].reshape(batch, time - 1, self.config.hidden_size)
         return jnp.concatenate([ends[prompt][:, None], rest], axis=1)
