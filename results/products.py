@@ -2,14 +2,14 @@
 
 What a decoding step can gain is bounded by this: its products alone, at the shape of SmolLM2-135M, each matrix another
 one, as in a model. GFLOP/s, the median of turns and their spread, beside the rate of one large product.
-    python results/products.py > results/products.json      about two minutes; leave the machine alone meanwhile
+    python results/products.py          results: results/products.json; about two minutes, leave the machine alone
+    python results/speed.py --write     puts them into docs/performance.md
 """
 
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,8 +18,11 @@ import numpy as np
 
 from llm_exps.models.linear import multiply_turned
 from rino.bench.limits import measure_rates
-from rino.bench.speed import SCALES
+from rino.bench.scales import SCALES
+from rino_base.files import write_json
+from rino_base.progress import track
 
+RESULTS = Path(__file__).parent / "products.json"
 LAYERS, TURNS = 30, 7
 ROWS = (1, 8, 16, 32, 64, 128, 1024)
 
@@ -75,7 +78,7 @@ def candidates(sizes: dict[str, tuple[int, int]]) -> dict[str, Callable[[dict[st
 
 
 def main() -> None:
-    """Print the rates."""
+    """Measure, and write the rates."""
     sizes = shapes()
     programs = candidates(sizes)
     per_row = 2 * LAYERS * sum(into * out for into, out in sizes.values())
@@ -86,19 +89,19 @@ def main() -> None:
             for name, (into, _) in sizes.items()
         }
         seconds: dict[str, list[float]] = {name: [] for name in programs}
-        for turn in range(-1, TURNS):  # the first compiles
+        for turn in track(range(-1, TURNS), description=f"{rows} rows"):  # the first compiles
             for name, program in programs.items():
                 start = time.perf_counter()
                 program(given)
                 if turn >= 0:
                     seconds[name].append(time.perf_counter() - start)
-            print(f"{rows} rows, turn {turn + 1} of {TURNS}", end="\r", file=sys.stderr)
         table[str(rows)] = {
             name: [round(rows * per_row / 1e9 / pick(of), 1) for pick in (statistics.median, max, min)]
             for name, of in seconds.items()
         }
-    said = {"jax": jax.__version__, "matrix_rate": round(measure_rates("float32").flops / 1e9, 1), "rows": table}
-    print(json.dumps(said, indent=1, ensure_ascii=False))
+    write_json(
+        RESULTS, {"jax": jax.__version__, "matrix_rate": round(measure_rates("float32").flops / 1e9, 1), "rows": table}
+    )
 
 
 if __name__ == "__main__":
