@@ -128,6 +128,9 @@ def test_a_page_does_what_it_says(page, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", with_code("slow"))
 def test_a_page_does_what_it_says_slow_blocks_too(page, tmp_path):
+    # What a reader of the checkout finds there.
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "study").symlink_to(ROOT / "results" / "study")
     with inside(tmp_path):
         session(page, tmp_path, modes=("run", "slow"))
 
