@@ -60,7 +60,7 @@ def apply_update(
     """The state after one update by a gradient, and the gradient's norm. The old state is donated."""
     learned, rest = split(trainable, state.weights)
     leaves, tree = jax.tree.flatten(learned)
-    work = _work(trainable, state, gradient)
+    work = _work(learned, state, gradient)
     norm = jnp.sqrt(sum(_square(block.slopes) for block in work if block.part == "policy"))
     moments = []
     for block in work:
@@ -77,9 +77,10 @@ def lower_update(
 ) -> list[jax.stages.Lowered]:
     """The programs of `apply_update`, one for each block, from shapes alone."""
     number = jax.ShapeDtypeStruct((), jnp.float32)
+    learned, _ = split(trainable, state.weights)
     return [
         _step.lower(settings, block.part, block.leaves, block.moment, block.slopes, number, number)
-        for block in _work(trainable, state, gradient)
+        for block in _work(learned, state, gradient)
     ]
 
 
@@ -104,8 +105,7 @@ class _Block(NamedTuple):
     slopes: Leaves
 
 
-def _work(trainable: type[nnx.Variable], state: LearnerState, gradient: Weights) -> list[_Block]:
-    learned, _ = split(trainable, state.weights)
+def _work(learned: Weights, state: LearnerState, gradient: Weights) -> list[_Block]:
     leaves, slopes = jax.tree.leaves(learned), jax.tree.leaves(gradient)
     return [
         _Block(part, places, [leaves[place] for place in places], moment, [slopes[place] for place in places])

@@ -6,6 +6,8 @@ one, as in a model. GFLOP/s, the median of turns and their spread, beside the ra
     python results/speed.py --write     puts them into docs/performance.md
 """
 
+import importlib.metadata
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from llm_exps.experiment import provenance
 from llm_exps.models.linear import multiply_turned
 from rino.bench.limits import measure_rates
 from rino.bench.scales import SCALES
@@ -24,6 +27,7 @@ from rino_base.progress import track
 
 RESULTS = Path(__file__).parent / "products.json"
 LAYERS, TURNS = 30, 7
+PICKS = {"median": statistics.median, "least": max, "most": min}
 ROWS = (1, 8, 16, 32, 64, 128, 1024)
 
 
@@ -96,12 +100,13 @@ def main() -> None:
                 if turn >= 0:
                     seconds[name].append(time.perf_counter() - start)
         table[str(rows)] = {
-            name: [round(rows * per_row / 1e9 / pick(of), 1) for pick in (statistics.median, max, min)]
+            name: {word: round(rows * per_row / 1e9 / pick(of), 1) for word, pick in PICKS.items()}
             for name, of in seconds.items()
         }
-    write_json(
-        RESULTS, {"jax": jax.__version__, "matrix_rate": round(measure_rates("float32").flops / 1e9, 1), "rows": table}
-    )
+    said = provenance()
+    if importlib.util.find_spec("torch"):
+        said["versions"]["torch"] = importlib.metadata.version("torch")
+    write_json(RESULTS, said | {"matrix_rate": round(measure_rates("float32").flops / 1e9, 1), "rows": table})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The tables of docs/performance.md, from results/speed.json and, where there is one, results/speed-gpu-*.json; no jax.
 
-bash results/speed.sh               # measure: nine minutes on two quiet cores; on a GPU, Qwen2.5's published sizes
+bash results/speed.sh               # measure: eleven minutes on two quiet cores; on a GPU, Qwen2.5's published sizes
 python results/speed.py             # print the tables
 python results/speed.py --write     # put them into the page, between its markers
 """
@@ -56,13 +56,15 @@ def products() -> str:
         return MISSING
     names = list(next(iter(found["rows"].values())))
     lines = [
-        f"GFLOP/s, median (least … most); one large product: {found['matrix_rate']:.0f}. jax {found['jax']}.",
+        f"GFLOP/s, median (least … most); one large product: {found['matrix_rate']:.0f}. "
+        + ", ".join(f"{name} {found['versions'][name]}" for name in ("jax", "numpy", "torch"))
+        + ".",
         "",
         f"| rows | {' | '.join(names)} |",
         "|---" * (len(names) + 1) + "|",
     ]
     for rows, rates in found["rows"].items():
-        cells = (f"{median:.0f} ({least:.0f} … {most:.0f})" for median, least, most in rates.values())
+        cells = (f"{rate['median']:.0f} ({rate['least']:.0f} … {rate['most']:.0f})" for rate in rates.values())
         lines.append(f"| {rows} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -14,5 +14,6 @@ if $python -c 'import jax; raise SystemExit(jax.default_backend() != "gpu")'; th
   done
 else
   $python -m rino bench --scale smollm2-135m --works equal ragged step start --repeats 2 --json results/speed.json
+  $python results/products.py
 fi
 $python results/speed.py --write

@@ -117,7 +117,7 @@ def test_gradient_does_not_depend_on_the_micro_batch(model, rollout, evidence, a
 
 
 def test_prompts_that_rows_share_are_computed_once(model, rollout, monkeypatch):
-    """And only they: the gradient is that of whole rows, whether many rows share prompts, few, or none."""
+    """And only they: the gradient is that of whole rows, and where no rows share prompts, nothing is shared."""
     subject, seen = learner(model, "grpo"), []
     decoder = type(nnx.merge(*model))
     follow = decoder.follow
