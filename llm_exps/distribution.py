@@ -12,11 +12,12 @@ with the number of devices. "data" counts whole replicas, for hosts that are far
         hidden = nnx.jit(lambda model, tokens: model(tokens))(model, shard_rows(tokens, mesh))
 """
 
+import functools
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -26,6 +27,8 @@ from jax.sharding import PartitionSpec as P
 from rino_base.messages import InputError
 
 Tree = TypeVar("Tree")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 AXES = ("data", "fsdp", "tensor")
 ROWS = P(("data", "fsdp"))
 """How the rows of a batch are split."""
@@ -150,6 +153,23 @@ def split_rows(batch: Tree) -> Tree:
     """`shard_rows` over the mesh that is set, if one is; the batch as it is otherwise."""
     mesh = jax.sharding.get_mesh()
     return batch if mesh.empty else shard_rows(batch, mesh)
+
+
+class InParts(Generic[Given, Result]):
+    """A function of compiled parts, called one after the other; where a mesh is set, compiled as a whole.
+
+    In parts less is compiled, since layers share theirs. As a whole, what one layer sends overlaps what others compute.
+    static: numbers of the arguments that are no arrays.
+    """
+
+    def __init__(self, function: Callable[Given, Result], *, static: tuple[int, ...] = ()) -> None:
+        functools.update_wrapper(self, function)
+        self.parts = function
+        self.whole: Any = jax.jit(function, static_argnums=static)
+
+    def __call__(self, *arguments: Given.args, **named: Given.kwargs) -> Result:
+        result: Result = (self.parts if jax.sharding.get_abstract_mesh().empty else self.whole)(*arguments, **named)
+        return result
 
 
 def to_host(tree: Tree) -> Tree:

@@ -26,7 +26,8 @@ from llm_exps import hosts
 from llm_exps.checkpoints import Checkpoints
 from llm_exps.config import RunConfig
 from llm_exps.evaluation import evaluate
-from llm_exps.learner import Evidence, Learner, Rollout
+from llm_exps.evidence import Evidence, Rollout
+from llm_exps.learner import Learner
 from llm_exps.models import lora
 from llm_exps.models.huggingface import save
 from llm_exps.rollout import Actor, Completions, collect, rollout_metrics, step_key

@@ -13,196 +13,26 @@ the policy's gradient is that of the objective alone.
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from llm_exps.distribution import row_shares, split_rows, to_host
-from llm_exps.logprobs import token_logprobs
+from llm_exps.evidence import AnyArray, Evidence, Prefixes, Rollout
+from llm_exps.gradient import Program
 from llm_exps.optimiser import Settings, learning_rate
 from llm_exps.options import OptimiserOptions
 from llm_exps.probe import compare_gradients
 from llm_exps.sampling import length_bin
-from llm_exps.update import LearnerState, Weights, apply_update, initial_state, join, split
+from llm_exps.update import LearnerState, Weights, apply_update, initial_state
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.counterpart import outcome_credit, supervised_counterpart
 from mdp_theory.methods.credit import Credit, assign_credit
-from mdp_theory.methods.kl import kl_estimate
-from mdp_theory.methods.loss import surrogate
 from mdp_theory.methods.objectives import Advantage, Objective
-from mdp_theory.methods.weights import credit_structure_index, passes_clip, token_weights
-
-AnyArray: TypeAlias = Any
-"""A numpy or a jax array: batches are cut and sorted on the host and computed with on the device."""
-
-
-class Rollout(NamedTuple):
-    """Completions to learn from; rows of one group are neighbours.
-
-    Attributes:
-        tokens: prompt, padded on the left, then completion, padded on the right.
-        valid: False on padding.
-        mask: 1 on completion tokens, EOS included; `time` counts from the first completion token.
-        sampler_logp: what the sampler said of each token.
-        reward: of each completion.
-        group: the index of its prompt in the batch.
-    """
-
-    tokens: Int[AnyArray, "batch length"]
-    valid: Bool[AnyArray, "batch length"]
-    mask: Float[AnyArray, "batch time"]
-    sampler_logp: Float[AnyArray, "batch time"]
-    reward: Float[AnyArray, " batch"]
-    group: Int[AnyArray, " batch"]
-
-    def rows(self, index: np.ndarray | slice) -> "Rollout":
-        """Some of the rows."""
-        return Rollout(*(field[index] for field in self))
-
-    def prompt_numbers(self) -> Int[np.ndarray, " batch"]:
-        """Equal where rows have the same prompt; 0, 1, ... for those there are."""
-        time = self.mask.shape[1]
-        prompts = np.concatenate([self.tokens[:, :-time], self.valid[:, :-time]], axis=1)
-        return np.unique(prompts, axis=0, return_inverse=True)[1]
-
-    def cut(self, time: int) -> "Rollout":
-        """The first `time` completion tokens; the caller knows that the rest is padding."""
-        surplus = self.mask.shape[1] - time
-        if surplus <= 0:
-            return self
-        length = self.tokens.shape[1] - surplus
-        return self._replace(
-            tokens=self.tokens[:, :length],
-            valid=self.valid[:, :length],
-            mask=self.mask[:, :time],
-            sampler_logp=self.sampler_logp[:, :time],
-        )
-
-
-class Prefixes(NamedTuple):
-    """The prompts of a batch without their repetitions.
-
-    Attributes:
-        first: of each prompt, a row that has it.
-        prompt: which of them a row follows.
-    """
-
-    first: Int[AnyArray, " prompts"]
-    prompt: Int[AnyArray, " batch"]
-
-    @classmethod
-    def of(cls, number: Int[np.ndarray, " batch"], *, most: int) -> "Prefixes | None":
-        """None where less than half of the prompts repeat others, and on several devices, where rows lie apart.
-
-        number: that of each row's prompt. most: how many prompts there are in the batch that the rows are taken from.
-        The prompts of a part come in bins, so that programs are few; the last one fills up what is left.
-        """
-        _, first, prompt = np.unique(number, return_index=True, return_inverse=True)
-        count = min(1 << (len(first) - 1).bit_length(), most)
-        if 2 * count > len(number) or not jax.sharding.get_mesh().empty:
-            return None
-        return cls(np.pad(first, (0, count - len(first)), mode="edge"), prompt)
-
-
-class Evidence(NamedTuple):
-    """What the loss needs beside the current log-probabilities; None where those, detached, will do.
-
-    `value` is the critic's estimate before each token, and None without a critic.
-    """
-
-    old_logp: Float[AnyArray, "batch time"] | None
-    ref_logp: Float[AnyArray, "batch time"] | None
-    value: Float[AnyArray, "batch time"] | None = None
-
-
-@dataclass(frozen=True)
-class _Program:
-    """What is compiled; it holds nothing that compilations need not differ in."""
-
-    graph: nnx.GraphDef
-    temperature: float
-    chunk: int
-    trainable: type[nnx.Variable]
-    rollout_is_threshold: float
-
-    @partial(jax.jit, static_argnums=0)
-    def forward(
-        self, weights: Weights, rollout: Rollout, prefixes: Prefixes | None = None
-    ) -> tuple[Float[Array, "batch time"], Float[Array, "batch time"], Float[Array, "batch time"]]:
-        """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
-        model, time = nnx.merge(self.graph, weights.params), rollout.mask.shape[1]
-        completions = rollout.tokens[:, -time:]
-        if prefixes is None:
-            # The hidden state of one position predicts the token of the next.
-            hidden = model(rollout.tokens, segments=rollout.valid)[:, -time - 1 : -1]
-        else:
-            prompts, valid = (field[prefixes.first, :-time] for field in (rollout.tokens, rollout.valid))
-            hidden = model.follow(prompts, valid, prefixes.prompt, completions, rollout.valid[:, -time:])
-        logp, entropy = token_logprobs(model, hidden, completions, temperature=self.temperature, chunk=self.chunk)
-        value = jnp.zeros_like(logp)
-        if weights.critic is not None:
-            features = jax.lax.stop_gradient(hidden).astype(jnp.float32)
-            value = features @ weights.critic["kernel"] + weights.critic["bias"]
-        return logp, entropy, value
-
-    @partial(jax.jit, static_argnums=(0, 1))
-    def gradient(
-        self,
-        objective: Objective,
-        weights: Weights,
-        rollout: Rollout,
-        evidence: Evidence,
-        credit: Credit,
-        prefixes: Prefixes | None = None,
-    ) -> tuple[Weights, dict[str, Array]]:
-        """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
-        mask = rollout.mask
-        learned_weights, rest = split(self.trainable, weights)
-
-        def part_of_loss(learned_weights: Weights) -> tuple[Float[Array, ""], dict[str, Array]]:
-            logp, entropy, value = self.forward(join(learned_weights, rest), rollout, prefixes)
-            detached = jax.lax.stop_gradient(logp)
-            old = detached if evidence.old_logp is None else evidence.old_logp
-            ref = detached if evidence.ref_logp is None else evidence.ref_logp
-            weight = self._correction(old, rollout)
-            corrected = credit._replace(advantage=credit.advantage * weight)
-            total = surrogate(objective, corrected, logp=logp, old_logp=old, ref_logp=ref, mask=mask)
-            passes = passes_clip(objective, credit, logp=detached, old_logp=old, mask=mask)
-            learned = mask * (credit.scale > 0)
-            gap = jnp.abs(detached - rollout.sampler_logp) * mask
-            sums = {
-                "loss": total,
-                "tokens": mask.sum(),
-                "learned": learned.sum(),
-                "entropy": (entropy * mask).sum(),
-                "kl": (kl_estimate("k3", detached, ref) * mask).sum(),
-                "clip_ratio/region_mean": ((1 - passes) * learned).sum(),
-                "ratio_deviation": (jnp.abs(jnp.exp(detached - old) - 1) * mask).sum(),
-                "sampling/logp_difference_mean": gap.sum(),
-            }
-            if self.rollout_is_threshold:
-                sums["sampling/correction_mean"] = (weight * mask).sum()
-            if evidence.value is not None:
-                # The critic's squared error against A + V, its own estimate of the return (1707.06347 eq. 9).
-                error = (value - credit.advantage - evidence.value) ** 2 * mask
-                sums["value_loss"] = error.sum()
-                total += (credit.scale * error).sum()
-            return total, sums
-
-        return jax.grad(part_of_loss, has_aux=True)(learned_weights)
-
-    def _correction(self, old_logp: Float[Array, "batch time"], rollout: Rollout) -> Float[Array, "batch time"]:
-        """How often each token counts because the sampler is not quite the learner: truncated importance sampling."""
-        if not self.rollout_is_threshold:
-            return jnp.ones_like(old_logp)
-        # Padding may hold anything, and counts for nothing.
-        drift = jnp.where(rollout.mask > 0, old_logp - rollout.sampler_logp, 0.0)
-        return jnp.minimum(jnp.exp(drift), self.rollout_is_threshold)
+from mdp_theory.methods.weights import credit_structure_index, token_weights
 
 
 @dataclass(frozen=True)
@@ -223,10 +53,10 @@ class Learner:
     trainable: type[nnx.Variable] = nnx.Param
 
     @property
-    def program(self) -> _Program:
-        """What is compiled for it."""
+    def program(self) -> Program:
+        """What it computes with the model."""
         threshold = self.options.rollout_is_threshold
-        return _Program(self.graph, self.temperature, self.chunk, self.trainable, threshold)
+        return Program(self.graph, self.temperature, self.chunk, self.trainable, threshold)
 
     @property
     def needs_critic(self) -> bool:

@@ -122,19 +122,20 @@ def state_bytes(parameters: int) -> int:
 def row_bytes(model: DecoderConfig, *, length: int, dtype: str, remat: bool) -> int:
     """Bytes of activations that a row of `length` tokens keeps for the backward pass.
 
-    With rematerialisation a layer keeps its input and one layer is at work; without it every layer keeps all of it.
+    One layer is at work; of each a part is kept: its input, and without rematerialisation the results of its products.
     """
     size = 2 if dtype == "bfloat16" else 4
     heads = model.num_heads * model.head_dim
-    # Residuals, norms and projections, the MLP's products; scores, probabilities and mask of unfused attention. Counted
-    # from XLA's own memory analysis of the backward pass, see tests/llm_exps/test_memory.py.
+    # Of the layer at work: residuals, norms, projections and the MLP's products; scores, probabilities and mask of unfused
+    # attention; and their gradients. Counted from XLA's own memory analysis, see tests/llm_exps/test_memory.py.
     tokenwise = (10 * model.hidden_size + 8 * heads + 4 * model.intermediate_size) * size
-    attention = 3 * model.num_heads * length * 4
-    working = length * (tokenwise + attention)
-    if remat:
-        # The layer at work holds its gradients besides.
-        return length * model.num_layers * model.hidden_size * size + 2 * working
-    return model.num_layers * working + working
+    working = 2 * length * (tokenwise + 3 * model.num_heads * length * 4)
+    # Of every layer: its input; without rematerialisation also what its products gave.
+    kept = length * model.hidden_size * size
+    if not remat:
+        products = (2 * model.hidden_size + 4 * heads + 2 * model.intermediate_size) * size
+        kept += length * (products + model.num_heads * length * 4)
+    return model.num_layers * kept + working
 
 
 def update_bytes(options: RunOptions, model: DecoderConfig, *, parameters: int, length: int) -> int:

@@ -19,7 +19,8 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from llm_exps.learner import Evidence, Learner, Rollout
+from llm_exps.evidence import Evidence, Rollout
+from llm_exps.learner import Learner
 from llm_exps.update import Weights
 from mdp_theory.exact.population import without_length
 from mdp_theory.exact.rules import length_factor, outcome_table, rule_of

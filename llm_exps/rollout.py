@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from llm_exps import hosts
 from llm_exps.distribution import to_host
-from llm_exps.learner import Rollout
+from llm_exps.evidence import Rollout
 from llm_exps.options import SamplingOptions
 from llm_exps.prompts import encode, unfit
 from llm_exps.sampling import Samples, Sampling, generate, length_bin, pad_prompts, row_keys

@@ -21,7 +21,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from llm_exps.distribution import row_shares, to_host
+from llm_exps.distribution import InParts, row_shares, to_host
 from llm_exps.drawing import draw
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder
@@ -189,7 +189,7 @@ def sample(
     assert most_tokens.shape == (count,), "a limit for each response"
     assert 1 <= most_tokens.min() <= most_tokens.max() <= time, "limits are 1 to max_new_tokens"
     policy = Reading.of(graph, state)
-    prefilled = _prefill_in_parts(policy, prompts, mask, most)
+    prefilled = _prefill_InParts(policy, prompts, mask, most)
     samples = Samples(
         tokens=np.full((count, time), sampling.pad_token, np.int32),
         mask=np.zeros((count, time), bool),
@@ -270,7 +270,7 @@ def _slot_bin(filled: int) -> int:
     return max(length_bin(filled + _LEAST_STEPS), _LEAST_SLOTS)
 
 
-def _prefill_in_parts(
+def _prefill_InParts(
     policy: Reading,
     prompts: Int[AnyArray, "prompts prompt_time"],
     mask: Bool[AnyArray, "prompts prompt_time"],
@@ -289,7 +289,7 @@ def _join(parts: list[_Prefilled]) -> _Prefilled:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves) if leaves[0].ndim else leaves[0], *parts)
 
 
-@jax.jit
+@InParts
 def _prefill(
     policy: Reading, prompts: Int[Array, "prompts prompt_time"], mask: Bool[Array, "prompts prompt_time"]
 ) -> _Prefilled:

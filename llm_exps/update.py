@@ -45,8 +45,7 @@ def initial_state(settings: Settings, trainable: type[nnx.Variable], weights: We
     """The state before the first update."""
     learned, _ = split(trainable, weights)
     leaves = jax.tree.leaves(learned)
-    rules = {part: transformation(settings, 0.0, part) for part in ("policy", "critic")}
-    states = tuple(rules[part].init([leaves[place] for place in places]) for part, places in _blocks(learned))
+    states = tuple(_begin(settings, part, [leaves[place] for place in places]) for part, places in _blocks(learned))
     return LearnerState(weights, states, jnp.zeros((), jnp.int32))
 
 
@@ -61,7 +60,7 @@ def apply_update(
     learned, rest = split(trainable, state.weights)
     leaves, tree = jax.tree.flatten(learned)
     work = _work(learned, state, gradient)
-    norm = jnp.sqrt(sum(_square(block.slopes) for block in work if block.part == "policy"))
+    norm = _norm([_square(block.slopes) for block in work if block.part == "policy"])
     moments = []
     for block in work:
         stepped, after = _step(settings, block.part, block.leaves, block.moment, block.slopes, norm, rate)
@@ -124,9 +123,20 @@ def _blocks(learned: Weights) -> list[tuple[Part, list[int]]]:
     return [("critic" if name == "critic" else "policy", places) for (name, _), places in found.items()]
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _begin(settings: Settings, part: Part, leaves: Leaves) -> optax.OptState:
+    """The optimiser's state of a block before its first step."""
+    return transformation(settings, 0.0, part).init(leaves)
+
+
 @jax.jit
 def _square(leaves: Leaves) -> Float[Array, ""]:
     return optax.tree.norm(leaves, squared=True)
+
+
+@jax.jit
+def _norm(squares: Leaves) -> Float[Array, ""]:
+    return jnp.sqrt(sum(squares))
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))

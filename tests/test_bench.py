@@ -46,7 +46,8 @@ def test_operations_of_an_update_are_those_that_xla_counts():
     def loss(state: nnx.State, prompts: jax.Array, tokens: jax.Array) -> jax.Array:
         model = nnx.merge(graph, state)
         ones, prompt = jnp.ones_like(prompts, bool), jnp.array([0, 0, 1, 1])
-        hidden = model.follow(prompts, ones, prompt, tokens, jnp.ones_like(tokens, bool))
+        x = model.through_layers(model.branch(prompts, ones, prompt, tokens, jnp.ones_like(tokens, bool)))
+        hidden = model.predictors(x, prompt, prompts.shape)
         return token_logprobs(model, hidden, tokens)[0].sum()
 
     prompts, tokens = jnp.zeros((2, 12), jnp.int32), jnp.zeros((4, 16), jnp.int32)

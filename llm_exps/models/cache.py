@@ -51,15 +51,20 @@ class Cache:
         inside = (source >= 0) & (source < self.filled)
         source = jnp.clip(source, 0, self.valid.shape[1] - 1)
 
-        def move(x: Array) -> Array:
-            return keep_rows_split(jnp.take(jnp.take(x, rows, axis=0), source, axis=2), alone=False)
-
         return Cache(
-            keys=tuple(map(move, self.keys)),
-            values=tuple(map(move, self.values)),
+            keys=tuple(_move(x, rows, source) for x in self.keys),
+            values=tuple(_move(x, rows, source) for x in self.values),
             valid=jnp.take(self.valid[rows], source, axis=1) & inside,
             filled=jnp.asarray(filled, jnp.int32),
         )
+
+
+@jax.jit
+def _move(
+    x: Float[Array, "batch kv_heads slots head_dim"], rows: Int[Array, " taken"], source: Int[Array, " new_slots"]
+) -> Float[Array, "taken kv_heads new_slots head_dim"]:
+    """Traced once, not once a layer."""
+    return keep_rows_split(jnp.take(jnp.take(x, rows, axis=0), source, axis=2), alone=False)
 
 
 KeyValue: TypeAlias = tuple[

@@ -10,9 +10,10 @@ above all backwards. Which tokens see which others is said by the callable that 
 Below, `types` are the `dtype`, `param_dtype` and `rngs` that every nnx module takes.
 """
 
+import copy
 import dataclasses
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,19 @@ from llm_exps.models.cache import Cache, KeyValue, Past
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.linear import Linear, multiply_turned
 
-__all__ = ["Cache", "Decoder", "DecoderConfig", "segment_positions"]
+__all__ = ["Cache", "Decoder", "DecoderConfig", "Layer", "Stream", "segment_positions"]
 
 Rotation = tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]
 Attend: TypeAlias = Rows | Branches | Past
 """From the queries, keys and values of tokens: what each attends to, and the cache with them where there is one."""
+
+
+class Stream(NamedTuple):
+    """Tokens on their way through the layers, and what each layer has to know of them."""
+
+    x: Float[Array, "tokens hidden"]
+    rotation: Rotation
+    attend: Attend
 
 
 def segment_positions(segments: Int[Array, "batch time"]) -> Int[Array, "batch time"]:
@@ -172,6 +181,16 @@ class Decoder(nnx.Module):
             Default: one sequence a row.
         positions: default: counted from 0 within each segment, so that a row reads the same wherever its padding is.
         """
+        x = self.through_layers(self.enter(tokens, segments, positions))
+        return self.norm(x).reshape(*tokens.shape, self.config.hidden_size)
+
+    def enter(
+        self,
+        tokens: Int[Array, "batch time"],
+        segments: Int[Array, "batch time"] | None = None,
+        positions: Int[Array, "batch time"] | None = None,
+    ) -> Stream:
+        """What comes before the layers when the model is called, one row after the other."""
         if segments is None:
             segments = jnp.ones_like(tokens)
         segments = segments.astype(jnp.int32)
@@ -179,29 +198,36 @@ class Decoder(nnx.Module):
             positions = segment_positions(segments)
         index = jnp.arange(tokens.shape[1])
         mask = (segments[:, :, None] == segments[:, None, :]) & (index[:, None] >= index)
-        x = self._through_layers(self._embed(tokens), positions.ravel(), Rows(mask[:, None]))
-        return x.reshape(*tokens.shape, self.config.hidden_size)
+        return Stream(self._embed(tokens), self._rotation(positions.ravel()), Rows(mask[:, None]))
 
-    def follow(
+    def branch(
         self,
         prompts: Int[Array, "prompts prompt_time"],
         prompt_valid: Bool[Array, "prompts prompt_time"],
         prompt: Int[Array, " batch"],
         tokens: Int[Array, "batch time"],
         valid: Bool[Array, "batch time"],
-    ) -> Float[Array, "batch time hidden"]:
-        """Hidden states that predict the tokens of rows, the first from its prompt's end; a prompt is computed once.
+    ) -> Stream:
+        """What comes before the layers where rows follow prompts that are computed once, the prompts first.
 
         prompts: padded on the left. prompt: which of them a row follows. tokens: of the rows, padded on the right.
         """
-        (batch, time), (count, prompt_time) = tokens.shape, prompts.shape
         length, places = prompt_valid.sum(axis=1), jnp.maximum(jnp.cumsum(prompt_valid, axis=1) - 1, 0)
-        positions = jnp.concatenate([places.ravel(), (length[prompt][:, None] + jnp.arange(time - 1)).ravel()])
+        after = length[prompt][:, None] + jnp.arange(tokens.shape[1] - 1)
         # The last token of a row predicts nothing.
         x = jnp.concatenate([self._embed(prompts), self._embed(tokens[:, :-1])])
-        x = self._through_layers(x, positions, Branches.of(prompt, prompt_valid, valid[:, :-1]))
+        rotation = self._rotation(jnp.concatenate([places.ravel(), after.ravel()]))
+        return Stream(x, rotation, Branches.of(prompt, prompt_valid, valid[:, :-1]))
+
+    def predictors(
+        self, x: Float[Array, "tokens hidden"], prompt: Int[Array, " batch"], prompts: tuple[int, int]
+    ) -> Float[Array, "batch time hidden"]:
+        """Hidden states, after the last norm, that predict the tokens of rows that follow prompts, from what comes
+        after the layers: for the first token that of its prompt's end. prompts: how many, and their time.
+        """
+        x, (count, prompt_time) = self.norm(x), prompts
         ends = x[prompt_time - 1 : count * prompt_time : prompt_time]
-        rest = x[count * prompt_time :].reshape(batch, time - 1, self.config.hidden_size)
+        rest = x[count * prompt_time :].reshape(len(prompt), -1, self.config.hidden_size)
         return jnp.concatenate([ends[prompt][:, None], rest], axis=1)
 
     def extend(
@@ -216,9 +242,7 @@ class Decoder(nnx.Module):
         valid: False on padding, which nothing attends to. positions: counted without the padding.
         The caller sees to it that the cache has `time` slots left: inside a compiled loop nothing can be raised.
         """
-        present = jax.lax.dynamic_update_slice_in_dim(cache.valid, valid, cache.filled, axis=1)
-        slots, own_slot = jnp.arange(present.shape[1]), cache.filled + jnp.arange(tokens.shape[1])
-        mask = present[:, None, None, :] & (slots <= own_slot[:, None])
+        mask, present = _slots_seen(valid, cache.valid, cache.filled)
         x, rotation = self._embed(tokens), self._rotation(positions.ravel())
         updated = []
         for layer, past in zip(self.layers, zip(cache.keys, cache.values, strict=True), strict=True):
@@ -226,7 +250,7 @@ class Decoder(nnx.Module):
             assert key_value is not None, "a cache gives one back"
             updated.append(key_value)
         keys, values = zip(*updated, strict=True)
-        hidden = self.norm(x).reshape(*tokens.shape, -1)
+        hidden = _normed(*nnx.split(self.norm), x).reshape(*tokens.shape, -1)
         return hidden, Cache(keys=keys, values=values, valid=present, filled=cache.filled + tokens.shape[1])
 
     def logits(self, hidden: Float[Array, "*shape hidden"]) -> Float[Array, "*shape vocabulary"]:
@@ -240,22 +264,24 @@ class Decoder(nnx.Module):
             return multiply_turned(hidden, weight, preferred_element_type=jnp.float32)
         return jnp.einsum(spec, hidden, weight, preferred_element_type=jnp.float32)
 
-    def _through_layers(
-        self, x: Float[Array, "tokens hidden"], positions: Int[Array, " tokens"], attend: Rows | Branches
-    ) -> Float[Array, "tokens hidden"]:
-        rotation = self._rotation(positions)
+    def through_layers(self, stream: Stream) -> Float[Array, "tokens hidden"]:
+        """What comes after the last layer."""
+        x, *rest = stream
         for layer in self.layers:
-            x = _through(self.remat, *nnx.split(layer), x, rotation, attend)[0]
-        return self.norm(x)
+            x = _through(self.remat, *nnx.split(layer), x, *rest)[0]
+        return x
+
+    def without_layers(self) -> "Decoder":
+        """What the model is besides its layers; it shares the parameters."""
+        rest = copy.copy(self)
+        rest.layers = nnx.List([])
+        return rest
 
     def _embed(self, tokens: Int[Array, "batch time"]) -> Float[Array, "tokens hidden"]:
-        # Rows first, then the cast: nnx.Embed casts the whole table, which for Qwen's vocabulary is most of the model.
-        rows = jnp.take(self.embed_tokens.embedding[...], tokens, axis=0).astype(self.dtype)
-        return keep_rows_split(rows).reshape(tokens.size, self.config.hidden_size)
+        return _rows_of(self.embed_tokens.embedding[...], tokens, self.dtype)
 
     def _rotation(self, positions: Int[Array, " tokens"]) -> Rotation:
-        angles = positions[:, None, None].astype(jnp.float32) * rotary_frequencies(self.config)
-        return jnp.cos(angles), jnp.sin(angles)
+        return _rotation(self.config, positions)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -268,6 +294,37 @@ def _through(
         return nnx.merge(graph, state)(x, *rest)
 
     return (jax.checkpoint(run) if remat else run)(state, x)
+
+
+@jax.jit
+def _slots_seen(
+    valid: Bool[Array, "batch time"], present: Bool[Array, "batch slots"], filled: Int[Array, ""]
+) -> tuple[Bool[Array, "batch 1 time slots"], Bool[Array, "batch slots"]]:
+    """Which slots of a cache tokens see that go behind the first `filled`, and which then are valid."""
+    present = jax.lax.dynamic_update_slice_in_dim(present, valid, filled, axis=1)
+    slots, own_slot = jnp.arange(present.shape[1]), filled + jnp.arange(valid.shape[1])
+    return present[:, None, None, :] & (slots <= own_slot[:, None]), present
+
+
+@partial(jax.jit, static_argnums=0)
+def _normed(graph: nnx.GraphDef[nnx.RMSNorm], state: nnx.State, x: Array) -> Float[Array, "tokens hidden"]:
+    normed: Array = nnx.merge(graph, state)(x)
+    return normed
+
+
+@partial(jax.jit, static_argnums=2)
+def _rows_of(
+    table: Float[Array, "vocabulary hidden"], tokens: Int[Array, "batch time"], dtype: DTypeLike
+) -> Float[Array, "tokens hidden"]:
+    # Rows first, then the cast: nnx.Embed casts the whole table, which for Qwen's vocabulary is most of the model.
+    rows = jnp.take(table, tokens, axis=0).astype(dtype)
+    return keep_rows_split(rows).reshape(-1, table.shape[1])
+
+
+@partial(jax.jit, static_argnums=0)
+def _rotation(config: DecoderConfig, positions: Int[Array, " tokens"]) -> Rotation:
+    angles = positions[:, None, None].astype(jnp.float32) * rotary_frequencies(config)
+    return jnp.cos(angles), jnp.sin(angles)
 
 
 def _linear(config: DecoderConfig, inputs: int, outputs: int, *, use_bias: bool = False, **types: Any) -> Linear:

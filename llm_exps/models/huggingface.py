@@ -1,12 +1,13 @@
 """Hugging Face directories in and out: `config.json`, `model.safetensors` or its shards, and the tokenizer's files.
 
 Weights are memory-mapped and read slice by slice, straight to the device that holds each slice, so that the host never
-holds more than one slice; they are written shard by shard. Nothing is pickled and no code of the directory is run.
+holds more than a few; they are written shard by shard. Nothing is pickled and no code of the directory is run.
 """
 
 import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ _COMPANIONS = (
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _SHARD_BYTES = 4 * 2**30
 _BLOCK_VALUES = 2**24  # compared at once
+_READERS = 4  # tensors read at once
 
 # Where a parameter is in the model: ("layers", 0, "mlp", "up_proj", "kernel").
 ParameterPath = tuple[Any, ...]
@@ -86,10 +88,11 @@ def assemble(
     """A decoder whose every parameter is what `read` returns for its path and shape; options: as in `Decoder`."""
     # No random weights are made only to be overwritten.
     graph, abstract = nnx.split(Decoder.abstract(config, **options))
-    parameters = track(nnx.to_flat_state(abstract), description="Reading weights")
-    return nnx.merge(
-        graph, nnx.from_flat_state([(path, leaf.replace(read(path, leaf.shape))) for path, leaf in parameters])
-    )
+    parameters = list(nnx.to_flat_state(abstract))
+    with ThreadPoolExecutor(_READERS) as pool:
+        arrays = pool.map(lambda parameter: read(parameter[0], parameter[1].shape), parameters)
+        read_in = track(zip(parameters, arrays, strict=True), description="Reading weights", total=len(parameters))
+        return nnx.merge(graph, nnx.from_flat_state([(path, leaf.replace(array)) for (path, leaf), array in read_in]))
 
 
 def save(

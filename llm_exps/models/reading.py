@@ -7,7 +7,8 @@ from typing import cast
 
 import jax
 from flax import nnx
-from jaxtyping import Array
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.linear import Linear
@@ -26,10 +27,12 @@ class Reading:
     def of(cls, graph: nnx.GraphDef[Decoder], state: nnx.State) -> "Reading":
         """Parameters for many tokens. What changes is copied: casts, and on a single CPU the matrices of the layers."""
         turned = jax.default_backend() == "cpu" and jax.sharding.get_mesh().empty
-        given, tree = jax.tree.flatten(state)
-        changed = _changed(graph, state, turned)
-        leaves = [old if new is None else new for old, new in zip(given, changed, strict=True)]
-        return cls(graph, jax.tree.unflatten(tree, leaves), turned)
+        model = nnx.merge(graph, state)
+        dtype = model.dtype
+        model = nnx.merge(graph, jax.tree.map(lambda x: x if x.dtype == dtype else _cast(x, dtype), state))
+        for linear in _matrices(model) if turned else ():
+            linear.kernel = cast(nnx.Param, linear.kernel.replace(_turn(linear.kernel[...])))
+        return cls(graph, nnx.state(model), turned)
 
     def model(self) -> Decoder:
         """The decoder, for use inside a compiled function."""
@@ -41,15 +44,14 @@ class Reading:
         return model
 
 
-@partial(jax.jit, static_argnums=(0, 2))
-def _changed(graph: nnx.GraphDef[Decoder], state: nnx.State, turned: bool) -> list[Array | None]:
-    """The parameters in the other form, and None for those that stay: a program would copy them."""
-    dtype = nnx.merge(graph, state).dtype
-    model = nnx.merge(graph, jax.tree.map(lambda x: x if x.dtype == dtype else x.astype(dtype), state))
-    for linear in _matrices(model) if turned else ():
-        linear.kernel = cast(nnx.Param, linear.kernel.replace(linear.kernel[...].T))
-    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(nnx.split(model)[1]), strict=True)
-    return [None if new is old else new for old, new in pairs]
+@partial(jax.jit, static_argnums=1)
+def _cast(x: Array, dtype: DTypeLike) -> Array:
+    return x.astype(dtype)
+
+
+@jax.jit
+def _turn(kernel: Float[Array, "inputs outputs"]) -> Float[Array, "outputs inputs"]:
+    return kernel.T
 
 
 def _matrices(model: Decoder) -> list[Linear]:

@@ -45,7 +45,9 @@ def analyse(shape: str, depth: int) -> dict[str, float]:
     from flax import nnx
 
     from llm_exps.distribution import ROWS, make_mesh, parameter_placement, row_shares
-    from llm_exps.learner import Evidence, Learner, Rollout
+    from llm_exps.evidence import Evidence, Rollout
+    from llm_exps.gradient import gradient
+    from llm_exps.learner import Learner
     from llm_exps.models.config import DecoderConfig
     from llm_exps.models.decoder import Decoder
     from llm_exps.optimiser import Settings
@@ -91,7 +93,7 @@ def analyse(shape: str, depth: int) -> dict[str, float]:
         weights, credit = Weights(params, None), Credit(array(time), array(time))
         program = learner.program
         compiled = [
-            type(program).gradient.lower(program, learner.objective, weights, rollout, Evidence(None, None), credit)
+            gradient.whole.lower(program, learner.objective, weights, rollout, Evidence(None, None), credit, None)
         ]
         state = jax.eval_shape(learner.init, params)
         state = state._replace(weights=weights, optimiser=_like(state.optimiser, params))

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from llm_exps.models.config import DecoderConfig
 from llm_exps.models.decoder import Decoder
@@ -46,7 +47,7 @@ def benchmarks(
     scale = SCALES[name]
     model = build(scale)
     rates = limits.measure_rates(scale.dtype)
-    step = Step(model, scale)
+    step = Step(nnx.clone(model), scale)
     turns: dict[str, Turn] = {
         "equal": sampling_turn(model, scale.equal, ragged=False),
         "ragged": sampling_turn(model, scale.ragged, ragged=True),

@@ -10,7 +10,9 @@ import numpy as np
 from flax import nnx
 
 from llm_exps.config import customise
-from llm_exps.learner import Evidence, Learner, Prefixes, Rollout
+from llm_exps.evidence import Evidence, Prefixes, Rollout
+from llm_exps.gradient import Memory, memory
+from llm_exps.learner import Learner
 from llm_exps.models.decoder import Decoder
 from llm_exps.optimiser import Settings
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
@@ -47,7 +49,7 @@ def draw(model: Decoder, batch: Batch, seed: int, *, ragged: bool) -> Samples:
 
 
 class Step:
-    """Whole GRPO steps: sampling, a reward, the update of all parameters."""
+    """Whole GRPO steps: sampling, a reward, the update of all parameters, which is in place: they belong to it."""
 
     def __init__(self, model: Decoder, scale: Scale) -> None:
         self.batch = scale.step
@@ -55,8 +57,7 @@ class Step:
         objective = customise(get("grpo"), ObjectiveOptions(), self.batch.new_tokens).objective
         options = OptimiserOptions(learning_rate=LEARNING_RATE, micro_batch_size=scale.micro_batch)
         self.learner = Learner(graph=self.graph, objective=objective, options=options, temperature=1.0, chunk=1024)
-        # The update donates its state; the model is timed by others too.
-        self.state = self.learner.init(jax.tree.map(jnp.copy, params))
+        self.state = self.learner.init(params)
         self.turns = 0
 
     def turn(self) -> dict[str, float]:
@@ -88,23 +89,22 @@ class Step:
         )
 
     def bytes_per_parameter(self) -> dict[str, float]:
-        """Live between steps; and of the update's programs, what XLA says: their arguments, and with scratch."""
+        """Live between steps; and in an update, from what XLA says of its programs: held, and with scratch."""
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         kept = sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
-        gradient, steps = self._programs(self.state)
-        moments = sum(leaf.nbytes for leaf in jax.tree.leaves(self.state.optimiser))
+        gradient, steps = self._memory(self.state)
         arguments = sum(step.argument_size_in_bytes for step in steps)
         scratch = max(step.temp_size_in_bytes for step in steps)
-        held = moments + gradient.argument_size_in_bytes + gradient.output_size_in_bytes
+        held = kept + gradient.result
         return {
             "between_steps": kept / parameters,
             "gradient_held": held / parameters,
-            "gradient_with_activations": (held + gradient.temp_size_in_bytes) / parameters,
+            "gradient_with_activations": (held + gradient.saved + gradient.scratch) / parameters,
             "optimiser_held": arguments / parameters,
             "optimiser_with_scratch": (arguments + scratch) / parameters,
         }
 
-    def _programs(self, state: LearnerState) -> tuple[Any, list[Any]]:
+    def _memory(self, state: LearnerState) -> tuple[Memory, list[Any]]:
         rows = self.learner.options.micro_batch_size or self.batch.prompts * self.batch.generations
         time_ = self.batch.new_tokens
         length = length_bin(self.batch.prompt_tokens) + time_
@@ -114,10 +114,9 @@ class Step:
         credit, program = Credit(rollout.mask, rollout.mask), self.learner.program
         number = np.repeat(np.arange(self.batch.prompts), self.batch.generations)[:rows]
         prefixes = Prefixes.of(number, most=self.batch.prompts)
-        gradient = type(program).gradient.lower(
-            program, self.learner.objective, state.weights, rollout, Evidence(None, None), credit, prefixes
-        )
+        nothing = Evidence(None, None)
+        gradient = memory(program, self.learner.objective, state.weights, rollout, nothing, credit, prefixes)
         steps = lower_update(
             Settings.of(self.learner.options), self.learner.trainable, state, Weights(state.params, None)
         )
-        return gradient.compile().memory_analysis(), [step.compile().memory_analysis() for step in steps]
+        return gradient, [step.compile().memory_analysis() for step in steps]

@@ -128,7 +128,9 @@ def test_rows_that_follow_shared_prompts_are_whole_rows(model: Decoder, time: in
     signs = random.normal(size=(7, time, CONFIG.hidden_size)) * valid[..., None]
 
     def following(state: nnx.State) -> jax.Array:
-        hidden = nnx.merge(graph, state).follow(prompts, prompt_valid, prompt, tokens, valid)
+        model = nnx.merge(graph, state)
+        x = model.through_layers(model.branch(prompts, prompt_valid, prompt, tokens, valid))
+        hidden = model.predictors(x, prompt, prompts.shape)
         return (jnp.sin(hidden) * signs).sum()
 
     def whole(state: nnx.State) -> jax.Array:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from llm_exps.learner import Evidence, Learner, Rollout
+from llm_exps.evidence import Evidence, Rollout
+from llm_exps.learner import Learner
 from llm_exps.options import OptimiserOptions, RunOptions, SamplingOptions
 from llm_exps.prediction import (
     Prompts,

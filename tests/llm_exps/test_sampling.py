@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 from llm_exps import sampling as module
+from llm_exps.models import decoder
 from llm_exps.models.cache import Cache
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.models.reading import Reading
@@ -118,7 +119,7 @@ def test_prompts_are_prefilled_once_and_the_loop_ends_with_the_last_row(
 
 
 def test_prompt_lengths_share_compilations(model: Decoder, keys: jax.Array, samples: Samples) -> None:
-    programs = module._prefill, module._seat, module._decode
+    programs = decoder._through, module._seat, module._decode
     before = [program._cache_size() for program in programs]
     for length in (1, 3, 6, 8):
         generate(model, [[3] * length] * 4, keys, SAMPLING)
