@@ -126,8 +126,8 @@ def row_bytes(model: DecoderConfig, *, length: int, dtype: str, remat: bool) -> 
     """
     size = 2 if dtype == "bfloat16" else 4
     heads = model.num_heads * model.head_dim
-    # Of the layer at work: residuals, norms, projections and the MLP's products; scores, probabilities and mask of unfused
-    # attention; and their gradients. Counted from XLA's own memory analysis, see tests/llm_exps/test_memory.py.
+    # Of the layer at work: residuals, norms, projections and the MLP's products; scores, probabilities and mask of
+    # unfused attention; and their gradients. Counted from XLA's memory analysis, see tests/llm_exps/test_memory.py.
     tokenwise = (10 * model.hidden_size + 8 * heads + 4 * model.intermediate_size) * size
     working = 2 * length * (tokenwise + 3 * model.num_heads * length * 4)
     # Of every layer: its input; without rematerialisation also what its products gave.

@@ -3,12 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any
 
 import jax
 from flax import nnx
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from llm_exps.models.decoder import Decoder
 from llm_exps.models.linear import Linear
@@ -27,12 +26,9 @@ class Reading:
     def of(cls, graph: nnx.GraphDef[Decoder], state: nnx.State) -> "Reading":
         """Parameters for many tokens. What changes is copied: casts, and on a single CPU the matrices of the layers."""
         turned = jax.default_backend() == "cpu" and jax.sharding.get_mesh().empty
-        model = nnx.merge(graph, state)
-        dtype = model.dtype
-        model = nnx.merge(graph, jax.tree.map(lambda x: x if x.dtype == dtype else _cast(x, dtype), state))
-        for linear in _matrices(model) if turned else ():
-            linear.kernel = cast(nnx.Param, linear.kernel.replace(_turn(linear.kernel[...])))
-        return cls(graph, nnx.state(model), turned)
+        pairs = zip(nnx.to_flat_state(state), _changed(graph, state, turned), strict=True)
+        leaves = [(path, old if new is None else old.replace(new)) for (path, old), new in pairs]
+        return cls(graph, nnx.from_flat_state(leaves), turned)
 
     def model(self) -> Decoder:
         """The decoder, for use inside a compiled function."""
@@ -44,14 +40,17 @@ class Reading:
         return model
 
 
-@partial(jax.jit, static_argnums=1)
-def _cast(x: Array, dtype: DTypeLike) -> Array:
-    return x.astype(dtype)
+@partial(jax.jit, static_argnums=(0, 2))
+def _changed(graph: nnx.GraphDef[Decoder], state: nnx.State, turned: bool) -> list[Array | None]:
+    """The parameters in the other form, and None for those that stay: a program would copy them."""
+    dtype = nnx.merge(graph, state).dtype
 
+    def change(path: tuple[Any, ...], x: Array) -> Array | None:
+        # Of the modules of a decoder only `Linear` calls a parameter so.
+        turn = turned and path[-1] == "kernel"
+        return None if x.dtype == dtype and not turn else (x.T if turn else x).astype(dtype)
 
-@jax.jit
-def _turn(kernel: Float[Array, "inputs outputs"]) -> Float[Array, "outputs inputs"]:
-    return kernel.T
+    return [change(path, variable[...]) for path, variable in nnx.to_flat_state(state)]
 
 
 def _matrices(model: Decoder) -> list[Linear]:
