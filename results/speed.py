@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 CPU = HERE / "speed.json"
 PRODUCTS = HERE / "products.json"
+DEPTH = HERE / "depth.json"
 WORKS = {"equal": "sampling, equal lengths", "ragged": "sampling, ragged lengths", "step": "GRPO step"}
 PEAKS = {"H100": 989.4e12, "H200": 989.4e12, "A100": 312e12}
 MISSING = "not measured"
@@ -69,7 +70,24 @@ def products() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"measured": measured, "goals": goals, "products": products}
+def depth() -> str:
+    """What a first step compiles, by the number of layers."""
+    found = _read(DEPTH)
+    if not found:
+        return MISSING
+    names = list(next(iter(found["seconds"].values())))
+    lines = [
+        f"{_machine(found)}; seconds, at the widths of {found['scale']}.",
+        "",
+        f"| layers | {' | '.join(names)} |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for layers, seconds in found["seconds"].items():
+        lines.append(f"| {layers} | {' | '.join(f'{second:.1f}' for second in seconds.values())} |")
+    return "\n".join(lines)
+
+
+TABLES = {"measured": measured, "goals": goals, "products": products, "depth": depth}
 
 
 def _cpu_goals(found: dict[str, Any]) -> list[tuple[str, str, str, str]]:

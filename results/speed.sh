@@ -15,5 +15,6 @@ if $python -c 'import jax; raise SystemExit(jax.default_backend() != "gpu")'; th
 else
   $python -m rino bench --scale smollm2-135m --works equal ragged step start --repeats 2 --json results/speed.json
   $python results/products.py
+  $python results/depth.py
 fi
 $python results/speed.py --write

@@ -47,7 +47,8 @@ def benchmarks(
     scale = SCALES[name]
     model = build(scale)
     rates = limits.measure_rates(scale.dtype)
-    step = Step(nnx.clone(model), scale)
+    # A step changes its parameters in place, and the model is sampled from besides.
+    step = Step(nnx.merge(*_copied(model)), scale)
     turns: dict[str, Turn] = {
         "equal": sampling_turn(model, scale.equal, ragged=False),
         "ragged": sampling_turn(model, scale.ragged, ragged=True),
@@ -79,6 +80,11 @@ def benchmarks(
             found |= _summary(found["ours"], found["limit"]["seconds"])
             keep(results)
     return results
+
+
+def _copied(model: Decoder) -> tuple[nnx.GraphDef[Decoder], nnx.State]:
+    graph, params = nnx.split(model)
+    return graph, jax.tree.map(jnp.copy, params)
 
 
 def _peers_of(work: str) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from rino.compilation_cache import SETTINGS
 from rino.heap import keep_heap
 
 _HOME = Path(__file__).resolve().parents[2]
-# Small, since a start is no faster for it.
-_BATCH = Batch(prompts=1, generations=8, prompt_tokens=16, new_tokens=8)
+BATCH = Batch(prompts=1, generations=8, prompt_tokens=16, new_tokens=8)
+"""Small, since a start is no faster for it."""
 
 
 def starts(scale: str) -> dict[str, float]:
@@ -47,7 +47,7 @@ def _start(scale: str, model: Path, environment: dict[str, str]) -> float:
 def main() -> None:
     """Two steps, and when the first was done."""
     keep_heap(os.environ)
-    scale = dataclasses.replace(SCALES[sys.argv[1]], step=_BATCH, micro_batch=0)
+    scale = dataclasses.replace(SCALES[sys.argv[1]], step=BATCH, micro_batch=0)
     model, _ = load(sys.argv[2], dtype=jnp.dtype(scale.dtype), remat=scale.remat)
     step = Step(model, scale)
     step.turn()

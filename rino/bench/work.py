@@ -11,7 +11,7 @@ from flax import nnx
 
 from llm_exps.config import customise
 from llm_exps.evidence import Evidence, Prefixes, Rollout
-from llm_exps.gradient import Memory, memory
+from llm_exps.gradient import Memory, gradient, memory
 from llm_exps.learner import Learner
 from llm_exps.models.decoder import Decoder
 from llm_exps.optimiser import Settings
@@ -92,31 +92,39 @@ class Step:
         """Live between steps; and in an update, from what XLA says of its programs: held, and with scratch."""
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         kept = sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
-        gradient, steps = self._memory(self.state)
+        needs, steps = self._memory(self.state)
         arguments = sum(step.argument_size_in_bytes for step in steps)
         scratch = max(step.temp_size_in_bytes for step in steps)
-        held = kept + gradient.result
+        held = kept + needs.result
         return {
             "between_steps": kept / parameters,
             "gradient_held": held / parameters,
-            "gradient_with_activations": (held + gradient.saved + gradient.scratch) / parameters,
+            "gradient_with_activations": (held + needs.saved + needs.scratch) / parameters,
             "optimiser_held": arguments / parameters,
             "optimiser_with_scratch": (arguments + scratch) / parameters,
         }
 
+    def lower_whole(self) -> jax.stages.Lowered:
+        """The gradient as one program, as several devices compute it."""
+        lowered: jax.stages.Lowered = gradient.whole.lower(*self._arguments())
+        return lowered
+
     def _memory(self, state: LearnerState) -> tuple[Memory, list[Any]]:
+        steps = lower_update(
+            Settings.of(self.learner.options), self.learner.trainable, state, Weights(state.params, None)
+        )
+        return memory(*self._arguments()), [step.compile().memory_analysis() for step in steps]
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """Of a gradient, as shapes."""
         rows = self.learner.options.micro_batch_size or self.batch.prompts * self.batch.generations
         time_ = self.batch.new_tokens
         length = length_bin(self.batch.prompt_tokens) + time_
         shapes = [((rows, length), jnp.int32), ((rows, length), bool), *[((rows, time_), jnp.float32)] * 2]
         fields = [jax.ShapeDtypeStruct(*shape) for shape in [*shapes, ((rows,), jnp.float32), ((rows,), jnp.int32)]]
         rollout = Rollout(*fields)
-        credit, program = Credit(rollout.mask, rollout.mask), self.learner.program
         number = np.repeat(np.arange(self.batch.prompts), self.batch.generations)[:rows]
         prefixes = Prefixes.of(number, most=self.batch.prompts)
-        nothing = Evidence(None, None)
-        gradient = memory(program, self.learner.objective, state.weights, rollout, nothing, credit, prefixes)
-        steps = lower_update(
-            Settings.of(self.learner.options), self.learner.trainable, state, Weights(state.params, None)
-        )
-        return gradient, [step.compile().memory_analysis() for step in steps]
+        credit, nothing = Credit(rollout.mask, rollout.mask), Evidence(None, None)
+        learner = self.learner
+        return learner.program, learner.objective, self.state.weights, rollout, nothing, credit, prefixes
