@@ -12,11 +12,11 @@ from llm_exps import gradient as gradient_module
 from llm_exps.config import customise
 from llm_exps.evidence import Evidence, Prefixes, Rollout
 from llm_exps.learner import Learner
-from llm_exps.models import backward
+from llm_exps.models import backward, lora
 from llm_exps.models.decoder import Decoder, DecoderConfig
 from llm_exps.options import ObjectiveOptions, OptimiserOptions
 from llm_exps.probe import compare_gradients
-from llm_exps.update import Weights
+from llm_exps.update import Weights, split
 from mdp_theory.methods.batch import Batch
 from mdp_theory.methods.catalogue import get
 from mdp_theory.methods.credit import assign_credit
@@ -137,6 +137,27 @@ def test_prompts_that_rows_share_are_computed_once(model, rollout, monkeypatch):
         program = subject.program
         whole, _ = program.gradient(subject.objective, Weights(model[1], None), batch, Evidence(None, None), credit)
         assert compare_gradients(share.params, whole.params)["equivalence/relative_error"] < 1e-5
+
+
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("trainable", [nnx.Param, nnx.LoRAParam])
+def test_layer_by_layer_the_gradient_is_that_of_one_program(rollout, remat, trainable):
+    """With and without prompts in common; with adapters, nothing but them gets one."""
+    decoder = Decoder(CONFIG, remat=remat, rngs=nnx.Rngs(0))
+    if trainable is nnx.LoRAParam:
+        lora.add(decoder, rank=2, alpha=4.0)
+    graph, params = nnx.split(decoder)
+    subject = dataclasses.replace(learner((graph, params), "grpo"), trainable=trainable)
+    evidence = Evidence(None, None)
+    credit = subject._credit(rollout, evidence)
+    for prefixes in (None, Prefixes.of(rollout.prompt_numbers(), most=GROUPS)):
+        arguments = subject.program, subject.objective, Weights(params, None), rollout, evidence, credit, prefixes
+        parts, sums = gradient_module.gradient(*arguments)
+        whole, expected = gradient_module.gradient.whole(*arguments)
+        assert jax.tree.structure(parts) == jax.tree.structure(split(trainable, Weights(params, None))[0])
+        assert compare_gradients(parts.params, whole.params)["equivalence/relative_error"] < 1e-5
+        for name, value in sums.items():
+            assert float(value) == pytest.approx(float(expected[name]), rel=1e-5, abs=1e-6), name
 
 
 def test_numbers_of_prompts_come_in_bins():
