@@ -45,7 +45,9 @@ def initial_state(settings: Settings, trainable: type[nnx.Variable], weights: We
     """The state before the first update."""
     learned, _ = split(trainable, weights)
     leaves = jax.tree.leaves(learned)
-    states = tuple(_begin(settings, part, [leaves[place] for place in places]) for part, places in _blocks(learned))
+    # Compiled, it is one program for all layers; but its zeros would not be spread as weights are over a mesh.
+    begin = _begin_compiled if jax.sharding.get_abstract_mesh().empty else _begin
+    states = tuple(begin(settings, part, [leaves[place] for place in places]) for part, places in _blocks(learned))
     return LearnerState(weights, states, jnp.zeros((), jnp.int32))
 
 
@@ -123,10 +125,12 @@ def _blocks(learned: Weights) -> list[tuple[Part, list[int]]]:
     return [("critic" if name == "critic" else "policy", places) for (name, _), places in found.items()]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def _begin(settings: Settings, part: Part, leaves: Leaves) -> optax.OptState:
     """The optimiser's state of a block before its first step."""
     return transformation(settings, 0.0, part).init(leaves)
+
+
+_begin_compiled = jax.jit(_begin, static_argnums=(0, 1))
 
 
 @jax.jit

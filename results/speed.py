@@ -1,6 +1,6 @@
 """The tables of docs/performance.md, from results/speed.json and, where there is one, results/speed-gpu-*.json; no jax.
 
-bash results/speed.sh               # measure: eleven minutes on two quiet cores; on a GPU, Qwen2.5's published sizes
+bash results/speed.sh               # measure: twelve minutes on two quiet cores; on a GPU, Qwen2.5's published sizes
 python results/speed.py             # print the tables
 python results/speed.py --write     # put them into the page, between its markers
 """

@@ -18,7 +18,10 @@ from whole_rows import completion_logprobs
 
 from llm_exps.distribution import initialise, make_mesh, parameter_placement, shard_rows, to_host
 from llm_exps.models.huggingface import load
+from llm_exps.optimiser import Settings
+from llm_exps.options import OptimiserOptions
 from llm_exps.sampling import Sampling, row_keys, sample
+from llm_exps.update import Weights, initial_state
 from rino_base.messages import InputError
 
 
@@ -34,7 +37,10 @@ def results(directory: str | Path, *, mesh_shape: str) -> dict:
     with jax.set_mesh(mesh) if mesh else nullcontext():
         model, _ = load(directory, placement=parameter_placement(mesh) if mesh else None)
         graph, state = nnx.split(model)
-        matrices = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim > 1]
+        moments = initial_state(
+            Settings.of(OptimiserOptions(learning_rate=1.0)), nnx.Param, Weights(state, None)
+        ).optimiser
+        matrices = [leaf for leaf in jax.tree.leaves((state, moments)) if leaf.ndim > 1]
         if mesh:
             tokens, valid = shard_rows((tokens, valid), mesh)
         gradient, logp = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)(state, graph, tokens, valid)
