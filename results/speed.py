@@ -56,8 +56,10 @@ def products() -> str:
     if not found:
         return MISSING
     names = list(next(iter(found["rows"].values())))
+    best = max(rate["median"] for rate in found["rows"]["32"].values()) / found["matrix_rate"]
     lines = [
-        f"GFLOP/s, median (least … most); one large product: {found['matrix_rate']:.0f}. "
+        f"GFLOP/s, median (least … most); one large product: {found['matrix_rate']:.0f}; "
+        f"the best of 32 rows: {best:.0%} of it. "
         + ", ".join(f"{name} {found['versions'][name]}" for name in ("jax", "numpy", "torch"))
         + ".",
         "",
@@ -142,7 +144,10 @@ def _ratio_goal(works: dict[str, Any], work: str, name: str, goal: float) -> tup
         return WORKS[work], wanted, _plain(peer["problem"]), ""
     low, high = peer["ratio_range"]
     told = f"{peer['ratio_median']:.2f} ({low:.2f} … {high:.2f})"
-    return WORKS[work], wanted, told, _verdict(peer["ratio_median"] >= goal)
+    verdict = _verdict(peer["ratio_median"] >= goal)
+    if peer["ratio_median"] < goal:
+        verdict += f": {works[work]['share_of_limit'] * goal / peer['ratio_median']:.0%} of the limit"
+    return WORKS[work], wanted, told, verdict
 
 
 def _share_goal(
