@@ -32,43 +32,13 @@ Scores = tuple[Float[Array, "batch time"], Float[Array, "batch time"], Float[Arr
 
 
 @dataclass(frozen=True)
-class Program:
-    """The model and how it is read.
+class Head:
+    """What comes behind the layers.
 
-    chunk: tokens whose logits are held at once. trainable: the kind of parameter that learns.
+    chunk: tokens whose logits are held at once.
     rollout_is_threshold: bounds a token's weight where the sampler is not quite the learner; 0 has all weights 1.
     """
 
-    graph: nnx.GraphDef[Decoder]
-    temperature: float
-    chunk: int
-    trainable: type[nnx.Variable]
-    rollout_is_threshold: float
-
-    def forward(self, weights: Weights, rollout: Rollout, prefixes: Prefixes | None = None) -> Scores:
-        """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
-        return forward(self, weights, rollout, prefixes)
-
-    def gradient(
-        self,
-        objective: Objective,
-        weights: Weights,
-        rollout: Rollout,
-        evidence: Evidence,
-        credit: Credit,
-        prefixes: Prefixes | None = None,
-    ) -> tuple[Weights, dict[str, Array]]:
-        """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
-        return gradient(self, objective, weights, rollout, evidence, credit, prefixes)
-
-    @property
-    def head(self) -> "_Head":
-        """What of it is compiled into the programs behind the layers."""
-        return _Head(self.temperature, self.chunk, self.rollout_is_threshold)
-
-
-@dataclass(frozen=True)
-class _Head:
     temperature: float
     chunk: int
     rollout_is_threshold: float
@@ -100,7 +70,7 @@ class _Head:
     def loss(
         self, objective: Objective, scores: Scores, rollout: Rollout, evidence: Evidence, credit: Credit
     ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The rows' part of the loss, and the sums of `Program.gradient`."""
+        """The rows' part of the loss, and the sums of `gradient`."""
         logp, entropy, value = scores
         mask = rollout.mask
         detached = jax.lax.stop_gradient(logp)
@@ -140,9 +110,18 @@ class _Head:
         return jnp.minimum(jnp.exp(drift), self.rollout_is_threshold)
 
 
+@dataclass(frozen=True)
+class Program:
+    """The model, and what is computed with it. trainable: the kind of parameter that learns."""
+
+    graph: nnx.GraphDef[Decoder]
+    head: Head
+    trainable: type[nnx.Variable]
+
+
 @partial(InParts, static=(0,))
-def forward(program: Program, weights: Weights, rollout: Rollout, prefixes: Prefixes | None) -> Scores:
-    """`Program.forward`."""
+def forward(program: Program, weights: Weights, rollout: Rollout, prefixes: Prefixes | None = None) -> Scores:
+    """Log-probability, entropy and value of every completion token; the value is 0 without a critic."""
     model = nnx.merge(program.graph, weights.params)
     graph, state = nnx.split(model.without_layers())
     x = model.through_layers(_enter(graph, state, rollout, prefixes))
@@ -157,9 +136,9 @@ def gradient(
     rollout: Rollout,
     evidence: Evidence,
     credit: Credit,
-    prefixes: Prefixes | None,
+    prefixes: Prefixes | None = None,
 ) -> tuple[Weights, dict[str, Array]]:
-    """`Program.gradient`."""
+    """The rows' part of the gradient, and sums over their tokens from which metrics are made."""
     model = nnx.merge(program.graph, weights.params)
     graph, learned, fixed = split_module(model.without_layers(), program.trainable)
     stream = _enter(graph, nnx.merge_state(learned, fixed), rollout, prefixes)
@@ -217,7 +196,7 @@ def _enter_gradient(
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _scores(
-    head: _Head,
+    head: Head,
     graph: nnx.GraphDef[Decoder],
     state: nnx.State,
     critic: dict[str, Array] | None,
@@ -230,7 +209,7 @@ def _scores(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _loss_gradient(
-    head: _Head,
+    head: Head,
     objective: Objective,
     graph: nnx.GraphDef[Decoder],
     weights: Weights,
@@ -268,7 +247,7 @@ def memory(
     credit: Credit,
     prefixes: Prefixes | None = None,
 ) -> Memory:
-    """What `Program.gradient` takes besides its arguments, from shapes and from what XLA says of its parts."""
+    """What `gradient` takes besides its arguments, from shapes and from what XLA says of its parts."""
     model = nnx.merge(program.graph, weights.params)
     graph, learned, fixed = split_module(model.without_layers(), program.trainable)
     enter = _enter.lower(graph, nnx.merge_state(learned, fixed), rollout, prefixes)

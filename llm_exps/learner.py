@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from llm_exps.distribution import row_shares, split_rows, to_host
 from llm_exps.evidence import AnyArray, Evidence, Prefixes, Rollout
-from llm_exps.gradient import Program
+from llm_exps.gradient import Head, Program, forward, gradient
 from llm_exps.optimiser import Settings, learning_rate
 from llm_exps.options import OptimiserOptions
 from llm_exps.probe import compare_gradients
@@ -55,8 +55,8 @@ class Learner:
     @property
     def program(self) -> Program:
         """What it computes with the model."""
-        threshold = self.options.rollout_is_threshold
-        return Program(self.graph, self.temperature, self.chunk, self.trainable, threshold)
+        head = Head(self.temperature, self.chunk, self.options.rollout_is_threshold)
+        return Program(self.graph, head, self.trainable)
 
     @property
     def needs_critic(self) -> bool:
@@ -93,7 +93,7 @@ class Learner:
         logps, values = np.zeros((2, *rollout.mask.shape), np.float32)
         for index, part, prefixes in self._micro_batches(rollout):
             time = part.mask.shape[1]
-            logp, _, value = to_host(self.program.forward(weights, split_rows(part), prefixes))
+            logp, _, value = to_host(forward(self.program, weights, split_rows(part), prefixes))
             logps[index, :time], values[index, :time] = logp, value
         return logps, values
 
@@ -165,7 +165,7 @@ class Learner:
             seen = Evidence(*(None if field is None else field[index, :time] for field in evidence))
             rows: AnyArray = [np.asarray(field)[index, :time] for field in credit]
             share = Credit(*rows)
-            result = self.program.gradient(term, weights, *split_rows((part, seen, share)), prefixes)
+            result = gradient(self.program, term, weights, *split_rows((part, seen, share)), prefixes)
             total = result if total is None else _add(total, result)
         assert total is not None
         return total

@@ -20,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from llm_exps.evidence import Evidence, Rollout
+from llm_exps.gradient import forward
 from llm_exps.learner import Learner
 from llm_exps.update import Weights
 from mdp_theory.exact.population import without_length
@@ -92,7 +93,7 @@ def prompt_gradients(
     @jax.jit
     def gradient(params: nnx.State, rows: Rollout, weight: Float[Array, " rows"]) -> Float[Array, " parameters"]:
         def mean(params: nnx.State) -> Float[Array, ""]:
-            logp = learner.program.forward(Weights(params, None), rows)[0]
+            logp = forward(learner.program, Weights(params, None), rows)[0]
             return (weight * (logp * rows.mask).sum(axis=1)).mean()
 
         return ravel_pytree(jax.grad(mean)(params))[0]

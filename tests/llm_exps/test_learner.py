@@ -134,8 +134,8 @@ def test_prompts_that_rows_share_are_computed_once(model, rollout, monkeypatch):
         credit = subject._credit(batch, Evidence(None, None))
         share = subject._gradient(Weights(model[1], None), batch, Evidence(None, None), credit, subject.objective)[0]
         assert sorted(set(seen)) == prompts
-        program = subject.program
-        whole, _ = program.gradient(subject.objective, Weights(model[1], None), batch, Evidence(None, None), credit)
+        arguments = subject.objective, Weights(model[1], None), batch, Evidence(None, None), credit
+        whole, _ = gradient_module.gradient(subject.program, *arguments)
         assert compare_gradients(share.params, whole.params)["equivalence/relative_error"] < 1e-5
 
 

@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from llm_exps.evidence import Evidence, Rollout
+from llm_exps.gradient import forward
 from llm_exps.learner import Learner
 from llm_exps.options import OptimiserOptions, RunOptions, SamplingOptions
 from llm_exps.prediction import (
@@ -102,7 +103,7 @@ def test_the_learner_moves_by_its_own_weights(setup):
     stated = jnp.asarray(own.weights(setup.params, prompts.rollout, NOTHING)[0])
 
     def total(params):
-        logp = own.program.forward(Weights(params, None), prompts.rollout)[0]
+        logp = forward(own.program, Weights(params, None), prompts.rollout)[0]
         return (stated * logp * prompts.rollout.mask).sum()
 
     expected = ravel_pytree(jax.grad(total)(setup.params))[0]
